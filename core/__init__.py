@@ -1,0 +1,1 @@
+"""The application core: a container with a lifecycle, and the LLM layer that lives in it."""

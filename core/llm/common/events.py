@@ -1,0 +1,198 @@
+"""What happens inside, as a closed set of frozen events, and the bus that hands them out.
+
+Logs, metrics, traces and the audit trail are subscribers; a host may be one too. A subscriber that raises disturbs
+neither the call nor the other subscribers.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Literal, Self
+
+from core.llm.common.exceptions import ConfigIssue
+from core.llm.common.types import ModelRef, Usage
+
+if TYPE_CHECKING:
+    from core.llm.common.trace import AttemptTrace, CallTrace
+
+_log = logging.getLogger("core.llm.events")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Base of all events."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallFinished(Event):
+    """A call has ended: answered, failed, cancelled, or left before its stream's end."""
+
+    call_id: str
+    outcome: Literal["answered", "failed", "cancelled", "abandoned"]
+    target: ModelRef | None
+    duration: float
+    usage: Usage | None
+    trace: "CallTrace"
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed(Event):
+    """One attempt has failed; `attempt.decision` says what happens next."""
+
+    call_id: str
+    attempt: "AttemptTrace"
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecovered(Event):
+    """A call was answered although an earlier attempt of it had failed."""
+
+    call_id: str
+    target: ModelRef
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStateChanged(Event):
+    """A provider, key or model was gated, ejected, quarantined, or has come back."""
+
+    subject: str
+    state: str
+    reason: str
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderDisabled(Event):
+    """A configured provider is off, and why."""
+
+    provider: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigApplied(Event):
+    """A configuration is live. `changes` are one line each, secrets masked."""
+
+    generation: int
+    changes: tuple[str, ...]
+    duration: float
+    restart_required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigRejected(Event):
+    """An edited configuration was refused; the one before stays."""
+
+    issues: tuple[ConfigIssue, ...]
+    generation: int
+    """The generation that stays in force."""
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherDegraded(Event):
+    """File events are not available or were lost; polling has taken over."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeRetired(Event):
+    """An old configuration has no call left and its resources are closed."""
+
+    generation: int
+    forced: bool
+    """True where calls were cut because the drain time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelEvent(Event):
+    """A local model changes: pull, load, unload, crash."""
+
+    model: str
+    kind: Literal["pull", "load", "unload", "state", "crash"]
+    state: str
+    completed: float | None = None
+    total: float | None = None
+    """Unit of both: bytes for a pull, steps for a load."""
+    message: str = ""
+
+
+Subscriber = Callable[[Event], None]
+
+
+class Subscription:
+    """Ends the subscription when closed or left as a context manager."""
+
+    __slots__ = ("_cancel",)
+
+    def __init__(self, cancel: Callable[[], None]) -> None:
+        self._cancel = cancel
+
+    def close(self) -> None:
+        """Stop receiving events. Idempotent."""
+        self._cancel()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class EventBus:
+    """Hands each event to its subscribers, synchronously and in order of subscription.
+
+    A subscriber must be quick; for slow work use `stream`, which buffers and drops the oldest events when full.
+    """
+
+    __slots__ = ("_subscribers",)
+
+    def __init__(self) -> None:
+        self._subscribers: tuple[tuple[Subscriber, tuple[type[Event], ...]], ...] = ()
+
+    @property
+    def active(self) -> bool:
+        """True while anyone listens; lets hot paths skip building an event."""
+        return bool(self._subscribers)
+
+    def publish(self, event: Event) -> None:
+        """Deliver *event*; never raises."""
+        for subscriber, kinds in self._subscribers:
+            if kinds and not isinstance(event, kinds):
+                continue
+            try:
+                subscriber(event)
+            except Exception:  # noqa: BLE001 - a listener's bug must not become a failed call
+                _log.warning("a subscriber of %s raised", type(event).__name__, exc_info=True)
+
+    def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> Subscription:
+        """Call *subscriber* for each event of *kinds* (all events when none are named)."""
+        entry = (subscriber, kinds)
+        self._subscribers = (*self._subscribers, entry)
+
+        def cancel() -> None:
+            self._subscribers = tuple(other for other in self._subscribers if other is not entry)
+
+        return Subscription(cancel)
+
+    async def stream(self, *kinds: type[Event], limit: int = 256) -> AsyncIterator[Event]:
+        """Events as they happen, for a consumer that may be slow: at most *limit* wait, the oldest are dropped."""
+        waiting: deque[Event] = deque(maxlen=limit)
+        arrived = asyncio.Event()
+
+        def take(event: Event) -> None:
+            waiting.append(event)
+            arrived.set()
+
+        with self.subscribe(take, *kinds):
+            while True:
+                await arrived.wait()
+                arrived.clear()
+                while waiting:
+                    yield waiting.popleft()

@@ -1,0 +1,257 @@
+"""Everything that can go wrong, as one tree.
+
+    LLMError
+    ├── ProviderError           a provider, the network, or the provider's answer; see `type`
+    ├── AllAttemptsFailed       more than one candidate was tried, or none could be; holds every error
+    ├── RequestError            the request cannot be sent as it is
+    │   ├── UnknownModel
+    │   ├── UnknownProvider
+    │   └── UnsupportedFeature  the model cannot do what the request needs
+    ├── StructuredOutputError   the answer does not fit the schema; holds the raw text
+    ├── RateLimited             refused by our own limits
+    ├── BudgetExceeded          refused by a budget
+    ├── ConfigError             the configuration is wrong: every issue with file, line and column
+    ├── ModelError
+    │   ├── ModelLoadError      a local model cannot be loaded
+    │   ├── ModelNotReady
+    │   └── WorkerCrashed       the process that ran the model has gone
+    └── ServiceStopping         the service is stopping or has stopped
+
+A message says what happened, where, and what to do next. None of them holds a secret.
+`asyncio.CancelledError` is never turned into one of these.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from core.llm.common.types import Billing, ModelRef, PartialOutput
+
+if TYPE_CHECKING:
+    from core.llm.common.trace import CallTrace
+
+ErrorType = Literal[
+    "authentication",
+    "permission",
+    "rate_limit",
+    "quota_exceeded",
+    "invalid_request",
+    "context_length",
+    "model_not_found",
+    "content_filter",
+    "server_error",
+    "overloaded",
+    "network_error",
+    "timeout",
+    "protocol",
+    "cancelled",
+    "unknown",
+]
+
+ErrorScope = Literal["request", "key", "model", "provider"]
+"""What the error says something about: this request only, the credential, the model, or the whole provider."""
+
+_RETRYABLE: frozenset[str] = frozenset(
+    {"rate_limit", "server_error", "overloaded", "network_error", "timeout", "protocol"}
+)
+_SCOPE: dict[str, ErrorScope] = {
+    "authentication": "key",
+    "permission": "key",
+    "rate_limit": "key",
+    "quota_exceeded": "key",
+    "model_not_found": "model",
+    "server_error": "provider",
+    "overloaded": "provider",
+    "network_error": "provider",
+    "timeout": "provider",
+    "protocol": "provider",
+}
+
+
+class LLMError(Exception):
+    """Root of everything this library raises on purpose."""
+
+    trace: "CallTrace | None" = None
+    """What was tried, where the error ended a call."""
+
+
+class ProviderError(LLMError):
+    """A provider refused, failed, or answered with something that is no answer."""
+
+    def __init__(
+        self,
+        type: ErrorType,  # noqa: A002 - the public field name
+        message: str,
+        *,
+        code: str | None = None,
+        status_code: int | None = None,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        scope: ErrorScope | None = None,
+        provider: str | None = None,
+        model: str | None = None,
+        request_id: str | None = None,
+        partial: PartialOutput | None = None,
+        billing: Billing = "none",
+    ) -> None:
+        super().__init__(message)
+        self.type: ErrorType = type
+        self.message = message
+        self.code = code
+        """Machine-readable detail: the provider's own code, or ours such as `first_token_timeout`."""
+        self.status_code = status_code
+        self.retryable = type in _RETRYABLE if retryable is None else retryable
+        """Whether the same request may succeed at the same place a little later."""
+        self.retry_after = retry_after
+        """Seconds the provider asked us to wait."""
+        self.scope: ErrorScope = _SCOPE.get(type, "request") if scope is None else scope
+        self.provider = provider
+        self.model = model
+        self.request_id = request_id
+        self.partial = partial
+        """What the caller had already received; set exactly when output had been delivered."""
+        self.billing: Billing = billing
+
+    def at(self, provider: str, model: str | None) -> "ProviderError":
+        """Fill in where it happened, unless already known; returns itself."""
+        self.provider = self.provider or provider
+        self.model = self.model or model
+        return self
+
+    def __str__(self) -> str:
+        where = "/".join(part for part in (self.provider, self.model) if part)
+        status = f" (HTTP {self.status_code})" if self.status_code else ""
+        wait = f" Retry after {self.retry_after:g} s." if self.retry_after else ""
+        return f"{where}: {self.message}{status}{wait}" if where else f"{self.message}{status}{wait}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Rebuild from the type and message, then restore the fields; lets errors cross processes."""
+        return (ProviderError, (self.type, self.message), self.__dict__)
+
+
+class AllAttemptsFailed(LLMError):
+    """No candidate answered. `errors` holds one error per candidate that was tried, in order."""
+
+    def __init__(
+        self, message: str, errors: Sequence[LLMError] = (), skipped: Sequence[tuple[ModelRef, str]] = ()
+    ) -> None:
+        super().__init__(message)
+        self.errors = tuple(errors)
+        self.skipped = tuple(skipped)
+        """Candidates that were never sent the request, each with the reason."""
+
+    @property
+    def retry_after(self) -> float | None:
+        """The shortest wait that any candidate asked for, in seconds."""
+        waits = [error.retry_after for error in self.errors if isinstance(error, ProviderError) and error.retry_after]
+        return min(waits, default=None)
+
+
+class RequestError(LLMError):
+    """The request cannot be sent as it is; sending it again changes nothing."""
+
+
+class UnknownModel(RequestError):
+    """No alias, provider model or model name matches."""
+
+
+class UnknownProvider(RequestError):
+    """No provider of that name is configured."""
+
+
+class UnsupportedFeature(RequestError):
+    """The model or provider cannot do what the request needs (tools, images, a schema …)."""
+
+
+class StructuredOutputError(LLMError):
+    """The answer does not satisfy the requested schema; `text` is the raw answer."""
+
+    def __init__(self, message: str, *, text: str) -> None:
+        super().__init__(message)
+        self.text = text
+
+
+class RateLimited(LLMError):
+    """Our own limits refuse the call; nothing was sent."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class BudgetExceeded(LLMError):
+    """A budget or cost limit refuses the call; nothing was sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigIssue:
+    """One thing that is wrong in the configuration, and where. Never holds the offending value."""
+
+    message: str
+    path: str = ""
+    """Dotted path of the field, such as `providers.openai.timeouts.total`."""
+    file: str | None = None
+    line: int | None = None
+    column: int | None = None
+    suggestion: str | None = None
+    severity: Literal["error", "warning"] = "error"
+
+    def __str__(self) -> str:
+        where = ":".join(str(part) for part in (self.file, self.line, self.column) if part is not None)
+        text = ": ".join(part for part in (where, self.path, self.message) if part)
+        return f"{text} ({self.suggestion})" if self.suggestion else text
+
+
+class ConfigError(LLMError):
+    """The configuration cannot be used; `issues` lists everything that is wrong with it."""
+
+    def __init__(self, issues: Sequence[ConfigIssue]) -> None:
+        self.issues = tuple(issues)
+        super().__init__(self._text())
+
+    def _text(self) -> str:
+        if len(self.issues) == 1:
+            return str(self.issues[0])
+        return f"{len(self.issues)} problems in the configuration:\n" + "\n".join(f"  {issue}" for issue in self.issues)
+
+
+class ModelError(LLMError):
+    """Something about a local model or the process that runs it."""
+
+    def __init__(self, message: str, *, model: str | None = None) -> None:
+        super().__init__(message)
+        self.model = model
+
+
+class ModelLoadError(ModelError):
+    """A model cannot be loaded: the reason is in the message, the worker's last output in `output`."""
+
+    def __init__(self, message: str, *, model: str | None = None, output: str = "") -> None:
+        super().__init__(message, model=model)
+        self.output = output
+
+
+class ModelNotReady(ModelError):
+    """The model is not in memory and the caller did not want to wait."""
+
+
+class WorkerCrashed(ModelError):
+    """The process that ran the model has gone: killed, crashed, or out of memory."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        pid: int | None = None,
+        exit_code: int | None = None,
+        model: str | None = None,
+        output: str = "",
+    ) -> None:
+        super().__init__(message, model=model)
+        self.pid = pid
+        self.exit_code = exit_code
+        self.output = output
+
+
+class ServiceStopping(LLMError):
+    """The service accepts no calls: it is stopping, has stopped, or was never started."""

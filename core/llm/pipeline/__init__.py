@@ -1,0 +1,1 @@
+"""What surrounds a call: one layer a file; `build` names their order."""

@@ -1,0 +1,1 @@
+"""The contract between the call pipeline and a provider."""

@@ -1,0 +1,123 @@
+"""The one I/O loop of all HTTP providers: encode, send, decode."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices
+from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
+
+
+class StreamDecoder(Protocol):
+    """Turns the bytes of one streamed answer into events. Total: raises nothing but `ProviderError`."""
+
+    done: bool
+    """True once the terminal marker was read: whatever follows is ignored."""
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Events completed by *data*; any cut of the stream into pieces gives the same events."""
+
+    def end(self) -> list[StreamEvent]:
+        """The body has ended: the remaining events, or `ProviderError` where the answer is not complete."""
+
+
+class ChatDialect(Protocol):
+    """One wire format for chat. Pure."""
+
+    def encode(self, request: ChatRequest) -> HttpCall:
+        """The HTTP call for *request*; adds to `request.warnings` what it cannot express."""
+
+    def decode(self, request: ChatRequest, status: int, headers: Mapping[str, str], body: bytes) -> LLMResponse:
+        """The answer in *body*; `ProviderError` for everything that is not a complete answer."""
+
+    def decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> StreamDecoder:
+        """A fresh decoder for one stream."""
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer with *status* stands for, classified, its text free of secrets."""
+
+
+class HttpProvider(BaseLLMProvider):
+    """A provider that speaks a dialect over a transport. Subclasses supply both, and authentication."""
+
+    def __init__(self, config: Any, services: ProviderServices, dialect: ChatDialect, transport: Transport) -> None:
+        super().__init__(config, services)
+        self.dialect = dialect
+        self.transport = transport
+
+    def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:  # noqa: ARG002 - for subclasses
+        """*call* with the credential added; called as late as possible so that the key lives in one small frame."""
+        return call
+
+    async def generate(self, request: ChatRequest) -> LLMResponse:
+        """The complete answer."""
+        try:
+            call = self.authorise(self.dialect.encode(request), request.api_key)
+            reply = await self.transport.send(call, request.limits)
+            try:
+                body = await reply.read()
+            finally:
+                reply.close()
+            if reply.status >= 300:
+                raise self.dialect.error(reply.status, reply.headers, body)
+            response = self.dialect.decode(request, reply.status, reply.headers, body)
+        except ProviderError as error:
+            raise error.at(self.name, request.model) from None
+        response.provider = self.name
+        response.model = response.model or request.model
+        return response
+
+    async def stream_generate(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        """The answer as events."""
+        try:
+            call = self.authorise(self.dialect.encode(request), request.api_key)
+            reply = await self.transport.send(call, request.limits)
+            try:
+                if reply.status >= 300:
+                    raise self.dialect.error(reply.status, reply.headers, await reply.read())
+                decoder = self.dialect.decoder(request, reply.headers)
+                async for data in reply.chunks():
+                    events = decoder.feed(data)
+                    if events:
+                        if _has_output(events):
+                            reply.output_seen()
+                        for event in events:
+                            yield self._located(event, request) if event.__class__ is StreamStart else event
+                    if decoder.done:
+                        return
+                for event in decoder.end():
+                    yield self._located(event, request) if event.__class__ is StreamStart else event
+            finally:
+                reply.close()
+        except ProviderError as error:
+            raise error.at(self.name, request.model) from None
+
+    def _located(self, event: StreamEvent, request: ChatRequest) -> StreamStart:
+        start = event if isinstance(event, StreamStart) else StreamStart()
+        return StreamStart(start.model or request.model, self.name, start.request_id)
+
+    async def call_json(
+        self, call: HttpCall, request: ChatRequest | EmbeddingRequest
+    ) -> tuple[Mapping[str, str], bytes]:
+        """Send *call* and return headers and body of a successful answer.
+
+        Raises:
+            ProviderError: for every status from 300 up, and everything the transport raises.
+        """
+        try:
+            reply = await self.transport.send(self.authorise(call, request.api_key), request.limits)
+            try:
+                body = await reply.read()
+            finally:
+                reply.close()
+            if reply.status >= 300:
+                raise self.dialect.error(reply.status, reply.headers, body)
+        except ProviderError as error:
+            raise error.at(self.name, request.model) from None
+        return reply.headers, body
+
+
+def _has_output(events: list[StreamEvent]) -> bool:
+    return any(isinstance(event, OUTPUT_EVENTS) for event in events)

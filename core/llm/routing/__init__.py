@@ -1,0 +1,1 @@
+"""Who gets a call: pure decisions over one snapshot."""

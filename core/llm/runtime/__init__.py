@@ -1,0 +1,1 @@
+"""Which configuration is live: built whole, swapped once, drained, disposed."""

@@ -1,0 +1,1 @@
+"""How requests travel: HTTP, and a socket pair to a local worker process."""

@@ -1,0 +1,1 @@
+"""Host features built on the container, each a folder of its own."""
