@@ -65,8 +65,8 @@ class LateHook(ContainerError):
 
     def __str__(self) -> str:
         return (
-            f"{self.hook} came after the start: its start() would never run. Bind it with scope=singleton, or name it in "
-            f"Container(roots=[...]), so that it is created before the first hook runs."
+            f"{self.hook} came after the start, so its start() would never run. Bind it with scope=singleton, or name it "
+            f"in Container(roots=[...]), so that it is created before the first hook runs."
         )
 
 
@@ -103,7 +103,9 @@ class HookCancelled(ContainerError):
         self.phase = phase
 
     def __str__(self) -> str:
-        return f"{self.hook}: {self.phase}() ended with CancelledError. Something it awaits was cancelled from elsewhere."
+        return (
+            f"{self.hook}: {self.phase}() ended with CancelledError. Something it awaits was cancelled from elsewhere."
+        )
 
 
 class BackgroundTaskFailed(ContainerError):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.common.wire import HttpCall, Transport
 from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
@@ -42,10 +42,13 @@ class ChatDialect(Protocol):
 class HttpProvider(BaseLLMProvider):
     """A provider that speaks a dialect over a transport. Subclasses supply both, and authentication."""
 
-    def __init__(self, config: Any, services: ProviderServices, dialect: ChatDialect, transport: Transport) -> None:
+    transport: Transport
+    """Set by `start`; a share in the connection pool of this provider's origin, which survives reloads."""
+
+    def __init__(self, config: Any, services: ProviderServices, dialect: ChatDialect, *, base_url: str) -> None:
         super().__init__(config, services)
         self.dialect = dialect
-        self.transport = transport
+        self.base_url = base_url
 
     def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:  # noqa: ARG002 - for subclasses
         """*call* with the credential added; called as late as possible so that the key lives in one small frame."""
