@@ -62,8 +62,21 @@ class _Announced(Provider[T]):
 
     def get(self, injector: Injector) -> T:
         instance = self._inner.get(injector)
-        self._created(self._key, instance)
+        if _is_element(self._key):
+            for element in instance.values() if isinstance(instance, dict) else _as_list(instance):
+                self._created(type(element), element)
+        else:
+            self._created(self._key, instance)
         return instance
+
+
+def _is_element(key: Any) -> bool:
+    """Tell whether *key* stands for an element of a multibinding: injector then makes up a subclass of its provider."""
+    return isinstance(key, type) and issubclass(key, Provider)
+
+
+def _as_list(instance: Any) -> list[Any]:
+    return instance if isinstance(instance, list) else [instance]
 
 
 def watch_singletons(binder: Binder, created: Created) -> None:

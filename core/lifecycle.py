@@ -135,8 +135,7 @@ class Lifecycle:
         """Add the hook of a component that has ``async start()`` or ``async stop()``; once for each object."""
         if id(component) in self._adopted or component is self:
             return
-        name = describe_key(key)
-        hook = component_hook(type(component).__name__ if name.startswith("multibind-type-") else name, component)
+        hook = component_hook(describe_key(key), component)
         if hook is not None:
             self.append(hook)
             # The reference keeps the id from being given to another object.
