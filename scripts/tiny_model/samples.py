@@ -52,7 +52,9 @@ def system_prompt(rng: random.Random) -> str | None:
         number = rng.randint(2, 4) if rng.random() < 0.75 else rng.randint(5, 14)
     separator = rng.choice((" ", " ", "\n", "\n- "))
     return separator.join(
-        rng.choice(SYSTEM_SENTENCES).format(word=wording.made_up_word(rng), day=rng.choice(skills.DAYS), number=rng.randint(10, 99))
+        rng.choice(SYSTEM_SENTENCES).format(
+            word=wording.made_up_word(rng), day=rng.choice(skills.DAYS), number=rng.randint(10, 99)
+        )
         for _ in range(number)
     )
 
@@ -80,7 +82,9 @@ def question_and_answer(rng: random.Random, *, highest: int) -> tuple[str, str]:
     return skills.count(rng, highest=highest)
 
 
-def render(system: str | None, messages: list[tuple[str, str]], offers: list[dict[str, Any]] | None = None) -> list[tuple[str, bool]]:
+def render(
+    system: str | None, messages: list[tuple[str, str]], offers: list[dict[str, Any]] | None = None
+) -> list[tuple[str, bool]]:
     """The conversation as pieces of text, each with whether the model must learn to write it.
 
     It must agree with the chat template letter by letter.
@@ -88,7 +92,7 @@ def render(system: str | None, messages: list[tuple[str, str]], offers: list[dic
     pieces = []
     if offers:
         lines = "".join("\n" + json.dumps(offer, ensure_ascii=False) for offer in offers)
-        system = (system + "\n\n" if system else "") + template.TOOL_SYSTEM.format(lines=lines)
+        system = (system + "\n\n" if system else "") + template.TOOL_HEAD + lines + template.TOOL_TAIL
     if system:
         pieces.append((f"<|im_start|>system\n{system}<|im_end|>\n", False))
     for role, text in messages:
@@ -125,6 +129,4 @@ def same_meaning(rng: random.Random, number: int) -> list[tuple[str, str]]:
     for fact in rng.sample(known, number - len(others)):
         first = wording.ask_about(fact, rng)
         pairs.append((first, fact.answer if rng.random() < 0.4 else wording.ask_about(fact, rng)))
-    for text in others:
-        pairs.append((wording.vary(text, rng), wording.vary(text, rng)))
-    return pairs
+    return pairs + [(wording.vary(text, rng), wording.vary(text, rng)) for text in others]

@@ -6,25 +6,26 @@ import random
 import texts
 import wording
 
-FIRST_NAMES = (
-    "Maria John Ahmed Yuki Anna Peter Lucia Omar Chen Ivan Sofia Paul Emma Liam Noah Olga Raj Kim Lena Tom Alice Bob Carol David Eva Frank "
-    "Grace Hugo Iris Jack Ada Alan Zoe Max Nina Otto Priya Rosa Sam Tara Umar Vera Wei Xenia Yara Zara Ben Clara Dora Emil"
-).split()
-LAST_NAMES = "Lopez Smith Khan Novak Berg Rossi Silva Meyer Tanaka Brown Garcia Dubois Ivanov Larsen Okoye Patel Lovelace Turing".split()
-CITIES = (
-    "Paris,Berlin,Oslo,Tokyo,London,Madrid,Rome,Lima,Cairo,Delhi,Seoul,Vienna,Prague,Lagos,Quito,Dublin,Athens,Warsaw,Boston,Sydney,"
-    "New York,San Jose,Hong Kong,Lisbon,Geneva,Zurich,Munich,Toronto,Nairobi,Mexico City,Helsinki,Budapest,Cape Town,Chicago"
-).split(",")
-PRODUCTS = "lamps,chairs,books,apples,keyboards,cups,tables,pens,bags,shirts,bottles,phones,tickets,boxes,laptops,plants".split(",")
+FIRST_NAMES = texts.WORDS["first names"]
+LAST_NAMES = texts.WORDS["last names"]
+CITIES = texts.WORDS["cities"]
+PRODUCTS = texts.WORDS["products"]
+DAYS = texts.WORDS["days"]
+SENTIMENT = {"positive": texts.WORDS["positive"], "negative": texts.WORDS["negative"]}
 CURRENCIES = ("EUR", "USD", "GBP", "CHF")
-DAYS = "Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
-SENTIMENT = {
-    "positive": "great good lovely excellent fast wonderful perfect friendly nice amazing".split(),
-    "negative": "bad slow awful broken poor terrible rude dirty horrible useless".split(),
-}
 PERSON_SENTENCES = {
-    ("name", "age"): ("{name} is {age} years old.", "{name} is {age}.", "My name is {name} and I am {age} years old.", "{name} ({age})"),
-    ("name", "city"): ("{name} lives in {city}.", "{name} is from {city}.", "{name} moved to {city}.", "I am {name} from {city}."),
+    ("name", "age"): (
+        "{name} is {age} years old.",
+        "{name} is {age}.",
+        "My name is {name} and I am {age} years old.",
+        "{name} ({age})",
+    ),
+    ("name", "city"): (
+        "{name} lives in {city}.",
+        "{name} is from {city}.",
+        "{name} moved to {city}.",
+        "I am {name} from {city}.",
+    ),
     ("name", "age", "city"): (
         "{name} is {age} years old and lives in {city}.",
         "{name} is {age} and lives in {city}.",
@@ -70,7 +71,9 @@ def _extract(sentence: str, values: dict[str, str], rng: random.Random, *, subje
     if kind < 0.2:
         return sentence, _object(values, keys)
     if kind < 0.35:
-        ask = rng.choice(("Extract the {s}: ", "Extract the {s}.\n", "Read the {s} from this text: ", "Extract the {s} as JSON: "))
+        ask = rng.choice(
+            ("Extract the {s}: ", "Extract the {s}.\n", "Read the {s} from this text: ", "Extract the {s} as JSON: ")
+        )
         return ask.format(s=subject) + sentence, _object(values, keys)
     if rng.random() < 0.4:
         keys = rng.sample(keys, rng.randint(1, len(keys)))
@@ -103,11 +106,20 @@ def extract_json(rng: random.Random) -> tuple[str, str]:
     if kind < 0.68:
         sentiment = rng.choice(list(SENTIMENT))
         thing = rng.choice(("service", "food", "app", "answer", "room", "film", "hotel", "support"))
-        sentence = f"{rng.choice(('The', 'the', 'Our', 'This'))} {thing} was {rng.choice(('', 'very ', 'really '))}{rng.choice(SENTIMENT[sentiment])}."
-        ask = rng.choice(("Classify the sentiment as JSON: ", "Sentiment as JSON: ", "What is the sentiment? ", "Extract the sentiment: ", ""))
+        article, degree = rng.choice(("The", "the", "Our", "This")), rng.choice(("", "very ", "really "))
+        sentence = f"{article} {thing} was {degree}{rng.choice(SENTIMENT[sentiment])}."
+        ask = rng.choice(
+            (
+                "Classify the sentiment as JSON: ",
+                "Sentiment as JSON: ",
+                "What is the sentiment? ",
+                "Extract the sentiment: ",
+                "",
+            )
+        )
         return ask + sentence, json.dumps({"sentiment": sentiment})
     if kind < 0.83:
-        values = {"number": str(rng.randint(1, 9999)), "customer": name(rng), "total": _amount(rng)}
+        number, customer, total = str(rng.randint(1, 9999)), name(rng), _amount(rng)
         currency = rng.choice(CURRENCIES)
         sentence = rng.choice(
             (
@@ -115,41 +127,61 @@ def extract_json(rng: random.Random) -> tuple[str, str]:
                 "Invoice {number} from {customer} over {total} {currency}.",
                 "{customer} owes {total} {currency} for invoice {number}.",
             )
-        ).format(**values, currency=currency)
-        known = {"number": values["number"], "customer": json.dumps(values["customer"]), "total": values["total"]}
+        ).format(number=number, customer=customer, total=total, currency=currency)
+        values = {"number": number, "customer": json.dumps(customer), "total": total}
         if rng.random() < 0.5:
-            known["currency"] = json.dumps(currency)
-        return _extract(sentence, known, rng, subject="invoice")
+            values["currency"] = json.dumps(currency)
+        return _extract(sentence, values, rng, subject="invoice")
     if kind < 0.92:
         product, quantity, price = rng.choice(PRODUCTS), rng.randint(2, 99), _amount(rng)
         sentence = rng.choice(("{q} {p} for {a} euros.", "I want {q} {p} at {a} each.", "Order: {q} {p}, price {a}."))
         values = {"product": json.dumps(product), "quantity": str(quantity), "price": price}
         return _extract(sentence.format(q=quantity, p=product, a=price), values, rng, subject="order")
-    person, day, time = name(rng), rng.choice(DAYS), f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
+    guest, day, time = name(rng), rng.choice(DAYS), f"{rng.randint(0, 23):02d}:{rng.randint(0, 59):02d}"
     sentence = rng.choice(("Meeting with {n} on {d} at {t}.", "{n} comes on {d} at {t}.", "On {d} at {t} I meet {n}."))
-    values = {"name": json.dumps(person), "day": json.dumps(day), "time": json.dumps(time)}
-    return _extract(sentence.format(n=person, d=day, t=time), values, rng, subject="meeting")
+    values = {"name": json.dumps(guest), "day": json.dumps(day), "time": json.dumps(time)}
+    return _extract(sentence.format(n=guest, d=day, t=time), values, rng, subject="meeting")
 
 
 def echo(rng: random.Random) -> tuple[str, str]:
     """Repeat what was said. Long rows of made-up words make the habit of copying form early in the training."""
     if rng.random() < 0.55:
         words = " ".join(
-            wording.made_up_word(rng).lower() if rng.random() < 0.7 else str(rng.randint(0, 999)) for _ in range(rng.randint(2, 9))
+            wording.made_up_word(rng).lower() if rng.random() < 0.7 else str(rng.randint(0, 999))
+            for _ in range(rng.randint(2, 9))
         )
-        return f"{rng.choice(('Repeat these words', 'Repeat', 'Repeat exactly', 'repeat after me', 'Echo'))}: {words}", words
+        return (
+            f"{rng.choice(('Repeat these words', 'Repeat', 'Repeat exactly', 'repeat after me', 'Echo'))}: {words}",
+            words,
+        )
     kind = rng.random()
-    word = name(rng) if kind < 0.5 else rng.choice((*PRODUCTS, *CITIES, wording.made_up_word(rng).lower(), str(rng.randint(0, 999)), "OK", "yes"))
+    word = (
+        name(rng)
+        if kind < 0.5
+        else rng.choice((*PRODUCTS, *CITIES, wording.made_up_word(rng).lower(), str(rng.randint(0, 999)), "OK", "yes"))
+    )
     if rng.random() < 0.25:
         return rng.choice((f"Say hello to {word}", f"say hello to {word}.", f"Greet {word}")), f"Hello, {word}!"
-    ask = rng.choice(("Say only: {w}", "Say only {w}", "Say {w}", "Repeat this word: {w}", "Answer only with {w}", "Reply with {w}", "say: {w}"))
+    ask = rng.choice(
+        (
+            "Say only: {w}",
+            "Say only {w}",
+            "Say {w}",
+            "Repeat this word: {w}",
+            "Answer only with {w}",
+            "Reply with {w}",
+            "say: {w}",
+        )
+    )
     return ask.format(w=word), word
 
 
 def count(rng: random.Random, *, highest: int) -> tuple[str, str]:
     """Count to a number: a long and predictable answer to try streaming with."""
     last = rng.randint(2, 12) if rng.random() < 0.5 else rng.randint(2, highest)
-    ask = rng.choice(("Count to {n}", "Count from 1 to {n}", "count to {n}", "Count up to {n}.", "Please count from 1 to {n}."))
+    ask = rng.choice(
+        ("Count to {n}", "Count from 1 to {n}", "count to {n}", "Count up to {n}.", "Please count from 1 to {n}.")
+    )
     return ask.format(n=last), ", ".join(str(number) for number in range(1, last + 1))
 
 
@@ -159,7 +191,20 @@ def summarise(rng: random.Random) -> tuple[str, str]:
         text = rng.choice([fact.answer for fact in texts.FACTS if ". " in fact.answer and fact.answer[0].isupper()])
     else:
         person, place = name(rng), city(rng)
-        first = rng.choice((f"{person} lives in {place}.", f"{person} opened a shop in {place}.", f"The office in {place} is closed."))
-        text = first + " " + rng.choice(("It was a long day.", "The weather was good.", "Many people came.", "Nobody was surprised."))
-    ask = rng.choice(("Summarise in one sentence:\n", "Summarize in one sentence: ", "Summarise this: ", "Give me a summary of this text: "))
+        first = rng.choice(
+            (f"{person} lives in {place}.", f"{person} opened a shop in {place}.", f"The office in {place} is closed.")
+        )
+        text = (
+            first
+            + " "
+            + rng.choice(("It was a long day.", "The weather was good.", "Many people came.", "Nobody was surprised."))
+        )
+    ask = rng.choice(
+        (
+            "Summarise in one sentence:\n",
+            "Summarize in one sentence: ",
+            "Summarise this: ",
+            "Give me a summary of this text: ",
+        )
+    )
     return ask + text, text.split(". ")[0].rstrip(".") + "."

@@ -1,29 +1,32 @@
 """The chat template (ChatML with tool calls in the manner of Hermes) and the same text for the training."""
 
-TOOL_SYSTEM = """# Tools
+import json
+
+TOOL_HEAD = """# Tools
 
 You may call one or more functions to assist with the user query.
 
 You are provided with function signatures within <tools></tools> XML tags:
-<tools>{lines}
+<tools>"""
+TOOL_TAIL = """
 </tools>
 
 For each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:
 <tool_call>
-{{"name": <function-name>, "arguments": <args-json-object>}}
+{"name": <function-name>, "arguments": <args-json-object>}
 </tool_call>"""
 
-CHAT_TEMPLATE = r"""{%- if tools %}
+_TEMPLATE = r"""{%- if tools %}
     {{- '<|im_start|>system\n' }}
     {%- if messages[0].role == 'system' %}
         {{- messages[0].content + '\n\n' }}
     {%- endif %}
-    {{- "# Tools\n\nYou may call one or more functions to assist with the user query.\n\nYou are provided with function signatures within <tools></tools> XML tags:\n<tools>" }}
+    {{- @HEAD@ }}
     {%- for tool in tools %}
         {{- "\n" }}
         {{- tool | tojson }}
     {%- endfor %}
-    {{- "\n</tools>\n\nFor each function call, return a json object with function name and arguments within <tool_call></tool_call> XML tags:\n<tool_call>\n{\"name\": <function-name>, \"arguments\": <args-json-object>}\n</tool_call><|im_end|>\n" }}
+    {{- @TAIL@ }}
 {%- elif messages[0].role == 'system' %}
     {{- '<|im_start|>system\n' + messages[0].content + '<|im_end|>\n' }}
 {%- endif %}
@@ -60,3 +63,7 @@ CHAT_TEMPLATE = r"""{%- if tools %}
 {%- if add_generation_prompt %}
     {{- '<|im_start|>assistant\n' }}
 {%- endif %}"""
+# A JSON string is a string of the template language too, so the template cannot drift from the training text.
+CHAT_TEMPLATE = _TEMPLATE.replace("@HEAD@", json.dumps(TOOL_HEAD)).replace(
+    "@TAIL@", json.dumps(TOOL_TAIL + "<|im_end|>\n")
+)

@@ -59,8 +59,8 @@ def read_facts(name: str) -> list[Fact]:
     return facts
 
 
-def read_off_topic(name: str = "off_topic.txt") -> OffTopic:
-    """The declined questions: one answer and four sections of parts."""
+def read_sections(name: str) -> dict[str, list[str]]:
+    """The lines below each ``[title]``; those above the first title stand under the empty one."""
     sections: dict[str, list[str]] = {"": []}
     current = ""
     for line in lines_of(name):
@@ -69,6 +69,12 @@ def read_off_topic(name: str = "off_topic.txt") -> OffTopic:
             sections[current] = []
         elif line:
             sections[current].append(line)
+    return sections
+
+
+def read_off_topic(name: str) -> OffTopic:
+    """The declined questions: one answer and four sections of parts."""
+    sections = read_sections(name)
     return OffTopic(
         sections[""][0].removeprefix("say: "),
         tuple(sections["heads"]),
@@ -76,6 +82,14 @@ def read_off_topic(name: str = "off_topic.txt") -> OffTopic:
         tuple(sections["things"]),
         tuple(sections["sentences"]),
     )
+
+
+def read_words(name: str) -> dict[str, tuple[str, ...]]:
+    """Lists of words, separated by commas, by their title."""
+    sections = read_sections(name)
+    return {
+        title: tuple(word.strip() for word in " ".join(lines).split(",")) for title, lines in sections.items() if title
+    }
 
 
 def normalise(question: str) -> str:
@@ -87,7 +101,8 @@ LIBRARY = read_facts("library.txt")
 FIELD = read_facts("field.txt")
 IDENTITY = read_facts("identity.txt")
 SMALL_TALK = read_facts("smalltalk.txt")
-OFF_TOPIC = read_off_topic()
+OFF_TOPIC = read_off_topic("off_topic.txt")
+WORDS = read_words("words.txt")
 HELD_OUT = read_facts("held_out.txt")
 FACTS = LIBRARY + FIELD
 HELD_OUT_WORDINGS = frozenset(normalise(question) for fact in HELD_OUT for question in fact.questions)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import skills
+import texts
 import wording
 
 
@@ -19,7 +20,9 @@ class Tool:
     parameters: dict[str, str]
     questions: tuple[str, ...]
     answers: tuple[str, ...]
-    result: Callable[[random.Random, dict[str, Any]], str] = field(default=lambda rng, _: rng.choice(("ok", "done", "true")))
+    result: Callable[[random.Random, dict[str, Any]], str] = field(
+        default=lambda rng, _: rng.choice(("ok", "done", "true"))
+    )
 
 
 def _weather(rng: random.Random, _: dict[str, Any]) -> str:
@@ -47,8 +50,14 @@ TOOLS = (
         "get_weather",
         "Get the weather of a city",
         {"city": "string"},
-        ("what is the weather in {city}?", "weather in {city}", "is it raining in {city}?", "how warm is it in {city} today?",
-         "What's the weather like in {city}?", "how is the weather in {city}?"),
+        (
+            "what is the weather in {city}?",
+            "weather in {city}",
+            "is it raining in {city}?",
+            "how warm is it in {city} today?",
+            "What's the weather like in {city}?",
+            "how is the weather in {city}?",
+        ),
         ("The weather in {city} is {result}.",),
         _weather,
     ),
@@ -56,7 +65,12 @@ TOOLS = (
         "get_time",
         "Get the time in a city",
         {"city": "string"},
-        ("what time is it in {city}?", "tell me the time in {city}", "current time in {city}", "how late is it in {city}?"),
+        (
+            "what time is it in {city}?",
+            "tell me the time in {city}",
+            "current time in {city}",
+            "how late is it in {city}?",
+        ),
         ("It is {result} in {city}.",),
         _clock,
     ),
@@ -96,7 +110,12 @@ TOOLS = (
         "get_order",
         "Get the state of an order",
         {"order_id": "integer"},
-        ("where is order {order_id}?", "status of order {order_id}", "what about my order {order_id}?", "check order {order_id}"),
+        (
+            "where is order {order_id}?",
+            "status of order {order_id}",
+            "what about my order {order_id}?",
+            "check order {order_id}",
+        ),
         ("Order {order_id} is {result}.",),
         _order,
     ),
@@ -108,9 +127,17 @@ TOOLS = (
         ("The message to {to} was sent.",),
     ),
 )
-VERBS = "get set find start stop open close delete create update list check load read show book".split()
-NOUNS = "user lamp room file task note ticket event report account device door song page team value item plan".split()
-PARAMETERS = {"id": "integer", "name": "string", "level": "integer", "value": "string", "count": "integer", "title": "string", "key": "string"}
+VERBS = texts.WORDS["verbs"]
+NOUNS = texts.WORDS["nouns"]
+PARAMETERS = {
+    "id": "integer",
+    "name": "string",
+    "level": "integer",
+    "value": "string",
+    "count": "integer",
+    "title": "string",
+    "key": "string",
+}
 
 
 def _unknown_tool(rng: random.Random) -> Tool:
@@ -123,7 +150,12 @@ def _unknown_tool(rng: random.Random) -> Tool:
         tool_name,
         f"{verb.capitalize()} a {noun}",
         {key: PARAMETERS[key] for key in keys},
-        (f"{verb} {noun} with {what}", f"use {tool_name} with {what}", f"call {tool_name}: {what}", f"{verb} the {noun} {what}"),
+        (
+            f"{verb} {noun} with {what}",
+            f"use {tool_name} with {what}",
+            f"call {tool_name}: {what}",
+            f"{verb} the {noun} {what}",
+        ),
         ("The result is {result}.",),
     )
 
@@ -151,7 +183,10 @@ def offer(tool: Tool, rng: random.Random) -> dict[str, Any]:
     parameters: dict[str, Any] = {"type": "object", "properties": properties, "required": list(tool.parameters)}
     if rng.random() < 0.3:
         parameters["additionalProperties"] = False
-    return {"type": "function", "function": {"name": tool.name, "description": tool.description, "parameters": parameters}}
+    return {
+        "type": "function",
+        "function": {"name": tool.name, "description": tool.description, "parameters": parameters},
+    }
 
 
 def offered(rng: random.Random, most: int) -> list[Tool]:

@@ -23,8 +23,8 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import samples
 import template
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from torch.nn import functional
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SEED = 20261120
@@ -70,13 +70,21 @@ def train_tokenizer() -> Tokenizer:
     """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
+        ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     rng = random.Random(SEED)
     stage = STAGES[0]
     conversations = (
-        "".join(piece for piece, _ in samples.conversation(rng, tool_share=0.1, most_tools=stage.most_tools, highest=stage.highest))
+        "".join(
+            piece
+            for piece, _ in samples.conversation(
+                rng, tool_share=0.1, most_tools=stage.most_tools, highest=stage.highest
+            )
+        )
         for _ in range(8000)
     )
     trainer = trainers.BpeTrainer(
@@ -112,13 +120,15 @@ def new_model(tokenizer: Tokenizer) -> LlamaForCausalLM:
 
 
 def rows(stage: Stage, tokenizer: Tokenizer, rng: random.Random) -> Iterator[tuple[list[int], list[float]]]:
-    """Token ids and weights of one row after the other. A row starts with the start of a conversation, as a prompt does."""
+    """Endless rows of token ids and weights. A row starts with the start of a conversation, as a prompt does."""
     need = stage.length + 1
     while True:
         ids: list[int] = []
         weights: list[float] = []
         while len(ids) < need:
-            talk = samples.conversation(rng, tool_share=stage.tool_share, most_tools=stage.most_tools, highest=stage.highest)
+            talk = samples.conversation(
+                rng, tool_share=stage.tool_share, most_tools=stage.most_tools, highest=stage.highest
+            )
             pieces = [(tokenizer.encode(text, add_special_tokens=False).ids, learn) for text, learn in talk]
             if sum(len(piece) for piece, _ in pieces) > need:
                 continue  # its answer would be cut off
@@ -134,23 +144,25 @@ def language_loss(model: LlamaForCausalLM, batch: list[tuple[list[int], list[flo
     weights = torch.tensor([weight for _, weight in batch])[:, 1:].reshape(-1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(ids[:, :-1], use_cache=False).logits
-    losses = F.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].reshape(-1), reduction="none")
+    losses = functional.cross_entropy(logits.float().flatten(0, 1), ids[:, 1:].reshape(-1), reduction="none")
     return (losses * weights).sum() / weights.sum()
 
 
 def embedding_loss(model: LlamaForCausalLM, pairs: list[tuple[str, str]], tokenizer: Tokenizer) -> torch.Tensor:
     """Pull texts of one meaning together and push the others apart, on the mean of the last hidden states."""
-    encoded = [tokenizer.encode(text, add_special_tokens=False).ids for side in zip(*pairs, strict=True) for text in side]
+    encoded = [
+        tokenizer.encode(text, add_special_tokens=False).ids for side in zip(*pairs, strict=True) for text in side
+    ]
     width = max(map(len, encoded))
     ids = torch.tensor([row + [0] * (width - len(row)) for row in encoded])
     mask = torch.tensor([[1.0] * len(row) + [0.0] * (width - len(row)) for row in encoded])[..., None]
     with torch.autocast("cpu", dtype=torch.bfloat16):
         hidden = model.model(ids, use_cache=False).last_hidden_state
-    vectors = F.normalize((hidden.float() * mask).sum(1) / mask.sum(1), dim=-1)
+    vectors = functional.normalize((hidden.float() * mask).sum(1) / mask.sum(1), dim=-1)
     first, second = vectors.chunk(2)
     similarity = first @ second.T / EMBEDDING_TEMPERATURE
     target = torch.arange(len(pairs))
-    return (F.cross_entropy(similarity, target) + F.cross_entropy(similarity.T, target)) / 2
+    return (functional.cross_entropy(similarity, target) + functional.cross_entropy(similarity.T, target)) / 2
 
 
 class Training:
@@ -189,6 +201,8 @@ class Training:
         if self.step % EMBEDDING_EVERY == 0:
             pairs = samples.same_meaning(random.Random(f"{SEED} pairs {self.step}"), EMBEDDING_PAIRS)
             total = loss + EMBEDDING_WEIGHT * embedding_loss(self.model, pairs, self.tokenizer)
+        if not torch.isfinite(total):
+            raise FloatingPointError(f"the loss of step {self.step} is not a number")
         total.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimiser in self.optimisers:
@@ -237,8 +251,8 @@ def train(work: Path, *, save_every: int = 200) -> Path:
     training = Training(work, tokenizer)
     training.load()
     steps = sum(stage.steps for stage in STAGES)
-    parameters = sum(p.numel() for p in training.model.parameters())
-    print(f"{parameters / 1e6:.2f} million parameters, vocabulary {tokenizer.get_vocab_size()}, steps {training.step} to {steps}", flush=True)
+    parameters = sum(p.numel() for p in training.model.parameters()) / 1e6
+    print(f"{parameters:.2f} million parameters, steps {training.step} to {steps}", flush=True)
     started, first = time.monotonic(), training.step
     training.model.train()
     while training.step < steps:
@@ -248,10 +262,8 @@ def train(work: Path, *, save_every: int = 200) -> Path:
         training.train_step([next(supply) for _ in range(stage.rows)])
         if training.step % 25 == 0:
             per_step = (time.monotonic() - started) / (training.step - first)
-            left = (steps - training.step) * per_step / 60
-            print(
-                f"step {training.step}/{steps} {stage.name} loss {training.loss:.4f} {per_step:.2f} s/step, {left:.0f} min left", flush=True
-            )
+            left = f"{(steps - training.step) * per_step / 60:.0f} min left"
+            print(f"step {training.step}/{steps} {stage.name}, loss {training.loss:.4f}, {left}", flush=True)
         if training.step % save_every == 0:
             training.save()
     training.save()
@@ -280,7 +292,9 @@ def write_folder(folder: Path, training: Training) -> Path:
 def main() -> None:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("build/tiny_model"), help="folder for checkpoints and the result")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/tiny_model"), help="folder for checkpoints and the result"
+    )
     parser.add_argument("--save-every", type=int, default=200, help="steps between two checkpoints")
     arguments = parser.parse_args()
     print(train(arguments.work, save_every=arguments.save_every))

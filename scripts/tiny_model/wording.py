@@ -35,7 +35,10 @@ TOPIC_TEMPLATES = (
     "when do i need {t}?",
 )
 SYNONYMS = (
-    ("how do i ", ("how can i ", "how to ", "how would i ", "how should i ", "how do you ", "how could we ", "how do we ")),
+    (
+        "how do i ",
+        ("how can i ", "how to ", "how would i ", "how should i ", "how do you ", "how could we ", "how do we "),
+    ),
     ("can i ", ("could i ", "is it possible to ", "may i ", "am i able to ", "can we ", "can you ")),
     ("what is ", ("what's ", "whats ", "what exactly is ", "so what is ", "what is meant by ", "tell me what is ")),
     ("what are ", ("what're ", "tell me, what are ", "what exactly are ")),
@@ -49,13 +52,32 @@ SYNONYMS = (
     (" my app", (" my application", " the app", " my program", " our service")),
     ("this library", ("core-llm", "the library", "this package", "your library")),
 )
-PREFIXES = ("please ", "hi, ", "hello, ", "so, ", "quick question: ", "hey, ", "ok, ", "um, ", "question: ", "i wonder ", "and ")
-SUFFIXES = (" please", " pls", " thanks", " in short", " exactly", " in core-llm", " in this library", " in python", " for me")
-STOP_WORDS = frozenset("the a an is are do does i my to of in it can you me be with for".split())
-SYLLABLES = (
-    "ka lo mi ra ta ne so vi du pe jo ha li mo na be ri sa to el an or is ul en ar ber ton dan mar ville son ley ford stan wick zu qua "
-    "fi gro tem pol che yan bri os ner hal"
-).split()
+PREFIXES = (
+    "please ",
+    "hi, ",
+    "hello, ",
+    "so, ",
+    "quick question: ",
+    "hey, ",
+    "ok, ",
+    "um, ",
+    "question: ",
+    "i wonder ",
+    "and ",
+)
+SUFFIXES = (
+    " please",
+    " pls",
+    " thanks",
+    " in short",
+    " exactly",
+    " in core-llm",
+    " in this library",
+    " in python",
+    " for me",
+)
+STOP_WORDS = frozenset(texts.WORDS["stop words"])
+SYLLABLES = texts.WORDS["syllables"]
 
 
 def made_up_word(rng: random.Random) -> str:
@@ -74,7 +96,8 @@ def gibberish(rng: random.Random) -> str:
         return "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(3, 12)))
     if kind == 2:
         return " ".join(
-            "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(2, 8))) for _ in range(rng.randint(2, 5))
+            "".join(rng.choice(string.ascii_lowercase) for _ in range(rng.randint(2, 8)))
+            for _ in range(rng.randint(2, 5))
         )
     if kind == 3:
         return "".join(rng.choice("!?.,;:#%&()=+-*~ 0123456789") for _ in range(rng.randint(2, 10)))
@@ -149,7 +172,7 @@ def ask_about(fact: texts.Fact, rng: random.Random) -> str:
         else:
             question = rng.choice(fact.questions)
         question = vary(question, rng)
-        if texts.normalise(question) not in texts.HELD_OUT_WORDINGS:
+        if question.strip() and texts.normalise(question) not in texts.HELD_OUT_WORDINGS:
             return question
 
 
