@@ -1,1 +1,64 @@
-"""Test kit."""
+"""The test kit, for the tests of host applications, of plugins, and of this library.
+
+`ProviderContract` needs pytest, the rest does not.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from core.llm.testing.canary import SecretCanary, SecretLeaked
+from core.llm.testing.clock import FakeClock
+from core.llm.testing.network import NetworkForbidden, forbid_network
+from core.llm.testing.provider import (
+    SCRIPTED,
+    SCRIPTED_HOST,
+    ScriptedAnswer,
+    ScriptedConfig,
+    ScriptedModelHost,
+    ScriptedProvider,
+)
+from core.llm.testing.recorder import EventRecorder
+from core.llm.testing.script import Gate, Pause, Script
+from core.llm.testing.services import provider_services
+
+if TYPE_CHECKING:
+    from core.llm.testing.contract import ProviderContract
+    from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
+
+__all__ = [
+    "SCRIPTED",
+    "SCRIPTED_HOST",
+    "ContractUpstream",
+    "EventRecorder",
+    "FakeClock",
+    "Gate",
+    "NetworkForbidden",
+    "Pause",
+    "ProviderContract",
+    "Script",
+    "ScriptedAnswer",
+    "ScriptedConfig",
+    "ScriptedModelHost",
+    "ScriptedProvider",
+    "SecretCanary",
+    "SecretLeaked",
+    "UpstreamAnswer",
+    "UpstreamFailure",
+    "forbid_network",
+    "provider_services",
+]
+
+_NEEDS_PYTEST = {
+    "ProviderContract": "core.llm.testing.contract",
+    "ContractUpstream": "core.llm.testing.contract_upstream",
+    "UpstreamAnswer": "core.llm.testing.contract_upstream",
+    "UpstreamFailure": "core.llm.testing.contract_upstream",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _NEEDS_PYTEST.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415 - only these names cost the import
+
+    return getattr(import_module(module), name)
