@@ -93,6 +93,7 @@ class ProviderError(LLMError):
         request_id: str | None = None,
         partial: PartialOutput | None = None,
         billing: Billing = "none",
+        context_window: int | None = None,
     ) -> None:
         super().__init__(message)
         self.type: ErrorType = type
@@ -111,6 +112,8 @@ class ProviderError(LLMError):
         self.partial = partial
         """What the caller had already received; set exactly when output had been delivered."""
         self.billing: Billing = billing
+        self.context_window = context_window
+        """Size of the window that the prompt did not fit into, in tokens, where known."""
 
     def at(self, provider: str, model: str | None) -> "ProviderError":
         """Fill in where it happened, unless already known; returns itself."""

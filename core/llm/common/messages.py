@@ -136,7 +136,7 @@ _ROLES: Final = frozenset(get_args(Role))
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation. `content` is a string or a sequence of parts (or of dictionaries that describe them)."""
+    """One turn of a conversation. `content` is a string, or parts (or dictionaries that describe parts)."""
 
     role: Role
     content: str | tuple[Part, ...] = ""

@@ -1,0 +1,49 @@
+"""A model by the name that the configuration gives it, to be injected: `Annotated[ChatModel, Named("fast")]`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from core.llm.providers.base.response import EmbeddingResponse, LLMResponse
+from core.llm.service import LLMService, Prompt
+from core.llm.stream import LLMStream
+
+T = TypeVar("T", bound=BaseModel)
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Names the alias in `Annotated[ChatModel, Named("fast")]`."""
+
+    alias: str
+
+
+class ChatModel:
+    """`LLMService` with the model already chosen. Follows edits of the alias like every other call."""
+
+    __slots__ = ("_service", "name")
+
+    def __init__(self, service: LLMService, name: str) -> None:
+        self._service = service
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"ChatModel({self.name!r})"
+
+    async def generate(self, request: Prompt, **options: Any) -> LLMResponse:
+        """See `LLMService.generate`."""
+        return await self._service.generate(request, **{**options, "model": self.name})
+
+    def stream(self, request: Prompt, **options: Any) -> LLMStream:
+        """See `LLMService.stream`."""
+        return self._service.stream(request, **{**options, "model": self.name})
+
+    async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> LLMResponse:
+        """See `LLMService.generate_object`."""
+        return await self._service.generate_object(request, model_class, **{**options, "model": self.name})
+
+    async def embed(self, texts: str | Sequence[str], **options: Any) -> EmbeddingResponse:
+        """See `LLMService.embed`."""
+        return await self._service.embed(texts, **{**options, "model": self.name})

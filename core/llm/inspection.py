@@ -1,0 +1,74 @@
+"""Answers to "what is there?" and "what would happen?", read off one runtime without sending anything."""
+
+import random
+from collections.abc import Mapping
+
+from core.llm.common.types import ModelRef
+from core.llm.providers.base.request import LLMRequest
+from core.llm.routing.fit import misfit
+from core.llm.runtime.runtime import Runtime
+from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderStatus
+
+FAILING_AFTER = 3
+"""Failures in a row after which a provider is called failing."""
+
+
+def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Explanation:
+    """Where *request* would go now."""
+    # A copy draws the numbers that the next real call will draw.
+    peeking = random.Random()
+    peeking.setstate(rng.getstate())
+    plan = runtime.router.plan(request.model, request.provider, peeking, peek=True)
+    candidates: list[ExplainedCandidate] = []
+    for ref in plan.candidates:
+        reason = runtime.unavailable(ref)
+        if reason is None and ref.model:
+            reason = misfit(request, mode, runtime.known_target(ref).facts)
+        if reason is not None:
+            candidates.append(ExplainedCandidate(ref, "skipped", reason))
+        else:
+            first = all(candidate.verdict == "skipped" for candidate in candidates)
+            candidates.append(ExplainedCandidate(ref, "first" if first else "next"))
+    return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates))
+
+
+def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
+    """Aliases first, then the models that the configuration lists."""
+    found: list[AvailableModel] = []
+    for name in runtime.config.models:
+        refs = runtime.router.plan(name, None, random.Random(0), peek=True).candidates
+        usable = [ref for ref in refs if runtime.unavailable(ref) is None]
+        reason = "" if usable else "; ".join(f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs)
+        targets = tuple(str(ref) if ref.model else ref.provider for ref in refs)
+        found.append(AvailableModel(name, "alias", targets, bool(usable), reason))
+    for name, provider in runtime.config.providers.items():
+        for model in provider.models:
+            ref = ModelRef(name, model)
+            reason = runtime.unavailable(ref) or ""
+            facts = None if reason else runtime.known_target(ref).facts
+            capabilities = facts.capabilities if facts else frozenset()
+            found.append(AvailableModel(str(ref), "model", (str(ref),), not reason, reason, capabilities))
+    return tuple(found)
+
+
+def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
+    """One entry for each configured provider."""
+    found: dict[str, ProviderStatus] = {}
+    for name, config in runtime.config.providers.items():
+        kind = config.type or name
+        off = runtime.unavailable(ModelRef(name, ""))
+        if off is not None:
+            found[name] = ProviderStatus(name, kind, "off", off)
+            continue
+        record = runtime.state.upstream(name)
+        failing = record.consecutive_failures >= FAILING_AFTER
+        found[name] = ProviderStatus(
+            name,
+            kind,
+            "failing" if failing else "ready",
+            record.last_error or "" if record.consecutive_failures else "",
+            record.consecutive_failures,
+            record.last_success,
+            record.last_failure,
+        )
+    return found

@@ -1,0 +1,143 @@
+"""`ProviderModule`: the bindings of the LLM layer. Nothing is opened, read or started here."""
+
+import random
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+
+from injector import Binder, InstanceProvider, Module, Provider, UnsatisfiedRequirement, provider, singleton
+
+from core.llm.chat_model import ChatModel, Named
+from core.llm.common.clock import Clock, SystemClock
+from core.llm.common.events import EventBus
+from core.llm.factory.provider import LLMProviderFactory
+from core.llm.providers.base.spec import ProviderSpec
+from core.llm.providers.config.manager import ProviderConfigManager
+from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.runtime.live import LiveConfiguration
+from core.llm.runtime.resources import ResourcePool
+from core.llm.runtime.state import RuntimeState
+from core.llm.runtime.swap import RuntimeHolder
+from core.llm.service import LLMService
+
+if TYPE_CHECKING:
+    from injector import Injector
+
+
+class ProviderModule(Module):
+    """Binds `LLMService` and everything behind it, as singletons.
+
+    Args:
+        config: path of a YAML or TOML file, a mapping with the same keys, or an `LLMServiceConfig`.
+        watch: follow edits of the file while the application runs.
+        env: environment variables for `${NAME}` and `LLM__…`; `None` is the process's own environment.
+        plugins: specifications of further provider types.
+        clock: source of time; tests pass a fake one.
+        rng: source of randomness for routing and jitter; tests pass a seeded one.
+    """
+
+    def __init__(
+        self,
+        config: str | Path | Mapping[str, Any] | LLMServiceConfig,
+        *,
+        watch: bool = True,
+        env: Mapping[str, str] | None = None,
+        plugins: Iterable[ProviderSpec] = (),
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._config = config
+        self._watch = watch
+        self._env = env
+        self._plugins = tuple(plugins)
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+
+    def configure(self, binder: Binder) -> None:
+        """Bind the clock, the typed clients, and a chat model for any name that is asked for."""
+        binder.bind(Clock, to=InstanceProvider(self._clock))
+        _bind_named_models(binder)
+
+    @singleton
+    @provider
+    def _events(self) -> EventBus:
+        return EventBus()
+
+    @singleton
+    @provider
+    def _resources(self) -> ResourcePool:
+        return ResourcePool()
+
+    @singleton
+    @provider
+    def _factory(self, resources: ResourcePool, events: EventBus) -> LLMProviderFactory:
+        return LLMProviderFactory(resources, events, self._clock, self._rng, self._plugins)
+
+    @singleton
+    @provider
+    def _manager(self, factory: LLMProviderFactory, events: EventBus) -> ProviderConfigManager:
+        return ProviderConfigManager(
+            self._config,
+            resolve=factory.config_class,
+            events=events,
+            clock=self._clock,
+            env=self._env,
+            watch=self._watch,
+        )
+
+    @singleton
+    @provider
+    def _holder(self, events: EventBus) -> RuntimeHolder:
+        return RuntimeHolder(events)
+
+    @singleton
+    @provider
+    def _live(
+        self, manager: ProviderConfigManager, factory: LLMProviderFactory, holder: RuntimeHolder
+    ) -> LiveConfiguration:
+        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock))
+
+    @singleton
+    @provider
+    def _service(self, live: LiveConfiguration, events: EventBus) -> LLMService:
+        return LLMService(live, events, self._clock, self._rng)
+
+
+class _NamedModel(Provider[ChatModel]):
+    """Makes the chat model of one name once the service is there."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def get(self, injector: "Injector") -> ChatModel:
+        return ChatModel(injector.get(LLMService), self._name)
+
+
+def _bind_named_models(binder: Binder) -> None:
+    """Let `Annotated[ChatModel, Named(x)]` be injected for any x.
+
+    Which aliases there are is known only once the configuration has been read, which is I/O, and it changes while the
+    application runs. So the binding is made when a name is first asked for.
+    """
+    known: Callable[[type], Any] = binder.get_binding
+
+    def get_binding(interface: type) -> Any:
+        try:
+            return known(interface)
+        except UnsatisfiedRequirement:
+            name = _name_in(interface)
+            if name is None:
+                raise
+            binder.bind(interface, to=_NamedModel(name), scope=singleton)
+            return known(interface)
+
+    binder.get_binding = get_binding  # type: ignore[method-assign]  # the only door that every look-up passes
+
+
+def _name_in(interface: Any) -> str | None:
+    if get_origin(interface) is not Annotated:
+        return None
+    bound, *metadata = get_args(interface)
+    if bound is not ChatModel:
+        return None
+    return next((item.alias for item in metadata if isinstance(item, Named)), None)

@@ -1,0 +1,29 @@
+"""The order of the layers, outside-in, with the reason for each place. Read this to know what happens to a call."""
+
+from core.llm.pipeline.fallback import Candidates, fallback
+from core.llm.pipeline.handler import Handler, Layer, compose
+from core.llm.pipeline.meter import meter
+from core.llm.pipeline.retry import retry
+from core.llm.pipeline.target import Target
+from core.llm.pipeline.terminal import terminal
+from core.llm.pipeline.trace import trace
+from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models import LLMServiceConfig
+
+
+def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
+    """What surrounds a call as a whole."""
+    layers: list[Layer] = [
+        trace,  # outermost: it must see how the call ended, whatever ended it
+    ]
+    return compose(layers, fallback(candidates, config.retry.max_attempts))
+
+
+def build_target_handler(config: LLMServiceConfig, target: Target, upstream: Upstream) -> Handler:
+    """What surrounds the attempts at one target."""
+    max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
+    layers: list[Layer] = [
+        retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
+        meter(target, config.costs.currency),  # next to the provider: it counts what this attempt really used
+    ]
+    return compose(layers, terminal(target))

@@ -1,0 +1,150 @@
+"""Try the candidates of a plan in order until one of them commits.
+
+Only what happens before the first output leads to the next candidate. A refused request, a safety block or a broken
+stream never does.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from core.llm.common.exceptions import AllAttemptsFailed, LLMError, ModelError, ProviderError, UnsupportedFeature
+from core.llm.common.trace import CandidateTrace
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.handler import Call, Handler, Reply
+from core.llm.pipeline.target import Target
+from core.llm.providers.base.request import LLMRequest
+from core.llm.routing.fit import misfit
+from core.llm.routing.router import Plan
+
+STOPS = frozenset({"invalid_request", "content_filter", "cancelled"})
+"""Errors that another provider would only repeat, or that must not be routed around."""
+
+
+class Candidates(Protocol):
+    """What the fallback layer needs to know about the configuration it runs in."""
+
+    def plan(self, call: Call) -> Plan:
+        """The candidates of *call* in order."""
+
+    def unavailable(self, ref: ModelRef) -> str | None:
+        """Why the provider of *ref* cannot be used at all, such as a missing key."""
+
+    async def target(self, ref: ModelRef) -> Target:
+        """What calls to *ref* go through; finds the provider's default model where *ref* names none."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    context: AbstractAsyncContextManager[Reply]
+    reply: Reply
+
+
+def fallback(candidates: Candidates, max_attempts: int) -> Handler:
+    """The handler that routes a call."""
+
+    @asynccontextmanager
+    async def handle(call: Call) -> AsyncIterator[Reply]:
+        opened = await _first_that_answers(call, candidates, max_attempts)
+        try:
+            yield opened.reply
+        except BaseException as error:
+            await opened.context.__aexit__(type(error), error, error.__traceback__)
+            raise
+        await opened.context.__aexit__(None, None, None)
+
+    return handle
+
+
+async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: int) -> _Opened:
+    plan = candidates.plan(call)
+    if plan.defaults:
+        call.request = with_defaults(call, plan.defaults)
+    call.attempts_left = max_attempts
+    entries = [CandidateTrace(ref) for ref in plan.candidates]
+    call.trace.candidates = entries
+    for entry in entries:
+        reason = candidates.unavailable(entry.target)
+        if reason is not None:
+            entry.outcome, entry.reason = "skipped", reason
+    errors: list[LLMError] = []
+    for index, entry in enumerate(entries):
+        if entry.outcome == "skipped":
+            continue
+        call.alternatives = any(other.outcome == "untried" for other in entries[index + 1 :])
+        if errors and call.attempts_left <= 0:
+            entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
+            continue
+        opened = await _try(call, candidates, entry, errors)
+        if opened is not None:
+            return opened
+    raise _nobody(call, entries, errors)
+
+
+async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError]) -> _Opened | None:
+    tried_before = len(call.trace.attempts)
+    target: Target | None = None
+    try:
+        with call.guard:
+            target = await candidates.target(entry.target)
+        entry.target = call.target = target.ref
+        unfit = _too_small(errors, target) or misfit(call.request, call.mode, target.facts)
+        if unfit is not None or target.handler is None:
+            entry.outcome, entry.reason = "skipped", unfit or "no handler"
+            return None
+        if target.config.models and (defaults := target.config.models.get(target.ref.model)) and defaults.defaults:
+            call.request = with_defaults(call, defaults.defaults)
+        context = target.handler(call)
+        reply = await context.__aenter__()
+    except (ProviderError, ModelError, UnsupportedFeature) as error:
+        if target and isinstance(error, ProviderError) and error.type == "context_length" and not error.context_window:
+            error.context_window = target.facts.context_window
+        sent = len(call.trace.attempts) > tried_before
+        entry.outcome = "failed" if sent else "skipped"
+        entry.reason = str(error)
+        errors.append(error)
+        if isinstance(error, ProviderError) and error.type in STOPS:
+            raise
+        if isinstance(error, ProviderError) and error.code == "deadline_exceeded":
+            raise
+        return None
+    entry.outcome = "answered"
+    entry.reason = f"after {len(errors)} that failed" if errors else ""
+    return _Opened(context, reply)
+
+
+def _too_small(errors: list[LLMError], target: Target) -> str | None:
+    """After a context-length error only a larger model is worth a try."""
+    windows = [
+        error.context_window or 0
+        for error in errors
+        if isinstance(error, ProviderError) and error.type == "context_length"
+    ]
+    if not windows:
+        return None
+    window = target.facts.context_window
+    if window is None or window <= max(windows):
+        return "the prompt was too long for an earlier candidate, and this model is not known to be larger"
+    return None
+
+
+def _nobody(call: Call, entries: list[CandidateTrace], errors: list[LLMError]) -> LLMError:
+    if len(entries) == 1 and len(errors) == 1:
+        return errors[0]
+    if len(entries) == 1:
+        entry = entries[0]
+        return UnsupportedFeature(f"{entry.target} cannot take this request: {entry.reason}")
+    lines = "\n".join(f"  {entry.target}: {entry.outcome}: {entry.reason}" for entry in entries)
+    skipped = [(entry.target, entry.reason) for entry in entries if entry.outcome == "skipped"]
+    asked = call.trace.requested or "the default model"
+    return AllAttemptsFailed(f"no candidate for {asked} could answer:\n{lines}", errors, skipped)
+
+
+def with_defaults(call: Call, defaults: Mapping[str, Any]) -> LLMRequest:
+    """The request of *call* with *defaults* in every field that the caller left open."""
+    request = call.request
+    missing = {name: value for name, value in defaults.items() if getattr(request, name) is None}
+    if not missing:
+        return request
+    return LLMRequest.model_validate({**{name: getattr(request, name) for name in LLMRequest.model_fields}, **missing})

@@ -1,0 +1,87 @@
+"""End a call from outside: by its deadline, or because its configuration is being taken down.
+
+A timeout held across a `yield` would cancel whatever task entered it. The guard instead notes which task is waiting for
+the provider right now and cancels that wait only; between two waits it cancels nothing and the next wait fails at once.
+"""
+
+import asyncio
+from types import TracebackType
+
+from core.llm.common.clock import Clock, TimerHandle
+from core.llm.common.exceptions import LLMError, ProviderError
+
+
+class Guard:
+    """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
+
+    __slots__ = ("_cancelling", "_clock", "_error", "_task", "_timer")
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._task: asyncio.Task[object] | None = None
+        self._cancelling = 0
+        self._error: LLMError | None = None
+        self._timer: TimerHandle | None = None
+
+    def arm(self, at: float) -> None:
+        """Cut the call with a deadline error once the clock reaches *at*."""
+        if at != float("inf"):
+            self._timer = self._clock.call_at(at, self._expired)
+
+    def disarm(self) -> None:
+        """Forget the deadline."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def cut(self, error: LLMError) -> None:
+        """Fail the wait that is going on, or else the next one, with *error*. The first cut wins."""
+        if self._error is None:
+            self._error = error
+            if self._task is not None:
+                self._task.cancel()
+
+    def _expired(self) -> None:
+        self.cut(
+            ProviderError(
+                "timeout",
+                "the deadline of the call has passed. Raise `timeout` of the request or of the configuration",
+                code="deadline_exceeded",
+                retryable=False,
+                billing="ambiguous",
+            )
+        )
+
+    def enter(self) -> None:
+        """A wait begins in the current task."""
+        if self._error is not None:
+            raise self._error
+        task = asyncio.current_task()
+        if task is not None:
+            self._cancelling = task.cancelling()
+        self._task = task
+
+    def leave(self) -> None:
+        """The wait is over."""
+        self._task = None
+
+    def verdict(self) -> LLMError | None:
+        """After a `CancelledError`: the error it stands for, or `None` where somebody else cancelled the task."""
+        if self._error is None:
+            return None
+        task = asyncio.current_task()
+        if task is not None and task.cancelling() > self._cancelling and task.uncancel() > self._cancelling:
+            return None
+        return self._error
+
+    def __enter__(self) -> None:
+        self.enter()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.leave()
+        if kind is asyncio.CancelledError:
+            verdict = self.verdict()
+            if verdict is not None:
+                raise verdict from None

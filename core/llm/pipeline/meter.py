@@ -1,0 +1,71 @@
+"""Count tokens and money of an answer: from the provider's numbers, else by an estimate that says it is one."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from decimal import Decimal
+
+from core.llm.common.types import Cost, Price, Usage
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.target import Target
+from core.llm.routing.tokens import estimate_input, estimate_text
+
+_MILLION = Decimal(1_000_000)
+
+
+def meter(target: Target, currency: str) -> Layer:
+    """The layer that puts usage and cost on the answers of *target*."""
+
+    def layer(inner: Handler) -> Handler:
+        @asynccontextmanager
+        async def handle(call: Call) -> AsyncIterator[Reply]:
+            async with inner(call) as reply:
+                try:
+                    yield reply
+                finally:
+                    _settle(call, reply)
+
+        def _settle(call: Call, reply: Reply) -> None:
+            price = target.facts.price
+            attempt = call.attempt
+            response = reply.response
+            if response is not None:
+                if response.usage.estimated:
+                    response.usage = _estimated(call, response.content + response.thinking, response.usage)
+                response.cost = cost_of(response.usage, price, currency)
+                if attempt is not None:
+                    attempt.billing = "estimated" if response.usage.estimated else "settled"
+                    attempt.request_id = response.request_id
+            elif reply.embedding is not None:
+                vectors = reply.embedding
+                if vectors.usage.estimated:
+                    tokens = sum(estimate_text(text) for text in call.inputs)
+                    vectors.usage = replace(vectors.usage, input=tokens, output=0)
+                vectors.cost = cost_of(vectors.usage, price, currency)
+                if attempt is not None:
+                    attempt.billing = "estimated" if vectors.usage.estimated else "settled"
+            elif attempt is not None:
+                attempt.billing = "estimated"
+
+        return handle
+
+    return layer
+
+
+def _estimated(call: Call, text: str, usage: Usage) -> Usage:
+    return Usage(input=estimate_input(call.request), output=estimate_text(text), estimated=True, raw=usage.raw)
+
+
+def cost_of(usage: Usage, price: Price | None, currency: str) -> Cost | None:
+    """Exact cost of *usage*; `None` where no price is known. Reasoning is billed as output."""
+    if price is None:
+        return None
+    read = price.input if price.cache_read is None else price.cache_read
+    write = price.input if price.cache_write is None else price.cache_write
+    amount = (
+        usage.input * price.input
+        + usage.cache_read * read
+        + usage.cache_write * write
+        + usage.output_total * price.output
+    ) / _MILLION
+    return Cost(amount, currency, price.source, usage.estimated)

@@ -1,0 +1,119 @@
+"""Try the same target again, before the first output only, and write down every attempt.
+
+The only owner of retries: neither providers nor transports repeat anything.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+from core.llm.common.events import AttemptFailed
+from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.trace import AttemptTrace
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.backoff import judge
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models import RetryOptions
+
+
+def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: Upstream) -> Layer:
+    """The layer that repeats failed attempts at *target* within *options* and the budget of *upstream*."""
+
+    def layer(inner: Handler) -> Handler:
+        @asynccontextmanager
+        async def handle(call: Call) -> AsyncIterator[Reply]:
+            opened, reply, attempt = await _enter(call, inner)
+            try:
+                yield reply
+            except BaseException as error:
+                if isinstance(error, ProviderError):
+                    upstream.failed(error, call.clock.now())
+                _close_attempt(call, attempt, error)
+                await opened.__aexit__(type(error), error, error.__traceback__)
+                raise
+            upstream.succeeded(call.clock.now())
+            _close_attempt(call, attempt, None)
+            await opened.__aexit__(None, None, None)
+
+        async def _enter(call: Call, inner: Handler) -> tuple[AbstractAsyncContextManager[Reply], Reply, AttemptTrace]:
+            retries = free = 0
+            waited = 0.0
+            upstream.budget.deposit(call.clock.monotonic())
+            while True:
+                attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
+                call.trace.attempts.append(attempt)
+                call.attempt = attempt
+                call.attempts_left -= 1
+                opened = inner(call)
+                try:
+                    reply = await opened.__aenter__()
+                except ProviderError as error:
+                    _record(attempt, error, call)
+                    upstream.failed(error, call.clock.now())
+                    verdict = judge(
+                        error,
+                        options,
+                        retries=retries,
+                        free_retries=free,
+                        max_retries=max_retries,
+                        remaining=call.deadline.remaining(call.clock),
+                        alternatives=call.alternatives,
+                        rng=call.rng,
+                    )
+                    again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
+                    if again and not verdict.free:
+                        again = upstream.budget.withdraw(call.clock.monotonic())
+                    attempt.decision = "retry" if again else "next_candidate" if call.alternatives else "raise"
+                    call.events.publish(AttemptFailed(call.id, attempt))
+                    if not again or verdict.delay is None:
+                        raise
+                    waited = verdict.delay
+                    free, retries = (free + 1, retries) if verdict.free else (free, retries + 1)
+                    if verdict.free:
+                        call.attempts_left += 1
+                    if waited:
+                        with call.guard:
+                            await call.clock.sleep(waited)
+                except LLMError as error:
+                    attempt.duration = call.elapsed() - attempt.started
+                    attempt.error_type, attempt.error = type(error).__name__, str(error)
+                    attempt.decision = "next_candidate" if call.alternatives else "raise"
+                    raise
+                except asyncio.CancelledError:
+                    attempt.duration = call.elapsed() - attempt.started
+                    attempt.decision = "cancelled"
+                    attempt.billing = "ambiguous"
+                    raise
+                else:
+                    if call.mode == "stream":
+                        attempt.time_to_first_token = call.elapsed() - attempt.started
+                        reply.first_output_at = call.elapsed()
+                    attempt.decision = "answered"
+                    return opened, reply, attempt
+
+        return handle
+
+    return layer
+
+
+def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:
+    attempt.duration = call.elapsed() - attempt.started
+    attempt.status_code = error.status_code
+    attempt.error_type = error.type
+    attempt.error = error.message
+    attempt.retry_after = error.retry_after
+    attempt.request_id = error.request_id
+    attempt.billing = error.billing
+
+
+def _close_attempt(call: Call, attempt: AttemptTrace, error: BaseException | None) -> None:
+    if isinstance(error, ProviderError):
+        _record(attempt, error, call)
+        attempt.decision = "raise"
+        call.events.publish(AttemptFailed(call.id, attempt))
+        return
+    attempt.duration = call.elapsed() - attempt.started
+    if isinstance(error, asyncio.CancelledError):
+        attempt.decision = "cancelled"
+        attempt.billing = "estimated"

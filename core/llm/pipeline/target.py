@@ -1,0 +1,102 @@
+"""One model at one provider within one configuration: what a call can be sent to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from typing import Any
+
+from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
+from core.llm.pipeline.handler import Call, Handler
+from core.llm.providers.base.provider import BaseLLMProvider
+from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.config.models import ModelOptions, ProviderConfig
+
+
+@dataclass(slots=True)
+class Target:
+    """Built once per configuration and model, then shared by all calls."""
+
+    ref: ModelRef
+    provider: BaseLLMProvider
+    config: ProviderConfig
+    handler: Handler | None = None
+    """The layers around one attempt at this target; set by the builder."""
+    _seen: ModelFacts | None = field(default=None, repr=False)
+    _facts: ModelFacts = field(default_factory=ModelFacts, repr=False)
+
+    @property
+    def facts(self) -> ModelFacts:
+        """Packaged and discovered facts with the YAML over them."""
+        base = self.provider.facts(self.ref.model)
+        if base is not self._seen:
+            self._seen = base
+            self._facts = merge_facts(base, self.config.models.get(self.ref.model))
+        return self._facts
+
+    def limits(self, call: Call) -> PhaseLimits:
+        """The phase limits of one attempt that begins now."""
+        options = self.config.timeouts
+        return PhaseLimits(
+            options.connect,
+            options.first_token,
+            options.idle,
+            options.progress,
+            min(call.deadline.at, call.clock.monotonic() + options.total),
+        )
+
+    def chat_request(self, call: Call, api_key: str | None) -> ChatRequest:
+        """What the provider is handed for one attempt of *call*."""
+        request = call.request
+        extra = self._extra(request.extra)
+        return ChatRequest(
+            self.ref.provider,
+            self.ref.model,
+            request,
+            request.messages,
+            self.facts,
+            self.limits(call),
+            api_key,
+            call.mode == "stream",
+            extra,
+        )
+
+    def embedding_request(self, call: Call, api_key: str | None) -> EmbeddingRequest:
+        """What an embedder is handed for one attempt of *call*."""
+        extra = self._extra(call.request.extra)
+        return EmbeddingRequest(
+            self.ref.provider,
+            self.ref.model,
+            call.inputs,
+            self.limits(call),
+            call.dimensions,
+            api_key,
+            call.request.user,
+            extra,
+        )
+
+    def _extra(self, requested: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Any]:
+        own = requested.get(self.ref.provider)
+        if own is None:
+            return self.config.extra
+        return {**self.config.extra, **own}
+
+
+def merge_facts(base: ModelFacts, options: ModelOptions | None) -> ModelFacts:
+    """*base* with everything that the YAML says about the model over it."""
+    if options is None:
+        return base
+    changes: dict[str, Any] = {}
+    if options.context_window is not None:
+        changes["context_window"] = options.context_window
+    if options.max_output_tokens is not None:
+        changes["max_output_tokens"] = options.max_output_tokens
+    if options.capabilities is not None:
+        changes["capabilities"] = options.capabilities
+    if options.quirks:
+        changes["quirks"] = {**base.quirks, **options.quirks}
+    if options.price is not None:
+        price = options.price
+        changes["price"] = Price(
+            Decimal(price.input), Decimal(price.output), price.cache_read, price.cache_write, source="config"
+        )
+    return replace(base, **changes) if changes else base

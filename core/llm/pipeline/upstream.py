@@ -1,0 +1,32 @@
+"""What is remembered about one provider from call to call, across configurations."""
+
+from datetime import datetime
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.pipeline.backoff import RetryBudget
+
+
+class Upstream:
+    """Retry budget and passive health of one configured provider."""
+
+    __slots__ = ("budget", "consecutive_failures", "last_error", "last_failure", "last_success")
+
+    def __init__(self, now: float) -> None:
+        self.budget = RetryBudget(now)
+        self.consecutive_failures = 0
+        self.last_error: str | None = None
+        self.last_failure: datetime | None = None
+        self.last_success: datetime | None = None
+
+    def succeeded(self, when: datetime) -> None:
+        """A call was answered."""
+        self.consecutive_failures = 0
+        self.last_success = when
+
+    def failed(self, error: ProviderError, when: datetime) -> None:
+        """An attempt failed in a way that says something about the provider, not about the request."""
+        if error.scope == "request":
+            return
+        self.consecutive_failures += 1
+        self.last_error = str(error)
+        self.last_failure = when

@@ -1,0 +1,44 @@
+"""From an edited configuration to the live runtime, and from the live runtime to nothing."""
+
+from core.llm.common.exceptions import ServiceStopping
+from core.llm.factory.provider import LLMProviderFactory
+from core.llm.providers.config.manager import ConfigChange, ProviderConfigManager
+from core.llm.runtime.build import build_runtime
+from core.llm.runtime.state import RuntimeState
+from core.llm.runtime.swap import RuntimeHolder
+
+
+class LiveConfiguration:
+    """Builds a runtime for each configuration that the manager accepts, and swaps it in."""
+
+    def __init__(
+        self, manager: ProviderConfigManager, factory: LLMProviderFactory, holder: RuntimeHolder, state: RuntimeState
+    ) -> None:
+        self.holder = holder
+        self._manager = manager
+        self._factory = factory
+        self._state = state
+        self._closed = False
+        manager.set_applier(self._apply)
+        factory.use_configuration(manager.get_provider_config)
+
+    @property
+    def shutdown_timeout(self) -> float:
+        """Seconds that running calls get at shutdown."""
+        previous = self.holder.previous
+        return previous.config.lifecycle.shutdown_timeout if previous else 15.0
+
+    async def _apply(self, change: ConfigChange) -> None:
+        if self._closed:
+            raise ServiceStopping("the service is stopping: the edited configuration is not applied")
+        new = change.new
+        runtime = await build_runtime(
+            change.generation, new, self._manager.disabled, self._factory, self._state, self.holder.previous
+        )
+        self.holder.swap(runtime, new.lifecycle.drain_timeout)
+        self._state.keep(new.providers)
+
+    async def shut_down(self) -> None:
+        """Drain and dispose every runtime."""
+        self._closed = True
+        await self.holder.retire_all(self.shutdown_timeout)

@@ -1,0 +1,92 @@
+"""One immutable world: a configuration, its providers, and the handler that calls go through."""
+
+from collections.abc import Mapping
+
+from core.llm.common.exceptions import ProviderError, UnknownProvider
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.build import build_handler, build_target_handler
+from core.llm.pipeline.fallback import Candidates
+from core.llm.pipeline.handler import Call, Handler
+from core.llm.pipeline.target import Target
+from core.llm.providers.base.provider import BaseLLMProvider
+from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.routing.router import Plan, Router
+from core.llm.runtime.state import RuntimeState
+
+
+class Runtime(Candidates):
+    """Serves calls until it is replaced. `leases` counts the calls that still use it."""
+
+    def __init__(
+        self,
+        generation: int,
+        config: LLMServiceConfig,
+        providers: Mapping[str, BaseLLMProvider],
+        disabled: Mapping[str, str],
+        state: RuntimeState,
+    ) -> None:
+        self.generation = generation
+        self.config = config
+        self.providers = dict(providers)
+        self.disabled = dict(disabled)
+        self.router = Router(config)
+        self.state = state
+        self.leases = 0
+        self.calls: set[Call] = set()
+        self._targets: dict[ModelRef, Target] = {}
+        self.handler: Handler = build_handler(config, self)
+
+    def plan(self, call: Call) -> Plan:
+        """The candidates of *call*."""
+        return self.router.plan(call.request.model, call.request.provider, call.rng)
+
+    def unavailable(self, ref: ModelRef) -> str | None:
+        """Why the provider of *ref* is off."""
+        if ref.provider in self.providers:
+            return None
+        return self.disabled.get(ref.provider, "the provider is not configured")
+
+    async def target(self, ref: ModelRef) -> Target:
+        """The target of *ref*, made when it is first asked for."""
+        if not ref.model:
+            ref = ModelRef(ref.provider, await self._default_model(ref.provider))
+        return self.known_target(ref)
+
+    def known_target(self, ref: ModelRef) -> Target:
+        """The target of a complete reference."""
+        target = self._targets.get(ref)
+        if target is None:
+            target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
+            target.handler = build_target_handler(self.config, target, self.state.upstream(ref.provider))
+            self._targets[ref] = target
+        return target
+
+    def provider(self, name: str) -> BaseLLMProvider:
+        """The provider called *name*.
+
+        Raises:
+            UnknownProvider: it is not configured, or is off; the message says which and why.
+        """
+        provider = self.providers.get(name)
+        if provider is None:
+            if name in self.disabled:
+                raise UnknownProvider(f"provider {name!r} is off: {self.disabled[name]}")
+            known = ", ".join(self.providers) or "none"
+            raise UnknownProvider(f"no provider named {name!r} is configured; there are: {known}")
+        return provider
+
+    async def _default_model(self, name: str) -> str:
+        config = self.config.providers[name]
+        if config.default_model:
+            return config.default_model
+        if config.models:
+            return next(iter(config.models))
+        model = await self.providers[name].resolve_default_model()
+        if model is None:
+            raise ProviderError(
+                "model_not_found",
+                f"provider {name!r} names no model: set `default_model` or `models` for it",
+                code="no_default_model",
+                provider=name,
+            )
+        return model

@@ -1,0 +1,155 @@
+"""Which runtime is live. One assignment swaps it; calls finish on the one they began with; the old one is disposed.
+
+A lease is a plain counter: everything here happens on one event loop, with no await between reading and writing.
+"""
+
+import asyncio
+import logging
+
+from core.llm.common.events import EventBus, RuntimeRetired
+from core.llm.common.exceptions import ProviderError, ServiceStopping
+from core.llm.pipeline.handler import Call
+from core.llm.runtime.runtime import Runtime
+
+MAX_LIVE = 4
+CUT_GRACE = 1.0
+"""Seconds that calls have to end after they were cut."""
+
+_log = logging.getLogger("core.llm.runtime")
+
+
+class RuntimeHolder:
+    """Holds the live runtime and the old ones that still have calls."""
+
+    def __init__(self, events: EventBus) -> None:
+        self._events = events
+        self._current: Runtime | None = None
+        self._closing_reason: str | None = (
+            "the service has not been started: enter the container, or start its lifecycle"
+        )
+        self._retiring: dict[Runtime, asyncio.Task[None]] = {}
+        self._empty: dict[Runtime, asyncio.Event] = {}
+
+    @property
+    def current(self) -> Runtime:
+        """The live runtime.
+
+        Raises:
+            ServiceStopping: there is none.
+        """
+        if self._current is None:
+            raise ServiceStopping(self._closing_reason or "the service has no configuration")
+        return self._current
+
+    @property
+    def previous(self) -> Runtime | None:
+        """The live runtime, or `None` before the first one."""
+        return self._current
+
+    @property
+    def live(self) -> tuple[Runtime, ...]:
+        """The live runtime and all that are being drained."""
+        return (*((self._current,) if self._current else ()), *self._retiring)
+
+    def open(self) -> None:
+        """Admit calls."""
+        self._closing_reason = None
+
+    def close_admission(self, reason: str) -> None:
+        """Refuse new calls from now on."""
+        self._closing_reason = reason
+
+    def admit(self) -> Runtime:
+        """Take a lease on the live runtime for one call; give it back with `leave`.
+
+        Raises:
+            ServiceStopping: no call is admitted now.
+        """
+        runtime = self._current
+        if self._closing_reason is not None or runtime is None:
+            raise ServiceStopping(self._closing_reason or "the service has no configuration")
+        runtime.leases += 1
+        return runtime
+
+    def leave(self, runtime: Runtime, call: Call | None = None) -> None:
+        """Give a lease back."""
+        runtime.leases -= 1
+        if call is not None:
+            runtime.calls.discard(call)
+        if runtime.leases == 0:
+            waiting = self._empty.get(runtime)
+            if waiting is not None:
+                waiting.set()
+
+    def swap(self, new: Runtime, drain_timeout: float) -> None:
+        """Make *new* the live runtime and retire the one before."""
+        old, self._current = self._current, new
+        if old is not None:
+            self._retire(old, drain_timeout)
+        surplus = len(self._retiring) - (MAX_LIVE - 1)
+        for runtime in list(self._retiring)[: max(0, surplus)]:
+            _cut(runtime)
+
+    async def retire_all(self, drain_timeout: float) -> None:
+        """Drain and dispose everything; returns when nothing is left."""
+        current, self._current = self._current, None
+        if current is not None:
+            self._retire(current, drain_timeout)
+        deadline = asyncio.get_running_loop().time() + drain_timeout
+        while self._retiring:
+            rest = max(0.0, deadline - asyncio.get_running_loop().time())
+            _, late = await asyncio.wait(list(self._retiring.values()), timeout=rest)
+            if late:
+                for runtime in list(self._retiring):
+                    _cut(runtime)
+                await asyncio.wait(late)
+
+    def _retire(self, runtime: Runtime, drain_timeout: float) -> None:
+        empty = self._empty[runtime] = asyncio.Event()
+        if runtime.leases == 0:
+            empty.set()
+        task = asyncio.create_task(self._drain(runtime, drain_timeout), name=f"core.llm:drain:{runtime.generation}")
+        self._retiring[runtime] = task
+
+    async def _drain(self, runtime: Runtime, drain_timeout: float) -> None:
+        empty = self._empty[runtime]
+        forced = False
+        try:
+            try:
+                await asyncio.wait_for(empty.wait(), drain_timeout)
+            except TimeoutError:
+                forced = True
+                _cut(runtime)
+                try:
+                    await asyncio.wait_for(empty.wait(), CUT_GRACE)
+                except TimeoutError:
+                    _log.warning("%d calls of generation %d did not end when cut", runtime.leases, runtime.generation)
+        finally:
+            del self._retiring[runtime]
+            del self._empty[runtime]
+            await self._dispose(runtime)
+            self._events.publish(RuntimeRetired(runtime.generation, forced))
+
+    async def _dispose(self, runtime: Runtime) -> None:
+        kept = {id(provider) for other in self.live for provider in other.providers.values()}
+        for name, provider in reversed(runtime.providers.items()):
+            if id(provider) in kept:
+                continue
+            try:
+                await provider.close()
+            except Exception as error:  # noqa: BLE001 - one provider's close must not keep the others open
+                _log.warning("provider %s raised %s while closing", name, type(error).__name__)
+
+
+def _cut(runtime: Runtime) -> None:
+    """Fail the calls that are still running; they end within moments."""
+    for call in tuple(runtime.calls):
+        call.guard.cut(
+            ProviderError(
+                "cancelled",
+                f"the call was cut: configuration generation {runtime.generation} is being shut down",
+                code="drained",
+                retryable=not call.attempt or call.attempt.time_to_first_token is None,
+                billing="estimated",
+            )
+        )

@@ -1,0 +1,270 @@
+"""`LLMService`: every model behind one typed call."""
+
+import math
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from core.llm.common.clock import Clock, Deadline, SystemClock, new_id
+from core.llm.common.events import EventBus
+from core.llm.common.exceptions import RequestError, StructuredOutputError, UnsupportedFeature
+from core.llm.common.media import names_files, with_files_loaded
+from core.llm.common.messages import Message
+from core.llm.inspection import available_models, explain, provider_status
+from core.llm.pipeline.handler import Call, Mode
+from core.llm.providers.base.provider import (
+    ModelHost,
+    ModelInfo,
+    ModelLister,
+    ModelPuller,
+    ModelStatus,
+    ProgressCallback,
+)
+from core.llm.providers.base.provider import TokenCounter as _TokenCounter
+from core.llm.providers.base.request import LLMRequest, ResponseFormat
+from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
+from core.llm.routing.tokens import estimate_input
+from core.llm.runtime.live import LiveConfiguration
+from core.llm.runtime.runtime import Runtime
+from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
+from core.llm.stream import LLMStream, StreamSession
+
+T = TypeVar("T", bound=BaseModel)
+
+Prompt = str | Sequence[Message | Mapping[str, Any]] | LLMRequest
+
+
+class LLMService:
+    """Calls models. Injected once and kept: an edited configuration is used by the next call.
+
+    Calls that are running when the configuration changes finish on the one they began with. After `stop`, calls raise
+    `ServiceStopping`.
+    """
+
+    def __init__(
+        self,
+        live: LiveConfiguration,
+        events: EventBus | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._live = live
+        self._holder = live.holder
+        self._events = events or EventBus()
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()
+        # Ids have a source of their own, so that asking for one does not change how the next call is routed.
+        self._ids = random.Random(self._rng.getrandbits(64))
+
+    async def start(self) -> None:
+        """Admit calls. The configuration is loaded and the providers are started before."""
+        self._holder.open()
+
+    @property
+    def stop_timeout(self) -> float:
+        """Seconds that `stop` may need: the drain time, and a little more to cut what is left."""
+        return self._live.shutdown_timeout + 5.0
+
+    async def stop(self) -> None:
+        """Refuse new calls, let running ones end within `lifecycle.shutdown_timeout`, cut the rest, close everything."""
+        self._holder.close_admission("the service is stopping: no new calls are accepted")
+        await self._live.shut_down()
+        self._holder.close_admission("the service has stopped")
+
+    async def generate(self, request: Prompt, **options: Any) -> LLMResponse:
+        """The whole answer to *request*: a string, messages, or an `LLMRequest`; its fields may be given as keywords.
+
+        Raises:
+            ProviderError: the only candidate failed, or refused.
+            AllAttemptsFailed: every candidate failed; holds one error each.
+            RequestError: the request itself is wrong.
+            ServiceStopping: the service is not running.
+        """
+        prepared = await self._prepared(request, options)
+        call, runtime = self._admit(prepared, "generate")
+        try:
+            async with runtime.handler(call) as reply:
+                response = reply.response
+        finally:
+            self._leave(call, runtime)
+        if response is None:
+            raise RuntimeError("a handler finished without an answer: a layer has lost it")
+        return response
+
+    def stream(self, request: Prompt, **options: Any) -> LLMStream:
+        """The answer as it is made: `async with llm.stream(…) as stream: async for event in stream: …`.
+
+        Entering returns once the first output is here; until then failed candidates are passed over. A stream that
+        breaks later raises an error whose `partial` holds what was delivered.
+        """
+
+        async def begin() -> StreamSession:
+            prepared = await self._prepared(request, options)
+            call, runtime = self._admit(prepared, "stream")
+            return StreamSession(self._holder, runtime, call)
+
+        return LLMStream(begin)
+
+    def stream_generate(self, request: Prompt, **options: Any) -> AsyncIterator[StreamEvent]:
+        """Like `stream`, as a plain iterator. Read it to its end, or close it with `aclose`."""
+        return self.stream(request, **options)
+
+    async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> LLMResponse:
+        """An answer that fits the pydantic model *model_class*; the validated object is in `response.object`.
+
+        Raises:
+            StructuredOutputError: the answer does not fit; it holds the raw text.
+        """
+        wanted = ResponseFormat(model_class.model_json_schema(), model_class.__name__, model=model_class)
+        response = await self.generate(request, **{**options, "response_format": wanted})
+        try:
+            response.object = model_class.model_validate_json(response.content)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc'])) or 'answer'}: {item['msg']}"
+                for item in error.errors(include_input=False, include_url=False)
+            )
+            where = f"{response.provider}/{response.model}"
+            text = f"{where} answered with something that is no {model_class.__name__}: {problems}"
+            failure = StructuredOutputError(text, text=response.content)
+            failure.trace = response.trace
+            raise failure from None
+        return response
+
+    async def embed(
+        self, texts: str | Sequence[str], *, model: str | None = None, dimensions: int | None = None, **options: Any
+    ) -> EmbeddingResponse:
+        """One vector for each of *texts*, in order."""
+        inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+        if not inputs:
+            raise RequestError("embed needs at least one text")
+        if not all(isinstance(text, str) for text in inputs):
+            raise RequestError("embed takes strings only")
+        prepared = self._request(Message("user", ""), {**options, "model": model})
+        call, runtime = self._admit(prepared, "embed", inputs, dimensions)
+        try:
+            async with runtime.handler(call) as reply:
+                vectors = reply.embedding
+        finally:
+            self._leave(call, runtime)
+        if vectors is None:
+            raise RuntimeError("a handler finished without vectors: a layer has lost them")
+        return vectors
+
+    async def count_tokens(self, request: Prompt, **options: Any) -> TokenCount:
+        """Prompt tokens of *request* at the model it would go to first."""
+        prepared = await self._prepared(request, options)
+        call, runtime = self._admit(prepared, "generate")
+        try:
+            for ref in runtime.plan(call).candidates:
+                if runtime.unavailable(ref) is None:
+                    target = await runtime.target(ref)
+                    if isinstance(target.provider, _TokenCounter):
+                        return TokenCount(
+                            await target.provider.count_tokens(target.chat_request(call, None)), estimated=False
+                        )
+                    break
+        finally:
+            self._leave(call, runtime)
+        return TokenCount(estimate_input(prepared), estimated=True)
+
+    def explain(self, request: Prompt, **options: Any) -> Explanation:
+        """Where *request* would go now and why. Nothing is sent, and nobody's turn is used up."""
+        return explain(self._holder.current, self._request(request, options), self._rng)
+
+    def get_available_models(self) -> tuple[AvailableModel, ...]:
+        """Every alias and every configured model, available or not."""
+        return available_models(self._holder.current)
+
+    def get_provider_status(self) -> Mapping[str, ProviderStatus]:
+        """How each configured provider is doing, judged by what happened to calls. Asks nobody."""
+        return provider_status(self._holder.current)
+
+    async def list_models(self, provider: str) -> Sequence[ModelInfo]:
+        """The models that *provider* says it has now."""
+        lister: ModelLister = self._capable(provider, ModelLister, "cannot list its models")
+        return await lister.list_models()
+
+    async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
+        """Load a local model (`provider/model` or an alias) into memory; returns at once when it is there."""
+        host, name = await self._host(model)
+        return await host.load_model(name, progress)
+
+    async def unload_model(self, model: str) -> ModelStatus:
+        """Take a local model out of memory, and return once it has gone."""
+        host, name = await self._host(model)
+        return await host.unload_model(name)
+
+    async def model_status(self, model: str) -> ModelStatus:
+        """Where a local model is in its life."""
+        host, name = await self._host(model)
+        return await host.model_status(name)
+
+    async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
+        """Download a model to the server that serves it; *model* is `provider/model`."""
+        provider, _, name = model.partition("/")
+        puller: ModelPuller = self._capable(provider, ModelPuller, "cannot download models")
+        return await puller.pull_model(name, progress)
+
+    async def _host(self, model: str) -> tuple[ModelHost, str]:
+        runtime = self._holder.current
+        ref = runtime.router.plan(model, None, self._rng, peek=True).candidates[0]
+        target = await runtime.target(ref)
+        return self._capable(ref.provider, ModelHost, "does not load and unload models"), target.ref.model
+
+    def _capable(self, provider: str, protocol: type[Any], lack: str) -> Any:
+        found = self._holder.current.provider(provider)
+        if not isinstance(found, protocol):
+            raise UnsupportedFeature(f"provider {provider!r} {lack}")
+        return found
+
+    def _request(self, request: Prompt | Message, options: Mapping[str, Any]) -> LLMRequest:
+        if isinstance(request, LLMRequest):
+            if not options:
+                return request
+            fields = {name: getattr(request, name) for name in LLMRequest.model_fields}
+        else:
+            fields = {"messages": request}
+        try:
+            return LLMRequest(**{**fields, **options})
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+                for item in error.errors(include_input=False, include_url=False)
+            )
+            raise RequestError(f"the request is not valid: {problems}") from None
+
+    async def _prepared(self, request: Prompt, options: Mapping[str, Any]) -> LLMRequest:
+        prepared = self._request(request, options)
+        if names_files(prepared.messages):
+            loaded = await with_files_loaded(prepared.messages)
+            return prepared.model_copy(update={"messages": loaded})
+        return prepared
+
+    def _admit(
+        self, request: LLMRequest, mode: Mode, inputs: tuple[str, ...] = (), dimensions: int | None = None
+    ) -> tuple[Call, Runtime]:
+        runtime = self._holder.admit()
+        seconds = request.timeout or runtime.config.timeout
+        deadline = Deadline(self._clock.monotonic() + seconds if seconds else math.inf)
+        call = Call(
+            request,
+            mode,
+            id=new_id(self._ids),
+            generation=runtime.generation,
+            deadline=deadline,
+            clock=self._clock,
+            rng=self._rng,
+            events=self._events,
+            inputs=inputs,
+            dimensions=dimensions,
+        )
+        runtime.calls.add(call)
+        call.guard.arm(deadline.at)
+        return call, runtime
+
+    def _leave(self, call: Call, runtime: Runtime) -> None:
+        call.guard.disarm()
+        self._holder.leave(runtime, call)

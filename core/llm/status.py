@@ -1,0 +1,75 @@
+"""What the service says about itself: models, providers, and what it would do with a request."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from core.llm.common.types import Capability, ModelRef
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableModel:
+    """A name that can be asked for."""
+
+    name: str
+    kind: Literal["alias", "model"]
+    targets: tuple[str, ...]
+    """The `provider/model` references behind it, in the order in which they are tried."""
+    available: bool
+    reason: str = ""
+    """Why not, where it is not available."""
+    capabilities: frozenset[Capability] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderStatus:
+    """How a configured provider is doing, judged by what happened to calls."""
+
+    name: str
+    type: str
+    state: Literal["ready", "failing", "off"]
+    reason: str = ""
+    consecutive_failures: int = 0
+    last_success: datetime | None = None
+    last_failure: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedCandidate:
+    """One candidate, and whether it would be sent the request."""
+
+    target: ModelRef
+    verdict: Literal["first", "next", "skipped"]
+    reason: str = ""
+
+    def __str__(self) -> str:
+        name = str(self.target) if self.target.model else f"{self.target.provider}/(its default model)"
+        return f"{name}: {self.verdict}" + (f" ({self.reason})" if self.reason else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What would happen to a request now. Nothing was sent."""
+
+    requested: str
+    how: str
+    generation: int
+    candidates: tuple[ExplainedCandidate, ...]
+
+    @property
+    def first(self) -> ModelRef | None:
+        """The candidate that would be tried first; `None` where every one would be skipped."""
+        return next((candidate.target for candidate in self.candidates if candidate.verdict == "first"), None)
+
+    def __str__(self) -> str:
+        lines = [f"{self.requested or 'the default model'}: {self.how} (configuration generation {self.generation})"]
+        return "\n".join([*lines, *(f"  {candidate}" for candidate in self.candidates)])
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCount:
+    """Prompt tokens of a request."""
+
+    tokens: int
+    estimated: bool
+    """True where no tokenizer of the model was at hand."""
