@@ -1,6 +1,6 @@
 """What dialects produce and transports carry: bytes with an address, understood by neither side's neighbour."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +14,8 @@ class HttpCall:
     method: str
     path: str
     """Begins with `/`; model names in it are percent-encoded by whoever built it."""
-    body: bytes | None = None
+    body: bytes | AsyncIterable[bytes] | None = None
+    """Bytes, or pieces that are sent as they come (a file of any size); pieces cannot be sent a second time."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Headers of this request on top of the transport's own; may hold secrets, hence not in `repr`."""
     streaming: bool = False
