@@ -1,0 +1,99 @@
+"""What can be configured for an Ollama server."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from core.llm.common.units import Duration
+from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
+
+
+class OllamaTimeouts(TimeoutOptions):
+    """Longer than elsewhere: the first answer waits until the model is in memory, and prompts are read slowly."""
+
+    first_token: Duration = Field(
+        300.0, description="From sending the request to the first output, loading the model included."
+    )
+    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(120.0, description="Between two pieces of output.")
+    total: Duration = Field(1800.0, description="The whole attempt.")
+
+
+class OllamaModelOptions(ModelOptions):
+    """One model: its facts, and how it is loaded."""
+
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="Options of this model, over those of the provider: `num_ctx: 16384`."
+    )
+    keep_alive: ConfiguredKeepAlive | None = Field(None, description="Overrides the provider's `keep_alive`.")
+
+
+def _by_name(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return {str(name): {} for name in value}
+    if isinstance(value, Mapping):
+        return {name: {} if entry is None else entry for name, entry in value.items()}
+    return value
+
+
+def _server(value: str) -> str:
+    url = value.strip().rstrip("/")
+    if not url:
+        raise ValueError("base_url is empty; write the server's address, such as http://localhost:11434")
+    if "://" not in url:
+        host = url.rpartition("]")[2] if url.startswith("[") else url
+        url = f"http://{url}" if ":" in host else f"http://{url}:11434"
+    if url.endswith(("/v1", "/api")):
+        raise ValueError(
+            "base_url is the server's address alone: leave out /v1 and /api (for Ollama's OpenAI-compatible API use "
+            "`type: openai_compatible`)"
+        )
+    return url
+
+
+class OllamaConfig(ProviderConfig):
+    """An Ollama server and how its models are loaded.
+
+    The load options of a model are the same in every call (chat, embeddings, preload): a call with others would make
+    the server load the model again.
+    """
+
+    base_url: Annotated[str, AfterValidator(_server)] = Field(
+        "http://localhost:11434", description="Address of the server; without a scheme and port, http and 11434."
+    )
+    models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name)] = Field(
+        default_factory=dict, description="Models by name: a list, or a mapping with facts and options."
+    )
+    timeouts: OllamaTimeouts = OllamaTimeouts()
+    keep_alive: ConfiguredKeepAlive | None = Field(
+        None,
+        description="How long a model stays in memory after a call: `5m`, `never` (stays for ever) or `immediate` "
+        "(goes at once). Unset: the server decides.",
+    )
+    auto_pull: bool = Field(False, description="Pull a model that is not installed when it is first asked for.")
+    options: Mapping[str, Any] = Field(
+        default_factory=dict, description="Options of every model, such as `num_ctx: 8192` or `num_gpu: 99`."
+    )
+    truncate: bool | None = Field(
+        None, description="`false`: a prompt longer than the context is an error; unset: Ollama cuts it silently."
+    )
+    shift: bool | None = Field(
+        None, description="`false`: stop at the end of the context instead of forgetting its beginning."
+    )
+    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(10.0, description="How long a model may take to leave memory.")
+    unload_on_stop: bool = Field(
+        False, description="Unload the models that were loaded explicitly when this provider is closed."
+    )
+
+    def options_of(self, model: str) -> Mapping[str, Any]:
+        """The options that every call of *model* sends."""
+        entry = self.models.get(model)
+        return self.options if entry is None or not entry.options else {**self.options, **entry.options}
+
+    def keep_alive_of(self, model: str) -> ConfiguredKeepAlive | None:
+        """How long *model* stays in memory."""
+        entry = self.models.get(model)
+        return self.keep_alive if entry is None or entry.keep_alive is None else entry.keep_alive
