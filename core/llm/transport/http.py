@@ -1,0 +1,364 @@
+"""HTTP on aiohttp: the only place, with its `http_*` neighbours, that knows aiohttp.
+
+What it guarantees: credentials go to the configured host only (no redirects, cookies, environment proxies or netrc);
+every phase has a limit (`http_attempt`); every size has a limit; an answer that breaks is an error, and everything that
+arrived before it broke is delivered first; nothing of aiohttp's leaks out, neither exceptions nor connections.
+"""
+
+import asyncio
+import os
+import ssl
+import warnings
+from collections.abc import AsyncIterator
+from typing import Self
+
+from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from core.llm.common.clock import Clock, SystemClock
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import PhaseLimits
+from core.llm.common.wire import HttpCall
+from core.llm.transport.http_attempt import Attempt, Phase
+from core.llm.transport.http_connector import Connector, current_attempt, keepalive_socket
+from core.llm.transport.http_encoding import ACCEPTED, Inflater, inflater, too_large
+from core.llm.transport.http_errors import CAUGHT, error_of_body, error_of_request, redirect_error
+from core.llm.transport.http_headers import HeaderView
+from core.llm.transport.http_options import HttpOptions
+
+ERROR_BODY_SECONDS = 5.0
+"""The body of an error is worth no longer wait; its status says most."""
+_URLS_KEPT = 256
+
+
+class HttpTransport:
+    """One pool of connections to one origin. Opens nothing before the first request.
+
+    It belongs to the event loop that sends the first request; `close` it there.
+    """
+
+    def __init__(
+        self, options: HttpOptions, clock: Clock | None = None, *, resolver: AbstractResolver | None = None
+    ) -> None:
+        self.options = options
+        self._clock: Clock = clock or SystemClock()
+        self._resolver = resolver
+        self._base = options.base_url.rstrip("/")
+        url = URL(self._base)
+        self._tls = url.scheme == "https"
+        self.where = url.host_port_subcomponent or "?"
+        """Host, and port where it is not the usual one: how messages name this origin."""
+        self._proxy = URL(options.proxy) if options.proxy else None
+        # Reading the file here, not in the middle of the first request, makes a bad path a refused configuration.
+        self._ssl = ssl.create_default_context(cafile=options.ca_file) if options.ca_file else True
+        headers = {"user-agent": "core-llm", "accept-encoding": ACCEPTED}
+        headers.update({name.lower(): value for name, value in options.headers})
+        self._headers = headers
+        self._stream_headers = {**headers, "accept-encoding": "identity"}
+        self._urls: dict[str, URL] = {}
+        self._live: set[Attempt] = set()
+        self._session: ClientSession | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"HttpTransport({self.where}, {len(self._live)} live)"
+
+    async def send(self, call: HttpCall, limits: PhaseLimits) -> "HttpAnswer":
+        """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
+        session = self._session_here()
+        attempt = Attempt(self._clock, limits, self._live, streaming=call.streaming, idempotent=call.idempotent)
+        if limits.deadline_at <= attempt.since:
+            attempt.failure = "deadline_exceeded"
+            raise attempt.end(attempt.error(self.where))
+        headers = (self._stream_headers if call.streaming else self._headers).copy()
+        for name, value in call.headers.items():
+            headers[name.lower()] = value
+        failure: ProviderError | None = None
+        response: ClientResponse | None = None
+        token = current_attempt.set(attempt)
+        try:
+            response = await session.request(
+                call.method,
+                self._url(call.path),
+                data=call.body,
+                headers=headers,
+                proxy=self._proxy,
+                allow_redirects=False,
+            )
+        except asyncio.CancelledError:
+            failure = attempt.end(attempt.error(self.where))
+            if attempt.failure is None or not attempt.absorb_cancel():
+                raise
+        except CAUGHT as cause:
+            failure = self._failure_of(cause, attempt)
+        finally:
+            current_attempt.reset(token)
+        if failure is not None or response is None:
+            raise failure or attempt.error(self.where)
+        return self._answer(response, attempt, call)
+
+    def _failure_of(self, cause: BaseException, attempt: Attempt) -> ProviderError:
+        if attempt.failure is not None:
+            attempt.absorb_cancel()
+            error = attempt.error(self.where)
+        else:
+            error = error_of_request(cause, attempt, self.where, tls=self._tls)
+        return attempt.end(error)
+
+    def _answer(self, response: ClientResponse, attempt: Attempt, call: HttpCall) -> "HttpAnswer":
+        status = response.status
+        attempt.answered(response)
+        encoding = response.headers.get("Content-Encoding")
+        answer = HttpAnswer(response, attempt, call, self)
+        if 200 <= status < 300:
+            if encoding is not None:
+                answer.decode(encoding)
+            return answer
+        if 300 <= status < 400:
+            answer.cut()
+            raise redirect_error(status, response.headers.get("Location"), self.where)
+        if status < 200:
+            answer.cut()
+            raise ProviderError(
+                "protocol", f"{self.where} switched to another protocol", code="http", status_code=status
+            )
+        if status == 407 and self._proxy is not None:
+            answer.cut()
+            raise ProviderError(
+                "network_error",
+                f"the proxy for {self.where} wants credentials; check the name and password in `proxy`",
+                code="proxy",
+                status_code=status,
+                retryable=False,
+            )
+        attempt.begin()
+        attempt.end_by(self._clock.monotonic() + ERROR_BODY_SECONDS)
+        if encoding is not None:
+            answer.decode(encoding)
+        return answer
+
+    def _url(self, path: str) -> URL:
+        url = self._urls.get(path)
+        if url is None:
+            if len(self._urls) >= _URLS_KEPT:
+                self._urls.clear()
+            # Already encoded: whoever built the path has quoted what needs quoting, and nothing may be undone.
+            url = self._urls[path] = URL(self._base + path, encoded=True)
+        return url
+
+    def _session_here(self) -> ClientSession:
+        session = self._session
+        loop = asyncio.get_running_loop()
+        if session is not None and self._loop is loop and self._pid == os.getpid():
+            return session
+        if self._closed:
+            raise ProviderError(
+                "network_error",
+                f"the connections to {self.where} are closed: its provider is stopping or was replaced",
+                code="transport_closed",
+                retryable=False,
+            )
+        if session is None:
+            return self._open(loop)
+        reason = "another event loop" if self._loop is not loop else "the process that this one was forked from"
+        raise ProviderError(
+            "network_error",
+            f"the connections to {self.where} belong to {reason}: start a container of its own here",
+            code="wrong_loop",
+            retryable=False,
+        )
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> ClientSession:
+        options = self.options
+        self._loop = loop
+        self._pid = os.getpid()
+        self._session = ClientSession(
+            connector=Connector(
+                limit=options.max_connections,
+                ssl=self._ssl,
+                resolver=self._resolver,
+                keepalive_timeout=options.keepalive,
+                socket_factory=keepalive_socket,
+            ),
+            cookie_jar=DummyCookieJar(),
+            timeout=ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None),
+            trust_env=False,
+            auto_decompress=False,
+            max_field_size=options.max_header_bytes,
+        )
+        return self._session
+
+    async def close(self) -> None:
+        """Cut whatever is still open and close the pool; readers get a `ProviderError` at once. Idempotent."""
+        self._closed = True
+        session, self._session = self._session, None
+        if session is None or self._pid != os.getpid() or self._loop is None or self._loop.is_closed():
+            return
+        # Closing the session alone would leave readers waiting for ever.
+        for attempt in tuple(self._live):
+            attempt.fail("transport_closed")
+        await session.close()
+
+
+class HttpAnswer:
+    """The head of an answer, and its body piece by piece; see `core.llm.common.wire.HttpReply`."""
+
+    __slots__ = ("_attempt", "_call", "_content", "_inflate", "_limit", "_received", "_transport", "headers", "status")
+
+    def __init__(self, response: ClientResponse, attempt: Attempt, call: HttpCall, transport: HttpTransport) -> None:
+        self.status = response.status
+        self.headers = HeaderView(response.headers)
+        self._content = response.content
+        self._attempt = attempt
+        self._call = call
+        self._transport = transport
+        options = transport.options
+        if self.status >= 400:
+            self._limit = options.max_error_bytes
+        else:
+            self._limit = options.max_stream_bytes if call.streaming else options.max_response_bytes
+        self._received = 0
+        self._inflate: Inflater | None = None
+
+    def decode(self, encoding: str) -> None:
+        """Undo *encoding* while reading; an encoding nobody asked for cuts the connection."""
+        try:
+            self._inflate = inflater(encoding, self._limit, self._transport.where)
+        except ProviderError:
+            self.cut()
+            if self.status < 400:
+                raise
+
+    async def read(self) -> bytes:
+        """The whole body. Of an error, what can be had quickly: its status matters more than its text."""
+        pieces: list[bytes] = []
+        try:
+            async for data in self:
+                pieces.append(data)  # noqa: PERF401 - what arrived before a failure is kept
+        except ProviderError:
+            if self.status < 400 or self._attempt.failure == "transport_closed":
+                raise
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it arrives. The iterator is the answer itself: there is one reader."""
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        attempt, content = self._attempt, self._content
+        data = b""
+        while not data:
+            if attempt.failure is not None:
+                raise attempt.error(self._transport.where)
+            if attempt.phase >= Phase.LINGER:
+                raise StopAsyncIteration
+            if content.exception() is not None:
+                data = self._rescued()
+            elif content.total_bytes > self._received:
+                data = await content.readany()
+            else:
+                data = await self._next_from_network()
+            if not data:
+                attempt.finish()
+                if self._inflate is not None:
+                    self._inflate.end()
+                raise StopAsyncIteration
+            self._received += len(data)
+            if not attempt.begun and not attempt.streaming:
+                attempt.begin()
+            if self._received > self._limit:
+                self.cut()
+                if self.status < 400:
+                    raise too_large(self._transport.where, self._limit)
+                data = data[: self._limit - self._received]
+            if self._inflate is not None:
+                data = self._inflated(data)
+        return data
+
+    async def _next_from_network(self) -> bytes:
+        attempt = self._attempt
+        attempt.begin_wait()
+        failure: ProviderError | None = None
+        try:
+            return await self._content.readany()
+        except asyncio.CancelledError:
+            self.cut()
+            raise
+        except CAUGHT as cause:
+            failure = error_of_body(cause, attempt, self._transport.where)
+        finally:
+            attempt.end_wait()
+        self.cut()
+        raise failure
+
+    def _rescued(self) -> bytes:
+        """What had arrived before the connection broke; when that is delivered, the error."""
+        content = self._content
+        broken = content.exception()
+        if broken is None or content.total_bytes <= self._received:
+            failure = error_of_body(broken or EOFError(), self._attempt, self._transport.where)
+            self.cut()
+            raise failure
+        content.set_exception(None)  # type: ignore[arg-type]  # the only public way to read on behind an error
+        try:
+            return content.read_nowait()
+        finally:
+            content.set_exception(broken)
+
+    def _inflated(self, data: bytes) -> bytes:
+        assert self._inflate is not None  # noqa: S101 - for the type checker; the caller has looked
+        try:
+            return self._inflate.feed(data)
+        except ProviderError:
+            self.cut()
+            raise
+
+    def output_seen(self) -> None:
+        """Real output has arrived, not just bytes."""
+        self._attempt.output_seen()
+
+    def cut(self) -> None:
+        """Close the connection at once."""
+        self._attempt.cut()
+        self._attempt.finish()
+
+    def close(self) -> None:
+        """Give the connection back. A body that has not ended gets a moment to do so, then the connection is cut."""
+        attempt = self._attempt
+        if attempt.phase >= Phase.LINGER:
+            return
+        response = attempt.response
+        if response is None or response.closed:
+            attempt.finish()
+        elif self.status < 400 and attempt.failure is None:
+            # The terminal marker of a stream and the end of its body often come in two packets. Cutting between them
+            # would cost every stream its connection.
+            attempt.linger()
+        else:
+            self.cut()
+
+    def __del__(self) -> None:
+        attempt = self._attempt
+        if attempt.phase >= Phase.LINGER or attempt.response is None:
+            return
+        loop = self._transport._loop  # noqa: SLF001 - the answer is a part of its transport
+        if loop is None or loop.is_closed():
+            return
+        if attempt.response.closed:
+            loop.call_soon_threadsafe(attempt.finish)
+            return
+        warnings.warn(
+            f"an answer to {self._call.method} {self._call.path} was dropped without close(): "
+            "use `async with`, or close the stream",
+            ResourceWarning,
+            stacklevel=2,
+            source=self,
+        )
+        # The collector may run in any thread.
+        loop.call_soon_threadsafe(attempt.fail, "abandoned")

@@ -1,0 +1,287 @@
+"""The clockwork of one HTTP attempt: which phase it is in, and the one timer that ends it when a phase takes too long.
+
+    queue    waiting for a free connection of the pool        deadline
+    connect  name lookup, connection, TLS handshake           connect, deadline
+    head     the request is written, no head of an answer     first_token (streams), deadline
+    body     reading the answer
+               before the first output of a stream            first_token, deadline
+               after it                                       idle, progress, deadline
+               an answer that is no stream, once begun        idle, deadline
+
+There is one timer per attempt and none per chunk: it is set to the earliest moment at which anything could be due, and
+when it goes off it looks again. Limits only count time spent waiting for the network, never time in which the consumer
+holds an event; the deadline alone runs always.
+"""
+
+import asyncio
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final
+
+from core.llm.common.clock import Clock, TimerHandle
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import Billing, PhaseLimits
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse
+
+NEVER: Final = float("inf")
+LINGER: Final = 0.02
+"""Seconds a finished stream may take to end its body, so that its connection can be used again."""
+
+
+class Phase(IntEnum):
+    """How far an attempt has come."""
+
+    QUEUE = 0
+    CONNECT = 1
+    HEAD = 2
+    BODY = 3
+    LINGER = 4
+    DONE = 5
+
+
+class Attempt:
+    """One request on its way, from waiting for a connection to the end of the body."""
+
+    __slots__ = (
+        "_armed_at",
+        "_clock",
+        "_live",
+        "_timer",
+        "_waiting",
+        "begun",
+        "cancelling",
+        "connected_anew",
+        "failure",
+        "idempotent",
+        "limits",
+        "output",
+        "phase",
+        "progress_from",
+        "response",
+        "since",
+        "streaming",
+        "task",
+        "wait_ended",
+        "wait_started",
+        "wire",
+    )
+
+    def __init__(
+        self, clock: Clock, limits: PhaseLimits, live: "set[Attempt]", *, streaming: bool, idempotent: bool
+    ) -> None:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("HTTP requests can only be sent from a task")
+        self.task: asyncio.Task[object] | None = task
+        self.cancelling = task.cancelling()
+        self.limits = limits
+        self.streaming = streaming
+        self.idempotent = idempotent
+        self.phase = Phase.QUEUE
+        self.connected_anew = False
+        """Whether this attempt opened its connection; False means one of the pool's is used again."""
+        self.begun = False
+        """Whether the answer has begun: the first output of a stream, the first byte of any other body."""
+        self.output = False
+        self.failure: str | None = None
+        """Code of the reason why the attempt was ended from outside."""
+        self.response: ClientResponse | None = None
+        self.wire: asyncio.Transport | None = None
+        """The connection while the request is being sent; afterwards it is the response that knows it."""
+        self._live = live
+        self._clock = clock
+        self._waiting = True
+        now = self.since = self.wait_started = self.wait_ended = self.progress_from = clock.monotonic()
+        self._armed_at = limits.deadline_at
+        if streaming and limits.first_token is not None and now + limits.first_token < limits.deadline_at:
+            # A moment too early while the request still waits for a connection, but right for all that do not.
+            self._armed_at = now + limits.first_token
+        self._timer: TimerHandle | None = None
+        if self._armed_at < NEVER:
+            self._timer = clock.call_at(self._armed_at, self._ring)
+        live.add(self)
+
+    def enter(self, phase: Phase) -> None:
+        """Begin the next phase."""
+        self.phase = phase
+        self.since = self.wait_started = self.progress_from = self._clock.monotonic()
+        self.arm()
+
+    def answered(self, response: "ClientResponse") -> None:
+        """The head is here: from now on it is the connection that is cut, not the task that is cancelled."""
+        self.response = response
+        self.task = self.wire = None
+        self.phase = Phase.BODY
+        self._waiting = False
+        self.wait_ended = self._clock.monotonic()
+
+    def begin_wait(self) -> None:
+        """The consumer asks for bytes that are not here yet."""
+        now = self._clock.monotonic()
+        self.progress_from += now - self.wait_ended
+        self.wait_started = now
+        self._waiting = True
+
+    def end_wait(self) -> None:
+        """The bytes are here."""
+        self._waiting = False
+        self.wait_ended = self._clock.monotonic()
+
+    def output_seen(self) -> None:
+        """Real output has arrived; the first time, the limits of a running stream replace that of the first token."""
+        self.progress_from = self.wait_ended = self._clock.monotonic()
+        if not self.output:
+            self.output = True
+            self.begin()
+
+    def begin(self) -> None:
+        """The answer has begun; from here on silence counts."""
+        self.begun = True
+        self.arm()
+
+    def end_by(self, moment: float) -> None:
+        """Bring the deadline forward to *moment*."""
+        limits = self.limits
+        if moment < limits.deadline_at:
+            self.limits = PhaseLimits(
+                limits.connect, limits.first_token, limits.idle, limits.progress, deadline_at=moment
+            )
+            self.arm()
+
+    def linger(self) -> None:
+        """The consumer has all it wants: let the body end, then cut."""
+        self.phase = Phase.LINGER
+        self.since = self._clock.monotonic()
+        self.arm()
+
+    def finish(self) -> None:
+        """Nothing can go wrong any more."""
+        self.phase = Phase.DONE
+        self._live.discard(self)
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def end(self, error: ProviderError) -> ProviderError:
+        """Cut the connection and finish, because of *error*, which is returned."""
+        self.cut()
+        self.finish()
+        return error
+
+    def fail(self, code: str) -> None:
+        """End the attempt from outside; whoever waits for it gets an error with *code*."""
+        if self.phase is Phase.DONE or self.failure is not None:
+            return
+        self.failure = code
+        self.cut()
+        if self.task is not None:
+            self.task.cancel()
+        if self.phase is Phase.LINGER:
+            self.finish()
+
+    def cut(self) -> None:
+        """Close the connection at once, whatever is still on its way in either direction."""
+        if self.wire is not None:
+            self.wire.abort()
+            self.wire = None
+        response = self.response
+        if response is not None and not response.closed:
+            connection = response.connection
+            if connection is not None and connection.transport is not None:
+                connection.transport.abort()
+            response.close()
+
+    def absorb_cancel(self) -> bool:
+        """Take back the cancellation that `fail` sent; False where somebody else wants the task cancelled as well."""
+        return self.task is None or self.task.uncancel() <= self.cancelling
+
+    def arm(self) -> None:
+        """Make sure that the timer goes off no later than anything can be due."""
+        when, _ = self._due(self._clock.monotonic())
+        if when < self._armed_at:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._armed_at = when
+            self._timer = self._clock.call_at(when, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._armed_at = NEVER
+        if self.phase is Phase.DONE:
+            return
+        when, code = self._due(self._clock.monotonic())
+        if when > self._clock.monotonic():
+            self.arm()
+        else:
+            self.fail(code)
+
+    def _due(self, now: float) -> tuple[float, str]:
+        """When to look next, and what it means if that moment has come."""
+        limits, phase = self.limits, self.phase
+        if phase is Phase.LINGER:
+            return self.since + LINGER, "abandoned"
+        due, code = limits.deadline_at, "deadline_exceeded"
+        if phase is Phase.CONNECT:
+            if limits.connect is not None and self.since + limits.connect < due:
+                return self.since + limits.connect, "connect_timeout"
+        elif phase is Phase.QUEUE:
+            return due, "pool_exhausted"
+        elif self.streaming and not self.output:
+            if limits.first_token is not None:
+                due, code = _sooner(due, code, self._shifted(now) + limits.first_token, "first_token_timeout")
+        elif self.begun:
+            waiting_since = self.wait_started if self._waiting else now
+            if limits.idle is not None:
+                due, code = _sooner(due, code, waiting_since + limits.idle, "idle_timeout")
+            if self.streaming and limits.progress is not None:
+                due, code = _sooner(due, code, self._shifted(now) + limits.progress, "progress_timeout")
+        return due, code
+
+    def _shifted(self, now: float) -> float:
+        """Start of the current stretch without output, moved on by the time the consumer has held events."""
+        return self.progress_from if self._waiting else self.progress_from + now - self.wait_ended
+
+    @property
+    def billing(self) -> Billing:
+        """What is known about the cost of an attempt that ends now without a complete answer."""
+        if self.idempotent or self.phase <= Phase.CONNECT:
+            return "none"
+        return "estimated" if self.output else "ambiguous"
+
+    def error(self, where: str) -> ProviderError:
+        """The error that belongs to `failure`."""
+        code = self.failure or "abandoned"
+        text = _TEXTS[code].format(where=where, limits=self.limits, doing=_DOING[self.phase])
+        if code in {"transport_closed", "abandoned"}:
+            return ProviderError("network_error", text, code=code, retryable=False, billing=self.billing)
+        retryable = code != "pool_exhausted"
+        return ProviderError("timeout", text, code=code, retryable=retryable, billing=self.billing)
+
+
+def _sooner(due: float, code: str, other: float, other_code: str) -> tuple[float, str]:
+    return (other, other_code) if other < due else (due, code)
+
+
+_DOING: Final = {
+    Phase.QUEUE: "waiting for a free connection",
+    Phase.CONNECT: "connecting",
+    Phase.HEAD: "waiting for the answer to begin",
+    Phase.BODY: "reading the answer",
+    Phase.LINGER: "reading the answer",
+    Phase.DONE: "reading the answer",
+}
+_TEXTS: Final = {
+    "pool_exhausted": "no connection to {where} became free before the deadline; raise max_connections",
+    "connect_timeout": "no connection to {where} within {limits.connect:g} s; check base_url and the network, "
+    "or raise timeouts.connect",
+    "first_token_timeout": "{where} sent no output within {limits.first_token:g} s; raise timeouts.first_token "
+    "if the model needs longer",
+    "idle_timeout": "{where} went silent for {limits.idle:g} s in the middle of its answer; raise timeouts.idle "
+    "if that is normal",
+    "progress_timeout": "{where} sent no further output for {limits.progress:g} s, only signs of life; raise "
+    "timeouts.progress if that is normal",
+    "deadline_exceeded": "the deadline passed while {doing} ({where}); raise timeouts.total or the call's timeout",
+    "transport_closed": "the connection to {where} was closed from our side: its provider is stopping or was replaced",
+    "abandoned": "the answer of {where} was closed before it was read to its end",
+}
