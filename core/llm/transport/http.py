@@ -260,7 +260,7 @@ class HttpAnswer:
                 raise StopAsyncIteration
             if content.exception() is not None:
                 data = self._rescued()
-            elif content.total_bytes > self._received:
+            elif content.total_bytes > self._received or content.is_eof():
                 data = await content.readany()
             else:
                 data = await self._next_from_network()
@@ -270,8 +270,6 @@ class HttpAnswer:
                     self._inflate.end()
                 raise StopAsyncIteration
             self._received += len(data)
-            if not attempt.begun and not attempt.streaming:
-                attempt.begin()
             if self._received > self._limit:
                 self.cut()
                 if self.status < 400:
@@ -283,6 +281,8 @@ class HttpAnswer:
 
     async def _next_from_network(self) -> bytes:
         attempt = self._attempt
+        if self._received and not attempt.begun and not attempt.streaming:
+            attempt.begin()
         attempt.begin_wait()
         failure: ProviderError | None = None
         try:

@@ -24,6 +24,8 @@ from core.llm.common.types import Billing, PhaseLimits
 if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
+    from core.llm.transport.http_connector import Wire
+
 NEVER: Final = float("inf")
 LINGER: Final = 0.02
 """Seconds a finished stream may take to end its body, so that its connection can be used again."""
@@ -87,7 +89,7 @@ class Attempt:
         self.failure: str | None = None
         """Code of the reason why the attempt was ended from outside."""
         self.response: ClientResponse | None = None
-        self.wire: asyncio.Transport | None = None
+        self.wire: Wire | None = None
         """The connection while the request is being sent; afterwards it is the response that knows it."""
         self._live = live
         self._clock = clock
@@ -102,11 +104,19 @@ class Attempt:
             self._timer = clock.call_at(self._armed_at, self._ring)
         live.add(self)
 
-    def enter(self, phase: Phase) -> None:
-        """Begin the next phase."""
-        self.phase = phase
-        self.since = self.wait_started = self.progress_from = self._clock.monotonic()
+    def connecting(self) -> None:
+        """A connection is being opened."""
+        self.phase = Phase.CONNECT
+        self.connected_anew = True
+        self.since = self._clock.monotonic()
         self.arm()
+
+    def sent(self) -> None:
+        """The connection is there and the request on its way."""
+        self.phase = Phase.HEAD
+        self.progress_from = self._clock.monotonic()
+        if self.connected_anew:
+            self.arm()
 
     def answered(self, response: "ClientResponse") -> None:
         """The head is here: from now on it is the connection that is cut, not the task that is cancelled."""
@@ -182,9 +192,8 @@ class Attempt:
 
     def cut(self) -> None:
         """Close the connection at once, whatever is still on its way in either direction."""
-        if self.wire is not None:
-            self.wire.abort()
-            self.wire = None
+        if self.wire is not None and self.wire.transport is not None:
+            self.wire.transport.abort()
         response = self.response
         if response is not None and not response.closed:
             connection = response.connection
@@ -210,11 +219,13 @@ class Attempt:
         self._armed_at = NEVER
         if self.phase is Phase.DONE:
             return
-        when, code = self._due(self._clock.monotonic())
-        if when > self._clock.monotonic():
-            self.arm()
-        else:
+        now = self._clock.monotonic()
+        when, code = self._due(now)
+        if when <= now:
             self.fail(code)
+        elif when < NEVER:
+            self._armed_at = when
+            self._timer = self._clock.call_at(when, self._ring)
 
     def _due(self, now: float) -> tuple[float, str]:
         """When to look next, and what it means if that moment has come."""
@@ -226,7 +237,9 @@ class Attempt:
             if limits.connect is not None and self.since + limits.connect < due:
                 return self.since + limits.connect, "connect_timeout"
         elif phase is Phase.QUEUE:
-            return due, "pool_exhausted"
+            # The request may be sent at any moment from now, and the timer must not come too late for what begins then.
+            tick = now + limits.first_token if self.streaming and limits.first_token is not None else NEVER
+            return min(due, tick), "pool_exhausted"
         elif self.streaming and not self.output:
             if limits.first_token is not None:
                 due, code = _sooner(due, code, self._shifted(now) + limits.first_token, "first_token_timeout")

@@ -1,21 +1,23 @@
-"""The connection pool: aiohttp's, with three additions.
+"""The connection pool: aiohttp's, with four additions.
 
-It tells the attempt at hand when it is waiting for a connection, opening one, or sending; it never hands out a
-connection on which bytes arrived that nobody asked for (a smuggled second answer); and it turns on TCP keep-alive,
-because a model may be silent for minutes.
+It tells the attempt at hand when it is waiting for a connection, opening one, or sending. It never hands out a
+connection on which bytes arrived that nobody asked for (a smuggled second answer). It wakes the reader of a body that
+turns out not to be HTTP, which aiohttp leaves waiting. And it turns on TCP keep-alive, because a model may be silent
+for minutes.
 """
 
+import functools
 import socket
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
-from aiohttp import AddrInfoType, ClientRequest, ClientTimeout, TCPConnector
+from aiohttp import AddrInfoType, ClientPayloadError, ClientRequest, ClientTimeout, TCPConnector
+from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
 
-from core.llm.transport.http_attempt import Attempt, Phase
+from core.llm.transport.http_attempt import Attempt
 
 if TYPE_CHECKING:
-    from aiohttp.client_proto import ResponseHandler
     from aiohttp.tracing import Trace
 
 current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
@@ -36,27 +38,50 @@ def keepalive_socket(address: AddrInfoType) -> socket.socket:
     return sock
 
 
+class Wire(ResponseHandler):
+    """One connection. Knows whether the request at hand has been answered with even a single byte."""
+
+    heard = False
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes from the server."""
+        self.heard = True
+        super().data_received(data)
+
+    def set_exception(self, exc: BaseException, *cause: BaseException) -> None:
+        """The connection is useless; so is a body that was being read from it."""
+        body = self._payload
+        super().set_exception(exc, *cause)
+        if body is not None and not body.is_eof() and body.exception() is None:
+            body.set_exception(ClientPayloadError("malformed"))
+
+
 class Connector(TCPConnector):
-    """A pool that reports to the `Attempt` it works for."""
+    """A pool of `Wire`s that reports to the `Attempt` it works for."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._factory = functools.partial(cast("type[ResponseHandler]", Wire), loop=self._loop)
 
     async def connect(self, req: ClientRequest, traces: "list[Trace]", timeout: ClientTimeout) -> Connection:
         """A clean connection; the request is written right after this returns."""
         attempt = current_attempt.get()
         while True:
             connection = await super().connect(req, traces, timeout)
-            protocol = connection.protocol
-            if attempt.connected_anew or protocol is None or not protocol.should_close:
+            wire = connection.protocol
+            if attempt.connected_anew or wire is None or not wire.should_close:
                 break
             # Unasked-for bytes wait on this pooled connection; aiohttp would hand them to us as our answer.
             connection.close()
-        attempt.wire = connection.transport
-        attempt.enter(Phase.HEAD)
+        if isinstance(wire, Wire):
+            wire.heard = False
+            attempt.wire = wire
+        attempt.sent()
         return connection
 
     async def _create_connection(
         self, req: ClientRequest, traces: "list[Trace]", timeout: ClientTimeout
-    ) -> "ResponseHandler":
+    ) -> ResponseHandler:
         attempt = current_attempt.get()
-        attempt.connected_anew = True
-        attempt.enter(Phase.CONNECT)
+        attempt.connecting()
         return await super()._create_connection(req, traces, timeout)

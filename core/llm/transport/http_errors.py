@@ -124,7 +124,7 @@ def _malformed(cause: aiohttp.ClientResponseError, attempt: Attempt, where: str)
 
 
 def _lost(attempt: Attempt, where: str, *, tls: bool) -> ProviderError:
-    if not attempt.connected_anew:
+    if not attempt.connected_anew and (attempt.wire is None or not attempt.wire.heard):
         # The server closed an idle connection while we were writing to it: it has not seen the request.
         return _network("stale_connection", f"{where} had closed the idle connection that was used again")
     hint = "" if tls else "; if it expects TLS, write https:// in base_url"

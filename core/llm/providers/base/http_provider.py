@@ -3,11 +3,12 @@
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
 from core.llm.common.wire import HttpCall, Transport
-from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices
+from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
+from core.llm.transport.http_options import HttpOptions
 
 
 class StreamDecoder(Protocol):
@@ -49,6 +50,42 @@ class HttpProvider(BaseLLMProvider):
         super().__init__(config, services)
         self.dialect = dialect
         self.base_url = base_url
+        self._lease: ResourceLease | None = None
+
+    async def start(self) -> None:
+        """Take a share in the connection pool of this origin. Connects to nothing."""
+        if self._lease is None:
+            options = self.http_options()
+            self._lease = self.services.resources.acquire(("http", self.name, options), lambda: self._open(options))
+            self.transport = self._lease.resource
+
+    async def close(self) -> None:
+        """Give the share back; the last one cuts what is still open."""
+        lease, self._lease = self._lease, None
+        if lease is not None:
+            await lease.release()
+
+    def http_options(self) -> HttpOptions:
+        """What the connection pool is made from; providers whose options are equal share one."""
+        config = self.config
+        return HttpOptions(
+            base_url=self.base_url,
+            headers=tuple((name, value.get_secret_value()) for name, value in config.headers.items()),
+            proxy=config.proxy.get_secret_value() if config.proxy is not None else None,
+            ca_file=config.ca_file,
+            max_connections=config.max_connections,
+            max_response_bytes=config.max_response_bytes,
+        )
+
+    def _open(self, options: HttpOptions) -> Transport:
+        # Importing aiohttp takes a fifth of a second; only a host with a remote provider pays for it, once, at start.
+        from core.llm.transport.http import HttpTransport  # noqa: PLC0415 - see above
+
+        try:
+            return HttpTransport(options, self.services.clock)
+        except OSError as error:
+            path = f"providers.{self.name}.ca_file"
+            raise ConfigError([ConfigIssue(f"cannot be used: {error.strerror or error}", path)]) from None
 
     def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:  # noqa: ARG002 - for subclasses
         """*call* with the credential added; called as late as possible so that the key lives in one small frame."""
