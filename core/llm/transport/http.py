@@ -9,7 +9,7 @@ import asyncio
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Self
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
@@ -210,7 +210,7 @@ class HttpAnswer:
 
     def __init__(self, response: ClientResponse, attempt: Attempt, call: HttpCall, transport: HttpTransport) -> None:
         self.status = response.status
-        self.headers = HeaderView(response.headers)
+        self.headers: Mapping[str, str] = HeaderView(response.headers)
         self._content = response.content
         self._attempt = attempt
         self._call = call
