@@ -1,0 +1,54 @@
+"""The Chat Completions wire format, spoken by OpenAI and by most other servers."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.wire import HttpCall
+from core.llm.dialects.errors import http_error
+from core.llm.dialects.openai_decode import decode_answer
+from core.llm.dialects.openai_encode import encode_bytes
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.openai_stream import OpenAIStreamDecoder
+from core.llm.providers.base.request import ChatRequest
+from core.llm.providers.base.response import LLMResponse
+
+JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
+_STREAM_HEADERS: Final = {"content-type": "application/json", "accept": "text/event-stream"}
+
+
+class OpenAIChatDialect:
+    """Chat Completions with the quirks of one server."""
+
+    __slots__ = ("quirks",)
+
+    def __init__(self, quirks: OpenAIQuirks | None = None) -> None:
+        self.quirks = quirks or OpenAIQuirks()
+
+    def encode(self, request: ChatRequest) -> HttpCall:
+        """The HTTP call for *request*; adds to its warnings what the server or model does not take."""
+        return HttpCall(
+            "POST",
+            self.quirks.chat_path,
+            encode_bytes(request, self.quirks),
+            _STREAM_HEADERS if request.stream else JSON_HEADERS,
+            streaming=request.stream,
+        )
+
+    def decode(
+        self,
+        request: ChatRequest,
+        status: int,  # noqa: ARG002 - part of the contract; errors do not come here
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> LLMResponse:
+        """The answer in *body*."""
+        return decode_answer(request, self.quirks, headers, body)
+
+    def decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> OpenAIStreamDecoder:
+        """A fresh decoder for one stream."""
+        return OpenAIStreamDecoder(request, self.quirks, headers)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer with *status* stands for."""
+        return http_error(status, headers, body)

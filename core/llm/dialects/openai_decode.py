@@ -1,0 +1,131 @@
+"""Whole answers of the OpenAI chat format."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.messages import TextPart, ThinkingPart
+from core.llm.common.secrets import one_line
+from core.llm.common.types import Billing
+from core.llm.dialects.errors import classify, clean, error_of, is_error, request_id
+from core.llm.dialects.json import parse_object, schema_error
+from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.openai_tool_calls import calls_from_openai
+from core.llm.dialects.openai_usage import usage_from_openai
+from core.llm.dialects.think_tags import ThinkTagSplitter
+from core.llm.providers.base.request import ChatRequest
+from core.llm.providers.base.response import AnswerPart, LLMResponse
+
+_PREVIEW: Final = 64
+
+
+def json_answer(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
+    """The JSON object of a successful answer, whatever its label says.
+
+    Raises:
+        ProviderError: `protocol` for an empty body, a web page or bad JSON; the inner error for an error object.
+    """
+    if not body.strip():
+        raise ProviderError("protocol", "the answer has no body", code="empty", billing="ambiguous")
+    if not looks_like_json(body):
+        raise not_json(body, headers)
+    answer = parse_object(body)
+    if is_error(answer):
+        raise classify(error_of(answer), headers=headers)
+    return answer
+
+
+def looks_like_json(body: bytes) -> bool:
+    """True where the first visible byte opens a JSON value that could be an answer."""
+    return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}
+
+
+def not_json(body: bytes, headers: Mapping[str, str]) -> ProviderError:
+    """The error for a good status with a body that is no answer: a login page, a proxy's message."""
+    label = one_line(headers.get("content-type", "no content type"), 60)
+    preview = clean(body[:_PREVIEW].decode("utf-8", "replace"))
+    is_page = body.lstrip()[:1] == b"<" or "html" in label
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return ProviderError(
+            "protocol", f"the answer is neither JSON nor text ({label})", code="encoding", billing="ambiguous"
+        )
+    return ProviderError(
+        "protocol",
+        f"the answer is not JSON ({label}, {len(body)} bytes): {preview!r}. Check base_url and any proxy in between",
+        code="content_type" if is_page else "json",
+        billing="ambiguous",
+    )
+
+
+def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[str, str], body: bytes) -> LLMResponse:
+    """The answer in *body*; only the first choice is used.
+
+    Raises:
+        ProviderError: it holds no complete answer.
+    """
+    answer = json_answer(body, headers)
+    billing: Billing = "settled" if answer.get("usage") else "ambiguous"
+    choice = _first_choice(answer, billing)
+    message = choice.get("message")
+    if not isinstance(message, Mapping):
+        raise _lacking("a message", billing)
+    identifier = answer.get("id")
+    parts: list[AnswerPart] = [
+        ThinkingPart(thought.text, thought.signature, thought.redacted, request.provider)
+        for thought in thoughts_of(message)
+    ]
+    text = text_of(message.get("content"))
+    if text and quirks.think_tags:
+        thinking, text = _without_tags(text)
+        if thinking:
+            parts.append(ThinkingPart(thinking, provider=request.provider))
+    if text:
+        parts.append(TextPart(text))
+    calls = calls_from_openai(
+        message.get("tool_calls") or message.get("function_call"), identifier if isinstance(identifier, str) else ""
+    )
+    parts.extend(calls)
+    refusal = message.get("refusal")
+    refusal = refusal if isinstance(refusal, str) and refusal else None
+    raw_finish = choice.get("finish_reason")
+    raw_finish = raw_finish if isinstance(raw_finish, str) else None
+    check_finish(raw_finish, has_output=bool(parts or refusal), billing=billing)
+    usage, warning = usage_from_openai(answer.get("usage"), len(text))
+    if warning is not None:
+        request.warnings.append(warning)
+    model = answer.get("model")
+    return LLMResponse(
+        tuple(parts),
+        finish_from_openai(raw_finish, has_calls=bool(calls), has_refusal=refusal is not None),
+        model=model if isinstance(model, str) else "",
+        usage=usage,
+        request_id=request_id(headers),
+        refusal=refusal,
+        raw=answer,
+    )
+
+
+def _first_choice(answer: Mapping[str, Any], billing: Billing) -> Mapping[str, Any]:
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
+        raise _lacking("choices", billing)
+    chosen: Mapping[str, Any] = next((one for one in choices if not one.get("index")), choices[0])
+    if chosen.get("error"):
+        raise classify(error_of(chosen), billing=billing)
+    return chosen
+
+
+def _lacking(what: str, billing: Billing) -> ProviderError:
+    error = schema_error(f"it has no {what}")
+    error.billing = billing
+    return error
+
+
+def _without_tags(text: str) -> tuple[str, str]:
+    splitter = ThinkTagSplitter()
+    thinking, rest = splitter.feed(text)
+    held_thinking, held_rest = splitter.end()
+    return thinking + held_thinking, rest + held_rest

@@ -1,0 +1,66 @@
+"""One scale of thinking, put into the words each server and model has for it."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.base.request import ChatRequest
+
+_SCALE: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
+_WORDS: Final = {"off": "none", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "xhigh"}
+_BUDGETS: Final = ((1024, "minimal"), (4096, "low"), (16384, "medium"), (32768, "high"))
+
+
+def encode_thinking(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any]) -> bool:
+    """Write the thinking that was asked for into *body*; returns whether the model will think, as far as is known."""
+    asked = request.params.thinking
+    facts = request.facts.quirks
+    default = facts.get("default_effort", "none")
+    if asked is None:
+        return bool(default != "none")
+    if quirks.thinking == "none" or (quirks.thinking == "reasoning_effort" and facts.get("effort") == []):
+        if asked != "off":
+            request.warn("dropped", "thinking", f"{request.model} has no switch for thinking")
+        return bool(default != "none")
+    if quirks.thinking == "reasoning" and isinstance(asked, int):
+        body["reasoning"] = {"max_tokens": asked}
+        return True
+    effort = _nearest(request, facts, _effort(request, asked))
+    thinks = effort != "none"
+    match quirks.thinking:
+        case "reasoning_effort":
+            body["reasoning_effort"] = effort
+        case "reasoning":
+            body["reasoning"] = {"effort": effort} if thinks else {"enabled": False}
+        case "thinking":
+            body["thinking"] = {"type": "enabled" if thinks else "disabled"}
+        case "enable_thinking":
+            body["enable_thinking"] = thinks
+        case _:
+            body["chat_template_kwargs"] = {"enable_thinking": thinks}
+    if quirks.thinking not in {"reasoning_effort", "reasoning"} and asked not in {"off", "medium"}:
+        request.warn("clamped", "thinking", f"{request.provider} knows only on and off: {asked} became on")
+    return thinks
+
+
+def _effort(request: ChatRequest, asked: str | int) -> str:
+    if isinstance(asked, str):
+        return _WORDS[asked]
+    effort = next((word for limit, word in _BUDGETS if asked <= limit), "xhigh")
+    request.warn("emulated", "thinking", f"a budget of {asked} tokens was sent as the effort {effort!r}")
+    return effort
+
+
+def _nearest(request: ChatRequest, facts: Mapping[str, Any], effort: str) -> str:
+    """*effort*, or the closest one that the model is known to accept."""
+    known = facts.get("effort")
+    if not known:
+        # Without facts: `xhigh` is the one word that most servers do not know.
+        return "high" if effort == "xhigh" else effort
+    if effort in known:
+        return effort
+    place = _SCALE.index(effort)
+    nearest = min((word for word in _SCALE if word in known), key=lambda word: abs(_SCALE.index(word) - place))
+    if effort != "xhigh" or nearest != "high":
+        request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {nearest!r}")
+    return nearest
