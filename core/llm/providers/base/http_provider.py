@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
+from core.llm.common.secrets import redact
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
@@ -15,13 +16,19 @@ class StreamDecoder(Protocol):
     """Turns the bytes of one streamed answer into events. Total: raises nothing but `ProviderError`."""
 
     done: bool
-    """True once the terminal marker was read: whatever follows is ignored."""
+    """True once nothing more is wanted from the body: `end` is called at once and whatever follows is ignored.
+
+    A decoder may also have `finished`: the answer is whole although bytes may follow, so losing them is no failure.
+    """
 
     def feed(self, data: bytes) -> list[StreamEvent]:
         """Events completed by *data*; any cut of the stream into pieces gives the same events."""
 
     def end(self) -> list[StreamEvent]:
-        """The body has ended: the remaining events, or `ProviderError` where the answer is not complete."""
+        """The body has ended or `done` is set: the remaining events, or `ProviderError` where the answer is not whole.
+
+        An error in the middle waits for this call, so that what came before it in the same bytes is delivered first.
+        """
 
 
 class ChatDialect(Protocol):
@@ -104,7 +111,7 @@ class HttpProvider(BaseLLMProvider):
                 raise self.dialect.error(reply.status, reply.headers, body)
             response = self.dialect.decode(request, reply.status, reply.headers, body)
         except ProviderError as error:
-            raise error.at(self.name, request.model) from None
+            raise self._placed(error, request) from None
         response.provider = self.name
         response.model = response.model or request.model
         return response
@@ -118,21 +125,26 @@ class HttpProvider(BaseLLMProvider):
                 if reply.status >= 300:
                     raise self.dialect.error(reply.status, reply.headers, await reply.read())
                 decoder = self.dialect.decoder(request, reply.headers)
-                async for data in reply.chunks():
-                    events = decoder.feed(data)
-                    if events:
-                        if _has_output(events):
-                            reply.output_seen()
-                        for event in events:
-                            yield self._located(event, request) if event.__class__ is StreamStart else event
-                    if decoder.done:
-                        return
+                try:
+                    async for data in reply.chunks():
+                        events = decoder.feed(data)
+                        if events:
+                            if _has_output(events):
+                                reply.output_seen()
+                            for event in events:
+                                yield self._located(event, request) if event.__class__ is StreamStart else event
+                        if decoder.done:
+                            break
+                except ProviderError:
+                    # The model had said why it stopped: a connection that then breaks or falls silent loses nothing.
+                    if not getattr(decoder, "finished", False):
+                        raise
                 for event in decoder.end():
                     yield self._located(event, request) if event.__class__ is StreamStart else event
             finally:
                 reply.close()
         except ProviderError as error:
-            raise error.at(self.name, request.model) from None
+            raise self._placed(error, request) from None
 
     def _located(self, event: StreamEvent, request: ChatRequest) -> StreamStart:
         start = event if isinstance(event, StreamStart) else StreamStart()
@@ -155,8 +167,16 @@ class HttpProvider(BaseLLMProvider):
             if reply.status >= 300:
                 raise self.dialect.error(reply.status, reply.headers, body)
         except ProviderError as error:
-            raise error.at(self.name, request.model) from None
+            raise self._placed(error, request) from None
         return reply.headers, body
+
+    def _placed(self, error: ProviderError, request: ChatRequest | EmbeddingRequest) -> ProviderError:
+        """*error* with its place, and without the key of this attempt: providers like to quote what they refuse."""
+        key = request.api_key
+        if key and key in error.message:
+            error.message = redact(error.message, key)
+            error.args = (error.message,)
+        return error.at(self.name, request.model)
 
 
 def _has_output(events: list[StreamEvent]) -> bool:
