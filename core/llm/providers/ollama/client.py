@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Final, TypeVar
 
+from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply, Transport
@@ -52,8 +53,8 @@ _Answer = TypeVar("_Answer", ChatResponse, GenerateResponse)
 _DIGEST: Final = re.compile(r"sha256[:-][0-9a-fA-F]{64}")
 _PIECE: Final = 2**20
 
-QUICK: Final = PhaseLimits(connect=10.0, first_token=30.0, idle=30.0, progress=None)
-"""For questions that the server answers at once."""
+QUICK: Final = 30.0
+"""Seconds for questions that the server answers at once."""
 PATIENT: Final = PhaseLimits(connect=10.0, first_token=None, idle=300.0, progress=None)
 """For work of unknown length: loading and running a model, moving a file. Silence of five minutes ends it."""
 
@@ -66,12 +67,18 @@ class OllamaClient:
     """
 
     def __init__(
-        self, binding: Callable[[], Transport], *, limits: PhaseLimits = PATIENT, quick: PhaseLimits = QUICK
+        self,
+        binding: Callable[[], Transport],
+        *,
+        clock: Clock | None = None,
+        limits: PhaseLimits = PATIENT,
+        quick: float = QUICK,
     ) -> None:
-        """`binding` returns the current transport; `limits` holds for slow endpoints, `quick` for the others."""
+        """`binding` returns the current transport; `limits` hold for slow endpoints, `quick` seconds for others."""
         self._binding = binding
+        self._clock = clock or SystemClock()
         self._limits = limits
-        self._quick = quick
+        self._quick_s = quick
 
     async def chat(self, request: ChatRequest) -> ChatResponse:
         """`POST /api/chat`, the answer in one piece."""
@@ -107,7 +114,7 @@ class OllamaClient:
 
     async def show(self, request: ShowRequest) -> ShowResponse:
         """`POST /api/show`: everything about one model."""
-        return await self._post("/api/show", request, ShowResponse, self._quick)
+        return await self._post("/api/show", request, ShowResponse, self._quick())
 
     def pull(self, request: PullRequest) -> AsyncIterator[TransferProgress]:
         """`POST /api/pull`: progress until `success`. Cancelling stops it; the next pull continues where it was."""
@@ -132,7 +139,7 @@ class OllamaClient:
     async def blob_exists(self, digest: str) -> bool:
         """`HEAD /api/blobs/{digest}`: whether the server has that file."""
         call = HttpCall("HEAD", f"/api/blobs/{_checked_digest(digest)}", idempotent=True)
-        reply = await self._binding().send(call, self._quick)
+        reply = await self._binding().send(call, self._quick())
         try:
             if reply.status == 404:
                 return False
@@ -169,15 +176,18 @@ class OllamaClient:
         """`GET /api/status`: settings of recent servers; older ones answer with an error of code `not_found`."""
         return await self._get("/api/status", StatusResponse)
 
+    def _quick(self) -> PhaseLimits:
+        return PhaseLimits(connect=self._limits.connect, deadline_at=self._clock.monotonic() + self._quick_s)
+
     async def _get(self, path: str, kind: type[_R]) -> _R:
-        reply = await self._binding().send(HttpCall("GET", path, idempotent=True), self._quick)
+        reply = await self._binding().send(HttpCall("GET", path, idempotent=True), self._quick())
         return kind.from_json(await _checked_body(reply))
 
     async def _post(self, path: str, request: OllamaModel, kind: type[_R], limits: PhaseLimits | None = None) -> _R:
         return kind.from_json(await self._send("POST", path, request.to_json(), limits or self._limits))
 
     async def _send(self, method: str, path: str, body: bytes, limits: PhaseLimits | None = None) -> bytes:
-        reply = await self._binding().send(HttpCall(method, path, body, JSON_HEADERS), limits or self._quick)
+        reply = await self._binding().send(HttpCall(method, path, body, JSON_HEADERS), limits or self._quick())
         return await _checked_body(reply)
 
     async def _stream(self, path: str, request: OllamaModel, kind: type[_R]) -> AsyncIterator[_R]:

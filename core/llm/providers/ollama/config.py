@@ -90,10 +90,17 @@ class OllamaConfig(ProviderConfig):
 
     def options_of(self, model: str) -> Mapping[str, Any]:
         """The options that every call of *model* sends."""
-        entry = self.models.get(model)
+        entry = self._entry(model)
         return self.options if entry is None or not entry.options else {**self.options, **entry.options}
 
     def keep_alive_of(self, model: str) -> ConfiguredKeepAlive | None:
         """How long *model* stays in memory."""
-        entry = self.models.get(model)
+        entry = self._entry(model)
         return self.keep_alive if entry is None or entry.keep_alive is None else entry.keep_alive
+
+    def _entry(self, model: str) -> OllamaModelOptions | None:
+        if not self.models:
+            return None
+        # `name` and `name:latest` are one model and must be loaded in one way.
+        other = model.removesuffix(":latest") if model.endswith(":latest") else f"{model}:latest"
+        return self.models.get(model) or self.models.get(other)
