@@ -93,9 +93,9 @@ class ProviderModule(Module):
     @singleton
     @provider
     def _live(
-        self, manager: ProviderConfigManager, factory: LLMProviderFactory, holder: RuntimeHolder
+        self, manager: ProviderConfigManager, factory: LLMProviderFactory, holder: RuntimeHolder, events: EventBus
     ) -> LiveConfiguration:
-        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock))
+        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events))
 
     @singleton
     @provider

@@ -89,9 +89,13 @@ class LLMStream(AsyncIterator[StreamEvent]):
                 raise
         return self._session.reply if self._session else None
 
-    async def __aenter__(self) -> Self:
+    async def open(self) -> Self:
+        """Send the call and return once its first output is here; entering does the same. Does nothing when open."""
         await self._open()
         return self
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

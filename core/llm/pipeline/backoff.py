@@ -10,6 +10,8 @@ from core.llm.providers.config.models import RetryOptions
 FREE = frozenset({"stale_connection"})
 # A route that never answered is left alone while another one is there.
 SILENT = frozenset({"first_token_timeout", "idle_timeout", "progress_timeout", "connect_timeout"})
+NEXT_KEY = "next_key"
+"""Error code of an attempt that failed for its key, while another key is ready now."""
 # Worth one more try, not several: the same answer is likely.
 ONCE = frozenset({"dns", "redirect", "empty", "content_type", "http", "json", "encoding", "schema"})
 # Waiting out a long hint makes no sense while another candidate can answer now.
@@ -54,6 +56,8 @@ def judge(
     if not error.retryable:
         return Verdict(None, reason="not retryable")
     limit = max_retries
+    if code == NEXT_KEY:
+        return Verdict(0.0 if retries < max(1, limit) else None, reason="another key is ready")
     if code in SILENT:
         if alternatives:
             return Verdict(None, reason="no answer, and another candidate is left")

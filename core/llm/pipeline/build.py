@@ -1,7 +1,11 @@
 """The order of the layers, outside-in, with the reason for each place. Read this to know what happens to a call."""
 
+from core.llm.common.clock import Clock
+from core.llm.common.events import EventBus
+from core.llm.pipeline.breaker import breaker
 from core.llm.pipeline.fallback import Candidates, fallback
 from core.llm.pipeline.handler import Handler, Layer, compose
+from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.target import Target
@@ -19,11 +23,19 @@ def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
     return compose(layers, fallback(candidates, config.retry.max_attempts))
 
 
-def build_target_handler(config: LLMServiceConfig, target: Target, upstream: Upstream) -> Handler:
+def build_target_handler(
+    config: LLMServiceConfig, target: Target, upstream: Upstream, clock: Clock, events: EventBus
+) -> Handler:
     """What surrounds the attempts at one target."""
     max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
+    secrets = [key.get_secret_value() for key in target.config.api_keys]
+    if target.config.api_key is not None:
+        secrets.insert(0, target.config.api_key.get_secret_value())
+    pool = KeyPool([secret for secret in secrets if secret], upstream.keys, target.ref, clock, events)
     layers: list[Layer] = [
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
+        keys(pool),  # before the breaker: a key that must rest is no failure of the provider
+        breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
         meter(target, config.costs.currency),  # next to the provider: it counts what this attempt really used
     ]
     return compose(layers, terminal(target))

@@ -4,15 +4,19 @@ from datetime import datetime
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.pipeline.backoff import RetryBudget
+from core.llm.pipeline.breaker import Breaker
+from core.llm.pipeline.keys import KeyStates
 
 
 class Upstream:
-    """Retry budget and passive health of one configured provider."""
+    """Retry budget, breaker, keys and passive health of one configured provider."""
 
-    __slots__ = ("budget", "consecutive_failures", "last_error", "last_failure", "last_success")
+    __slots__ = ("breaker", "budget", "consecutive_failures", "keys", "last_error", "last_failure", "last_success")
 
     def __init__(self, now: float) -> None:
         self.budget = RetryBudget(now)
+        self.breaker = Breaker()
+        self.keys = KeyStates()
         self.consecutive_failures = 0
         self.last_error: str | None = None
         self.last_failure: datetime | None = None

@@ -57,7 +57,8 @@ class Runtime(Candidates):
         target = self._targets.get(ref)
         if target is None:
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
-            target.handler = build_target_handler(self.config, target, self.state.upstream(ref.provider))
+            upstream = self.state.upstream(ref.provider)
+            target.handler = build_target_handler(self.config, target, upstream, self.state.clock, self.state.events)
             self._targets[ref] = target
         return target
 

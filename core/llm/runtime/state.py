@@ -3,21 +3,23 @@
 from collections.abc import Collection
 
 from core.llm.common.clock import Clock
+from core.llm.common.events import EventBus
 from core.llm.pipeline.upstream import Upstream
 
 
 class RuntimeState:
     """Upstream records by provider name."""
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, events: EventBus) -> None:
+        self.clock = clock
+        self.events = events
         self._upstreams: dict[str, Upstream] = {}
 
     def upstream(self, provider: str) -> Upstream:
         """The record of *provider*, shared by all configurations that have a provider of this name."""
         record = self._upstreams.get(provider)
         if record is None:
-            record = self._upstreams[provider] = Upstream(self._clock.monotonic())
+            record = self._upstreams[provider] = Upstream(self.clock.monotonic())
         return record
 
     def keep(self, names: Collection[str]) -> None:

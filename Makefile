@@ -1,0 +1,56 @@
+# Each target sets up what it needs, once: a virtual environment in .venv from hashed lock files.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BENCH  := .bench-venv
+PROMPT ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format bench schema lock wheel clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+# The stamps hold the hash of what was installed, so that a changed lock file is noticed and nothing else is.
+$(VENV)/.run: requirements/run.txt
+	@sh scripts/setup.sh $(PYTHON) $(VENV) requirements/run.txt $@
+
+$(VENV)/.dev: requirements/dev.txt
+	@sh scripts/setup.sh $(PYTHON) $(VENV) requirements/dev.txt $@
+
+$(BENCH)/.bench: requirements/bench.txt
+	@sh scripts/setup.sh $(PYTHON) $(BENCH) requirements/bench.txt $@
+
+run: $(VENV)/.run  ## talk to a model; one answer with PROMPT="…"
+	@$(BIN)/python -m modules.chat $(if $(PROMPT),"$$PROMPT")
+
+export PROMPT
+
+test: $(VENV)/.dev  ## run the tests
+	@$(BIN)/python -m pytest -n auto -q $(ARGS)
+
+check: $(VENV)/.dev  ## format, lint, types, layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/architecture
+
+format: $(VENV)/.dev  ## rewrite the files in the project's format
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+bench: $(BENCH)/.bench  ## measure beside bare aiohttp, the openai SDK and LiteLLM
+	@$(BENCH)/bin/python -m scripts.bench $(ARGS)
+
+schema: $(VENV)/.dev  ## write config/llm.schema.json from the configuration classes
+	@$(BIN)/python scripts/generate_schema.py
+
+lock: $(VENV)/.dev  ## resolve the lock files anew
+	@sh scripts/lock.sh $(BIN)
+
+wheel: $(VENV)/.dev  ## build the distribution into dist/
+	@$(BIN)/python -m pip wheel -q --no-deps -w dist .
+
+clean:  ## remove everything that was generated
+	rm -rf $(VENV) $(BENCH) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,138 @@
+"""Stop sending to a provider that keeps failing, and find out with single probes when it is back.
+
+Only failures that say something about the provider count: not refusals of a request, not rate limits, not calls that
+their caller gave up.
+"""
+
+import random
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Literal
+
+from core.llm.common.events import EventBus, ProviderStateChanged
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+
+COUNTED = frozenset({"server_error", "overloaded", "network_error", "timeout", "protocol"})
+NOT_COUNTED_CODES = frozenset({"deadline_exceeded", "pool_exhausted", "stale_connection", "circuit_open", "gated"})
+
+
+class Breaker:
+    """The state of one provider: closed, open until some moment, or half open."""
+
+    CONSECUTIVE = 5
+    WINDOW = 30.0
+    WINDOW_CALLS = 20
+    WINDOW_FAILURES = 0.5
+    FIRST_OPEN = 5.0
+    LONGEST_OPEN = 30.0
+    PROBES_TO_CLOSE = 3
+
+    __slots__ = ("_consecutive", "_good_probes", "_opens", "_probing", "_window", "open_until", "state")
+
+    def __init__(self) -> None:
+        self.state: Literal["closed", "open", "half_open"] = "closed"
+        self.open_until = 0.0
+        self._consecutive = 0
+        self._opens = 0
+        self._probing = False
+        self._good_probes = 0
+        self._window: deque[tuple[float, bool]] = deque(maxlen=1000)
+
+    def admit(self, now: float) -> bool:
+        """Whether an attempt may be sent now; in the half-open state only one at a time is."""
+        if self.state == "closed":
+            return True
+        if self.state == "open":
+            if now < self.open_until:
+                return False
+            self.state, self._good_probes = "half_open", 0
+        if self._probing:
+            return False
+        self._probing = True
+        return True
+
+    def succeeded(self, now: float) -> bool:
+        """An attempt was answered; `True` where that closes the breaker."""
+        self._probing = False
+        self._consecutive = 0
+        if self.state == "half_open":
+            self._good_probes += 1
+            if self._good_probes < self.PROBES_TO_CLOSE:
+                return False
+            self.state, self._opens = "closed", 0
+            self._window.clear()
+            return True
+        self._window.append((now, True))
+        return False
+
+    def failed(self, now: float, rng: random.Random) -> bool:
+        """An attempt failed; `True` where that opens the breaker."""
+        self._probing = False
+        self._consecutive += 1
+        self._window.append((now, False))
+        if self.state == "open":
+            return False
+        if self.state == "closed" and self._consecutive < self.CONSECUTIVE and not self._window_is_bad(now):
+            return False
+        length = min(self.LONGEST_OPEN, self.FIRST_OPEN * 2**self._opens) * rng.uniform(0.8, 1.2)
+        self._opens += 1
+        self.state, self.open_until = "open", now + length
+        return True
+
+    def released(self) -> None:
+        """An attempt ended in a way that says nothing about the provider."""
+        self._probing = False
+
+    def _window_is_bad(self, now: float) -> bool:
+        while self._window and self._window[0][0] < now - self.WINDOW:
+            self._window.popleft()
+        if len(self._window) < self.WINDOW_CALLS:
+            return False
+        failures = sum(not good for _, good in self._window)
+        return failures / len(self._window) >= self.WINDOW_FAILURES
+
+
+def breaker(state: Breaker, target: ModelRef, events: EventBus) -> Layer:
+    """The layer that asks *state* before each attempt and tells it how the attempt ended."""
+
+    def layer(inner: Handler) -> Handler:
+        @asynccontextmanager
+        async def handle(call: Call) -> AsyncIterator[Reply]:
+            now = call.clock.monotonic()
+            if not state.admit(now):
+                wait = max(0.0, state.open_until - now)
+                raise ProviderError(
+                    "overloaded",
+                    "not sent: the provider has kept failing, so it is left alone for a while",
+                    code="circuit_open",
+                    retryable=False,
+                    retry_after=round(wait, 3) or None,
+                    provider=target.provider,
+                    model=target.model,
+                )
+            try:
+                async with inner(call) as reply:
+                    yield reply
+            except ProviderError as error:
+                if error.type in COUNTED and error.code not in NOT_COUNTED_CODES:
+                    if state.failed(call.clock.monotonic(), call.rng):
+                        seconds = state.open_until - call.clock.monotonic()
+                        events.publish(ProviderStateChanged(target.provider, "open", str(error), seconds))
+                else:
+                    state.released()
+                raise
+            except BaseException:
+                state.released()
+                raise
+            if reply.outcome in {"open", "answered"}:
+                if state.succeeded(call.clock.monotonic()):
+                    events.publish(ProviderStateChanged(target.provider, "closed", "three probes were answered"))
+            else:
+                state.released()
+
+        return handle
+
+    return layer

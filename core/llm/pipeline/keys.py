@@ -1,0 +1,146 @@
+"""Choose the credential for each attempt, and keep away from a key (or a keyless upstream) that was told to wait.
+
+A key that was rate limited rests until the moment the provider named, for every call at once; a key that was refused is
+set aside; the others carry on. What is known about a key is kept by its fingerprint, so it survives a reload, and a
+changed key starts afresh.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from core.llm.common.clock import Clock
+from core.llm.common.events import EventBus, ProviderStateChanged
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.secrets import fingerprint
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.backoff import NEXT_KEY
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+
+LONGEST_GATE = 900.0
+QUARANTINE = 60.0
+QUOTA_GATE = 900.0
+
+
+@dataclass(slots=True)
+class KeyState:
+    """What is known about one credential."""
+
+    id: str
+    resting_until: float = 0.0
+    reason: str = ""
+    refused: bool = False
+
+
+class KeyStates:
+    """The states of the keys of one upstream, by fingerprint."""
+
+    __slots__ = ("_by_id",)
+
+    def __init__(self) -> None:
+        self._by_id: dict[str, KeyState] = {}
+
+    def of(self, secret: str | None) -> KeyState:
+        """The state of *secret*; `None` stands for an upstream without keys."""
+        identity = fingerprint(secret) if secret is not None else "none"
+        state = self._by_id.get(identity)
+        if state is None:
+            state = self._by_id[identity] = KeyState(identity)
+        return state
+
+
+class KeyPool:
+    """The keys of one target, used in turn."""
+
+    __slots__ = ("_clock", "_events", "_keys", "_target", "_turn")
+
+    def __init__(
+        self, secrets: Sequence[str], states: KeyStates, target: ModelRef, clock: Clock, events: EventBus
+    ) -> None:
+        # An upstream without keys has one nameless key, so that it can rest too.
+        named: Sequence[str | None] = secrets or (None,)
+        self._keys = [(secret, states.of(secret)) for secret in named]
+        self._target = target
+        self._clock = clock
+        self._events = events
+        self._turn = 0
+
+    def pick(self) -> tuple[str | None, KeyState]:
+        """The next key that may be used now.
+
+        Raises:
+            ProviderError: every key rests; says for how long and why.
+        """
+        now = self._clock.monotonic()
+        keys = self._keys
+        if len(keys) == 1 and keys[0][1].resting_until <= now:
+            return keys[0]
+        for _ in range(len(keys)):
+            self._turn = (self._turn + 1) % len(keys)
+            if keys[self._turn][1].resting_until <= now:
+                return keys[self._turn]
+        _, state = min(keys, key=lambda entry: entry[1].resting_until)
+        wait = state.resting_until - now
+        if state.refused:
+            raise ProviderError(
+                "authentication",
+                f"the provider refused this key {QUARANTINE - wait:.0f} s ago: {state.reason}. Correct api_key",
+                code="key_refused",
+                provider=self._target.provider,
+                model=self._target.model,
+            )
+        raise ProviderError(
+            "rate_limit",
+            f"not sent: {state.reason}",
+            code="gated",
+            retry_after=round(wait, 3),
+            provider=self._target.provider,
+            model=self._target.model,
+        )
+
+    def note(self, state: KeyState, error: ProviderError) -> None:
+        """Learn from a failed attempt with the key of *state*."""
+        now = self._clock.monotonic()
+        if error.type == "authentication" and error.code != "key_refused":
+            self._rest(state, now, QUARANTINE, error.message, refused=True)
+        elif error.type == "quota_exceeded":
+            self._rest(state, now, error.retry_after or QUOTA_GATE, "the quota of this key is used up")
+        elif error.retry_after is not None and error.type in {"rate_limit", "overloaded", "server_error"}:
+            self._rest(state, now, error.retry_after, f"the provider asked to wait ({error.type})")
+        else:
+            return
+        if any(other.resting_until <= now for _, other in self._keys if other is not state):
+            error.code, error.retryable, error.retry_after = NEXT_KEY, True, None
+
+    def _rest(self, state: KeyState, now: float, seconds: float, reason: str, *, refused: bool = False) -> None:
+        until = now + min(seconds, LONGEST_GATE)
+        was_resting = state.resting_until > now
+        # A second hint never shortens the first.
+        state.resting_until = max(state.resting_until, until)
+        state.reason, state.refused = reason, refused
+        if not was_resting:
+            name = f"{self._target.provider} (key {state.id})"
+            kind = "quarantined" if refused else "gated"
+            self._events.publish(ProviderStateChanged(name, kind, reason, min(seconds, LONGEST_GATE)))
+
+
+def keys(pool: KeyPool) -> Layer:
+    """The layer that lends each attempt a key of *pool*."""
+
+    def layer(inner: Handler) -> Handler:
+        @asynccontextmanager
+        async def handle(call: Call) -> AsyncIterator[Reply]:
+            secret, state = pool.pick()
+            call.api_key = secret
+            if call.attempt is not None and secret is not None:
+                call.attempt.key_id = state.id
+            try:
+                async with inner(call) as reply:
+                    yield reply
+            except ProviderError as error:
+                pool.note(state, error)
+                raise
+
+        return handle
+
+    return layer

@@ -1,0 +1,16 @@
+#!/bin/sh
+# Resolve the lock files anew, for every platform, with hashes and without naming an index.
+#   lock.sh BIN
+set -eu
+bin=$1
+"$bin/python" -m pip install -q --disable-pip-version-check uv
+lock() {
+    out=requirements/$1.txt
+    shift
+    echo "resolving $out" >&2
+    "$bin/uv" pip compile pyproject.toml "$@" --universal --python-version 3.11 --upgrade --generate-hashes \
+        --no-header --no-annotate --no-emit-index-url --quiet -o "$out"
+}
+lock run --extra local
+lock dev --extra local --group test --group lint
+lock bench --extra local --group bench
