@@ -1,15 +1,26 @@
 """Fixtures that any test may use."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from importlib.metadata import entry_points
 
 import pytest
+from loguru import logger
 
 from tests.leaks import Resources, assert_nothing_left
+
+# Where the project is installed, pytest has found the plugin of the test kit by its entry point already.
+_INSTALLED = any(entry.name == "core_llm" for entry in entry_points(group="pytest11"))
+pytest_plugins = ["pytester"] if _INSTALLED else ["pytester", "core.llm.testing.pytest_plugin"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers."""
     config.addinivalue_line("markers", "leakcheck: fail if the test leaves a task, thread, descriptor or child behind")
+
+
+@pytest.fixture(autouse=True)
+def _offline(no_network: list[str]) -> None:
+    """No test reaches anything outside this machine."""
 
 
 @pytest.fixture
@@ -25,3 +36,12 @@ def _leakcheck(request: pytest.FixtureRequest) -> None:
     """Make ``no_leaks`` the outermost fixture of a test marked with ``leakcheck``."""
     if request.node.get_closest_marker("leakcheck"):
         request.getfixturevalue("no_leaks")
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """Everything that is logged, as ``LEVEL text``."""
+    lines: list[str] = []
+    sink = logger.add(lines.append, format="{level} {message}", level="DEBUG")
+    yield lines
+    logger.remove(sink)

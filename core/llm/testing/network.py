@@ -1,10 +1,9 @@
 """No test reaches the outside: connections and name lookups beyond this machine are refused with a clear error."""
 
-import asyncio
 import ipaddress
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 _LOCAL_NAMES = frozenset({"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"})
@@ -15,65 +14,53 @@ class NetworkForbidden(OSError):
 
 
 @contextmanager
-def forbid_network(*allowed: str) -> Iterator[None]:
+def forbid_network(*allowed: str) -> Iterator[list[str]]:
     """Refuse every connection, datagram and name lookup that leaves this machine, in all threads and event loops.
 
-    Loopback addresses, `localhost`, names below `.localhost` and Unix sockets stay usable. *allowed* names further
-    hosts. Child processes are not covered.
+    Loopback addresses, `localhost`, names below `.localhost` and Unix sockets stay usable; *allowed* names further
+    hosts. A name below `.invalid` fails as a name that does not exist. Child processes are not covered.
+
+    Yields the list of what was refused, one sentence each: code under test may well swallow the error itself.
     """
+    refused: list[str] = []
 
-    def refuse(what: str, host: object) -> None:
-        if not _is_local(host) and host not in allowed:
-            raise NetworkForbidden(
-                f"a test tried to {what} {host!r}: only this machine may be reached. Point the code at a local server "
-                "or at a scripted provider, or mark the test with @pytest.mark.allow_network('host')"
-            )
+    def check(action: str, host: object) -> None:
+        if _is_local(host) or host in allowed:
+            return
+        refused.append(f"a test tried to {action} {host!r}")
+        raise NetworkForbidden(
+            f"{refused[-1]}: only this machine may be reached. Point the code at a local server or at a scripted "
+            "provider, or mark the test with @pytest.mark.allow_network('host')"
+        )
 
-    def guard_socket(name: str, position: int) -> Callable[..., Any]:
+    def guarded_method(name: str, action: str) -> Callable[..., Any]:
         real = getattr(socket.socket, name)
 
-        def guarded(self: socket.socket, *args: Any) -> Any:
-            address = args[position] if len(args) > abs(position) or position < 0 else None
+        def method(self: socket.socket, *args: Any) -> Any:
+            address = args[-1]
             if self.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
-                refuse("connect to" if name.startswith("connect") else "send to", address[0])
+                check(action, address[0])
             return real(self, *args)
 
-        return guarded
+        return method
 
-    def guard_lookup(module: Any, name: str) -> Callable[..., Any]:
-        real = getattr(module, name)
+    def guarded_lookup(name: str) -> Callable[..., Any]:
+        real = getattr(socket, name)
 
-        def guarded(host: Any, *args: Any, **options: Any) -> Any:
-            refuse("look up", host)
+        def lookup(host: Any, *args: Any, **options: Any) -> Any:
+            if str(host).rstrip(".").endswith(".invalid"):
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            check("look up", host)
             return real(host, *args, **options)
 
-        return guarded
+        return lookup
 
-    async def guarded_sock_connect(self: Any, sock: socket.socket, address: Any) -> None:
-        if sock.family in {socket.AF_INET, socket.AF_INET6} and isinstance(address, tuple):
-            refuse("connect to", address[0])
-        await real_sock_connect(self, sock, address)
-
-    # A C-level event loop may call connect without going through the method of the Python class.
-    loop_class = asyncio.SelectorEventLoop
-    real_sock_connect = loop_class.sock_connect
-    patches: list[tuple[Any, str, Any]] = [
-        (socket.socket, "connect", guard_socket("connect", 0)),
-        (socket.socket, "connect_ex", guard_socket("connect_ex", 0)),
-        (socket.socket, "sendto", guard_socket("sendto", -1)),
-        (socket, "getaddrinfo", guard_lookup(socket, "getaddrinfo")),
-        (socket, "gethostbyname", guard_lookup(socket, "gethostbyname")),
-        (socket, "gethostbyname_ex", guard_lookup(socket, "gethostbyname_ex")),
-        (loop_class, "sock_connect", guarded_sock_connect),
-    ]
-    undo: list[Callable[[], None]] = []
-    try:
-        for owner, name, replacement in patches:
-            undo.append(_replace(owner, name, replacement))
-        yield
-    finally:
-        for step in reversed(undo):
-            step()
+    with ExitStack() as patches:
+        for name, action in (("connect", "connect to"), ("connect_ex", "connect to"), ("sendto", "send to")):
+            patches.callback(_replace(socket.socket, name, guarded_method(name, action)))
+        for name in ("getaddrinfo", "gethostbyname", "gethostbyname_ex"):
+            patches.callback(_replace(socket, name, guarded_lookup(name)))
+        yield refused
 
 
 def _replace(owner: Any, name: str, replacement: Any) -> Callable[[], None]:
