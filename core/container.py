@@ -60,6 +60,8 @@ class Container:
         start_timeout: float = 60,
         stop_timeout: float = 25,
     ) -> None:
+        self.start_timeout = start_timeout
+        self.stop_timeout = stop_timeout
         self._roots = tuple(roots)
         self._lifecycle = Lifecycle(start_timeout=start_timeout, stop_timeout=stop_timeout, prepare=self._create)
         installed = [module() if isinstance(module, type) else module for module in (*modules, *overrides)]
@@ -140,20 +142,21 @@ class Container:
             try:
                 async with self:
                     await self._lifecycle.wait_stopped()
-            except ContainerStopped:
-                return await self._outcome()
             except Exception as error:  # noqa: BLE001 - run() ends the process: the error goes to the log
-                detail = None if isinstance(error, GraphCheckFailed) else error
-                journal.write("ERROR", f"the container failed: {error}", detail)
+                if isinstance(error, ContainerStopped) and self._lifecycle.stop_requested:
+                    return await self._interrupted()
+                # The graph check writes for people, and what failed to stop is in the log with its traceback already.
+                plain = isinstance(error, GraphCheckFailed) or self._lifecycle.state is ContainerState.STOPPED
+                journal.write("ERROR", f"the container failed: {error}", None if plain else error)
                 return 1
         return 0
 
-    async def _outcome(self) -> int:
+    async def _interrupted(self) -> int:
         """Return the exit code when the stop came in the middle of the start."""
         try:
             await self.stop()
         except ExceptionGroup as errors:
-            journal.write("ERROR", "the container did not stop cleanly", errors)
+            journal.write("ERROR", f"the container failed: {errors}")
             return 1
         return 0
 

@@ -121,6 +121,11 @@ class Lifecycle:
         """Where the container is in its life."""
         return self._state
 
+    @property
+    def stop_requested(self) -> bool:
+        """Whether the stop has begun, be it by a call, a signal or a failed background task."""
+        return self._stop_task is not None
+
     def append(self, hook: Hook) -> None:
         """Add a hook behind those already there. Call it in a constructor: the order of creation is the start order.
 
@@ -221,7 +226,10 @@ class Lifecycle:
         await asyncio.shield(self._begin_stop())
 
     def request_stop(self) -> None:
-        """Begin the stop and return; ``wait_stopped()`` and ``stop()`` wait for its end."""
+        """Begin the stop and return; ``wait_stopped()`` and ``stop()`` wait for its end.
+
+        From another thread: ``loop.call_soon_threadsafe(lifecycle.request_stop)``.
+        """
         if self._loop is None:
             raise WrongState("request_stop() was called before start().")
         if self._state is not ContainerState.FAILED:
@@ -336,6 +344,8 @@ def _log(event: LifecycleEvent) -> None:
     if isinstance(event, TaskFailed):
         then = "not restarted" if event.restart_in is None else f"restarted in {event.restart_in:g} s"
         journal.write("ERROR", f"background task {event.task!r} failed ({event.failures}); {then}", event.error)
+    elif isinstance(event.error, asyncio.CancelledError):
+        journal.write("INFO", f"{event.hook}: {event.phase}() was cancelled after {event.duration:.3f} s")
     elif event.error is not None:
         text = f"{event.hook}: {event.phase}() failed after {event.duration:.3f} s: {event.error!r}"
         # start() raises to its caller, who reports it; the caller of stop() may be gone.

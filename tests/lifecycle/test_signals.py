@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from injector import singleton
 
 from core.container import Container, SignalsUnavailable
 from core.lifecycle import ContainerState
@@ -196,3 +197,16 @@ def _in_thread(function):
     if isinstance(outcome[0], Exception):
         raise outcome[0]
     return outcome[0]
+
+
+async def test_run_reports_a_component_that_found_another_container_stopped(logged: list[str]) -> None:
+    """Such an error looks like an interrupted start, and must not end in exit code 0."""
+    gone = Container([])
+    await gone.stop()
+
+    class Needs:
+        async def start(self) -> None:
+            gone.get(str)
+
+    assert await Container([lambda binder: binder.bind(Needs, scope=singleton)]).run() == 1
+    assert any("nothing can be got from it" in line for line in logged)

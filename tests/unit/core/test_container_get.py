@@ -270,3 +270,11 @@ async def test_child_injector_shares_and_tracks() -> None:
         assert Recorded.running == ["Store", "Poller"]
         await child.get(Lifecycle).stop()
         assert Recorded.running == ["Store"]
+
+
+async def test_container_in_a_container_is_a_component_with_its_own_limits() -> None:
+    inner = Container([lambda binder: binder.bind(Poller, scope=singleton)], start_timeout=40)
+    async with Container([lambda binder: binder.bind(Container, to=inner, scope=singleton)]):
+        assert Recorded.running == ["Poller"]
+        assert inner.start_timeout == 40
+    assert inner.state is ContainerState.STOPPED
