@@ -1,0 +1,119 @@
+"""CPU per call and per streamed chunk, import time and memory: this library beside its peers, in one run.
+
+Every figure is measured in a fresh process, in interleaved rounds, and given as its ratio to bare aiohttp in the same
+round; what is printed is the median of the ratios. Machines differ and are noisy: the ratios carry, the microseconds
+do not.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from pathlib import Path
+
+from scripts.bench.report import Table, plot, write
+
+CLIENTS = ["floor", "core-llm", "openai", "litellm"]
+CALLS = {"floor": 6400, "core-llm": 6400, "openai": 1280, "litellm": 768}
+STREAMS = {"floor": 48, "core-llm": 48, "openai": 8, "litellm": 4}
+MODULES = {"floor": "aiohttp", "core-llm": "core.llm", "openai": "openai", "litellm": "litellm"}
+
+
+def pinned(command: list[str], core: int) -> list[str]:
+    """*command* on one processor, where the system can do that."""
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
+    return ["taskset", "-c", str(cores[core % len(cores)]), *command] if len(cores) > 1 else command
+
+
+def cell(client: str, url: str, mode: str, count: int, concurrency: int) -> dict[str, float]:
+    """One measurement in a fresh process."""
+    command = [sys.executable, "-m", "scripts.bench.cell", client, url, "--mode", mode]
+    command += ["--count", str(count), "--concurrency", str(concurrency)]
+    done = subprocess.run(pinned(command, 0), capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{client} {mode} failed:\n{done.stderr[-2000:]}")
+    result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
+    return result
+
+
+def import_cost(module: str) -> float:
+    """CPU milliseconds of a fresh interpreter that imports *module*, less those of one that imports nothing."""
+    script = (
+        "import resource, {0}\nu = resource.getrusage(resource.RUSAGE_SELF)\nprint((u.ru_utime + u.ru_stime) * 1000)"
+    )
+
+    def once(name: str) -> float:
+        environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+        command = pinned([sys.executable, "-c", script.format(name)], 0)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+        return float(done.stdout.strip().splitlines()[-1])
+
+    return once(module) - once("sys")
+
+
+def main() -> None:
+    """Measure, print, write `bench-results/`."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--clients", nargs="+", default=CLIENTS, choices=CLIENTS)
+    given = parser.parse_args()
+    clients = list(dict.fromkeys(["floor", *given.clients]))
+    server = subprocess.Popen(
+        pinned([sys.executable, "-m", "scripts.bench.upstream"], 1),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if server.stdin is None or server.stdout is None:
+        raise SystemExit("the upstream has no pipes")
+    url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
+    figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    claimed, started = 0, time.perf_counter()
+    steps, step = given.rounds * len(clients) * 3, 0
+    for number in range(given.rounds):
+        for client in clients:
+            for what in ("call", "stream", "import"):
+                step += 1
+                spent = time.perf_counter() - started
+                print(
+                    f"\r{step}/{steps} round {number + 1} {client} {what} ({spent:.0f} s)      ",
+                    end="",
+                    file=sys.stderr,
+                )
+                if what == "call":
+                    result = cell(client, url, "call", CALLS[client], 64)
+                    figures["call"][client].append(result["cpu_us"])
+                    figures["rss"][client].append(result["rss_mb"])
+                    claimed += int(result["done"]) + max(64, CALLS[client] // 10 // 64 * 64)
+                elif what == "stream":
+                    result = cell(client, url, "stream", STREAMS[client], 4)
+                    figures["chunk"][client].append(result["cpu_us"])
+                    claimed += int(result["done"]) + max(4, STREAMS[client] // 10 // 4 * 4)
+                else:
+                    figures["import"][client].append(import_cost(MODULES[client]))
+    print(file=sys.stderr)
+    server.stdin.close()
+    served = int(server.stdout.readline())
+    server.wait()
+    if served != claimed:
+        raise SystemExit(
+            f"the clients claim {claimed} answers, the upstream gave {served}: a client retried or lost some"
+        )
+    table = Table(clients, {what: dict(by_client) for what, by_client in figures.items()}, given.rounds)
+    print(table.text())
+    folder = Path("bench-results")
+    folder.mkdir(exist_ok=True)
+    write(table, folder / "latest.txt", folder / "latest.json")
+    plot(table, folder / "latest.png")
+    print(f"written to {folder}/latest.txt, latest.json and latest.png")
+    median = statistics.median
+    ratio = median(a / b for a, b in zip(figures["call"]["core-llm"], figures["call"]["floor"], strict=True))
+    print(f"a full generate() costs {ratio:.2f} x bare aiohttp")
+
+
+if __name__ == "__main__":
+    main()
