@@ -48,9 +48,10 @@ def forbid_network(*allowed: str) -> Iterator[list[str]]:
         real = getattr(socket, name)
 
         def lookup(host: Any, *args: Any, **options: Any) -> Any:
-            if str(host).rstrip(".").endswith(".invalid"):
+            if _text(host).endswith(".invalid"):
                 raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
-            check("look up", host)
+            if _address(host) is None:  # reading an address is no traffic; connecting to it will be refused
+                check("look up", host)
             return real(host, *args, **options)
 
         return lookup
@@ -78,16 +79,24 @@ def _replace(owner: Any, name: str, replacement: Any) -> Callable[[], None]:
 
 
 def _is_local(host: object) -> bool:
-    if host is None:
-        return True
-    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host)
-    text = text.lower().rstrip(".").partition("%")[0]
+    text = _text(host)
     if text in _LOCAL_NAMES or text.endswith(".localhost"):
         return True
-    try:
-        address = ipaddress.ip_address(text)
-    except ValueError:
+    address = _address(host)
+    if address is None:
         return text == socket.gethostname().lower()
     mapped = getattr(address, "ipv4_mapped", None)
     # Connecting to the unspecified address reaches this machine.
     return (mapped or address).is_loopback or address.is_unspecified
+
+
+def _address(host: object) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(_text(host).partition("%")[0])
+    except ValueError:
+        return None
+
+
+def _text(host: object) -> str:
+    text = host.decode("ascii", "replace") if isinstance(host, bytes) else str(host or "")
+    return text.lower().rstrip(".")

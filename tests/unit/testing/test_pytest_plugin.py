@@ -138,7 +138,7 @@ def test_a_leaked_secret_fails_the_test_that_leaked_it(run):
         """
     )
 
-    result.assert_outcomes(passed=2, failed=2, errors=1)
+    result.assert_outcomes(passed=4, errors=3)
     result.stdout.fnmatch_lines(["*test_prints*", "*the secret of secret_canary shows in: Captured stdout call*"])
 
 
