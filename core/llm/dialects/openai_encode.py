@@ -4,6 +4,7 @@ import re
 from typing import Any, Final
 
 from core.llm.common.exceptions import UnsupportedFeature
+from core.llm.common.types import CallWarning
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_messages import encode_messages
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -30,6 +31,9 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
         "model": request.model,
         "messages": encode_messages(request, quirks, facts.get("system_role", quirks.system_role)),
     }
+    if "shut_down" in facts:
+        ending = f"{request.model} is shut down on {facts['shut_down']}: move to another model before"
+        request.warnings.append(CallWarning("deprecated", ending, "model"))
     if request.stream:
         body["stream"] = True
         if quirks.stream_usage:

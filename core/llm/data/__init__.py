@@ -1,0 +1,1 @@
+"""Packaged facts about models and servers: dated data, never code."""

@@ -1,0 +1,34 @@
+"""OpenAI as a provider: the format that is its own, its account headers, and the packaged facts about its models."""
+
+from core.llm.common.types import ModelFacts
+from core.llm.data.facts import model_facts
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.base.provider import ProviderServices
+from core.llm.providers.openai.config import OpenAIConfig
+from core.llm.providers.openai_style import OpenAIStyleProvider
+
+QUIRKS = OpenAIQuirks(
+    token_cap="max_completion_tokens",  # noqa: S106 - a field name
+    strict_schema=True,
+    rejects=frozenset({"top_k"}),
+    tool_id_max=40,
+)
+
+
+class OpenAIProvider(OpenAIStyleProvider):
+    """One OpenAI account."""
+
+    def __init__(self, config: OpenAIConfig, services: ProviderServices) -> None:
+        headers = {"openai-organization": config.organization, "openai-project": config.project}
+        super().__init__(
+            config,
+            services,
+            base_url=config.base_url,
+            quirks=QUIRKS,
+            batch_size=config.embedding_batch_size,
+            headers={name: value for name, value in headers.items() if value},
+        )
+
+    def packaged_facts(self, model: str) -> ModelFacts:
+        """The row of *model* in the packaged table; empty for models it does not know."""
+        return model_facts("openai", model)

@@ -1,0 +1,60 @@
+"""What can be configured for a server that speaks the OpenAI format."""
+
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Any, Self
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from core.llm.common.units import Duration
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
+from core.llm.providers.openai_compatible.presets import PLAIN, preset_names, preset_of, preset_url, quirks_of
+
+_QUIRKS = TypeAdapter(OpenAIQuirks)
+
+
+class OpenAICompatibleTimeouts(TimeoutOptions):
+    """A server of one's own may have to load a model or read a long prompt first."""
+
+    first_token: Duration = Field(120.0, description="From sending the request to the first output of a stream.")
+
+
+class OpenAICompatibleConfig(ProviderConfig):
+    """A server that speaks the OpenAI format. `base_url` is enough; a preset knows what is special about a server."""
+
+    timeouts: OpenAICompatibleTimeouts = OpenAICompatibleTimeouts()
+    preset: str | None = Field(
+        None, description="A known server, such as groq or vllm; by default recognised by base_url; `plain`: none."
+    )
+    quirks: Mapping[str, Any] = Field(
+        default_factory=dict, description="What this server does differently: `token_cap: max_completion_tokens`."
+    )
+    embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
+
+    @model_validator(mode="after")
+    def _is_complete(self) -> Self:
+        if self.preset is not None and self.preset != PLAIN and self.preset not in preset_names():
+            close = get_close_matches(self.preset, preset_names(), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join([PLAIN, *preset_names()])}"
+            raise ValueError(f"unknown preset {self.preset!r}: {hint}")
+        if not self.url:
+            raise ValueError(
+                "base_url is missing: write the address up to and with /v1, such as http://10.0.0.5:8000/v1"
+            )
+        try:
+            _QUIRKS.validate_python({field: getattr(self.wire, field) for field in OpenAIQuirks.__dataclass_fields__})
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            raise ValueError(f"quirks.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        return self
+
+    @property
+    def url(self) -> str:
+        """The address that is used."""
+        return self.base_url or preset_url(self.preset or "") or ""
+
+    @property
+    def wire(self) -> OpenAIQuirks:
+        """The quirks that hold: those of the preset, and the configured ones over them."""
+        return quirks_of(self.preset or preset_of(self.url), self.quirks)

@@ -1,0 +1,137 @@
+"""What every provider that speaks the OpenAI format does besides chat: credentials, embeddings, model list, health.
+
+It lies between `providers/base` and the folders of the single providers, which add what is theirs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import ModelFacts, PhaseLimits, Usage
+from core.llm.common.wire import HttpCall
+from core.llm.dialects.json import schema_error
+from core.llm.dialects.openai_chat import OpenAIChatDialect
+from core.llm.dialects.openai_embeddings import Vector, decode_embeddings, encode_embeddings
+from core.llm.dialects.openai_models import ListedModel, models_from_openai
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.base.http_provider import HttpProvider
+from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices
+from core.llm.providers.base.request import EmbeddingRequest
+from core.llm.providers.base.response import EmbeddingResponse
+
+_CHECK_SECONDS: Final = 10.0
+
+
+class OpenAIStyleProvider(HttpProvider):
+    """Chat, embeddings and model list over the OpenAI format."""
+
+    def __init__(
+        self,
+        config: Any,
+        services: ProviderServices,
+        *,
+        base_url: str,
+        quirks: OpenAIQuirks,
+        batch_size: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(config, services, OpenAIChatDialect(quirks), base_url=base_url)
+        self.quirks = quirks
+        self._batch_size = batch_size
+        self._own_headers = dict(headers or {})
+        self._facts: dict[str, ModelFacts] = {}
+
+    def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:
+        """*call* with the key as a bearer token, and the headers that belong to the account."""
+        headers = {**call.headers, **self._own_headers}
+        if api_key:
+            headers["authorization"] = f"Bearer {api_key}"
+        return HttpCall(call.method, call.path, call.body, headers, call.streaming, call.idempotent)
+
+    def facts(self, model: str) -> ModelFacts:
+        """What is known about *model*; the same object until something more is learnt."""
+        facts = self._facts.get(model)
+        if facts is None:
+            facts = self._facts[model] = self.packaged_facts(model)
+        return facts
+
+    def packaged_facts(self, model: str) -> ModelFacts:  # noqa: ARG002 - for subclasses
+        """What the packaged data says about *model*."""
+        return ModelFacts()
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """One vector per input, in order; long lists travel in several requests.
+
+        Raises:
+            ProviderError: any of them failed, or the vectors are not what was asked for.
+        """
+        vectors: list[Vector] = []
+        usages: list[Usage] = []
+        model = ""
+        for begin in range(0, len(request.inputs), self._batch_size):
+            inputs = request.inputs[begin : begin + self._batch_size]
+            headers, body = await self.call_json(encode_embeddings(request, inputs, self.quirks), request)
+            try:
+                batch = decode_embeddings(len(inputs), self.quirks, headers, body)
+                if vectors and len(vectors[0]) != len(batch.vectors[0]):
+                    raise schema_error("the vectors differ in length from one batch to the next")
+                if request.dimensions not in {None, len(batch.vectors[0])}:
+                    raise schema_error(f"{len(batch.vectors[0])} dimensions instead of {request.dimensions}")
+            except ProviderError as error:
+                raise error.at(self.name, request.model) from None
+            vectors.extend(batch.vectors)
+            usages.append(batch.usage)
+            model = batch.model or model
+        return EmbeddingResponse(tuple(vectors), model or request.model, self.name, _sum(usages))
+
+    async def list_models(self) -> Sequence[ModelInfo]:
+        """The models the server offers, with its context windows where it tells them.
+
+        Raises:
+            ProviderError: the server cannot be reached or refuses.
+        """
+        listed = await self._listed()
+        for entry in listed:
+            facts = self.facts(entry.name)
+            if entry.context_window is not None and facts.context_window is None:
+                self._facts[entry.name] = replace(facts, context_window=entry.context_window)
+        return [ModelInfo(entry.name, self.facts(entry.name), detail=entry.owner) for entry in listed]
+
+    async def health_check(self) -> HealthReport:
+        """Ask for the model list, which costs no tokens."""
+        clock = self.services.clock
+        began = clock.monotonic()
+        try:
+            models = await self._listed()
+        except ProviderError as error:
+            if error.status_code in {404, 405, 501}:
+                return HealthReport(True, "answers, but has no model list", clock.monotonic() - began)
+            return HealthReport(False, str(error))
+        names = tuple(entry.name for entry in models)
+        return HealthReport(True, f"{len(names)} models", clock.monotonic() - began, names)
+
+    async def _listed(self) -> list[ListedModel]:
+        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
+        call = HttpCall("GET", self.quirks.models_path, headers={"accept": "application/json"}, idempotent=True)
+        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
+        try:
+            return models_from_openai(*await self.call_json(call, request))
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+
+    def _first_key(self) -> str | None:
+        for secret in (self.config.api_key, *self.config.api_keys):
+            if secret is not None and (key := secret.get_secret_value()):
+                return str(key)
+        return None
+
+
+def _sum(usages: Sequence[Usage]) -> Usage:
+    return Usage(
+        input=sum(usage.input for usage in usages),
+        cache_read=sum(usage.cache_read for usage in usages),
+        output=sum(usage.output for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+        raw=usages[0].raw if len(usages) == 1 else None,
+    )
