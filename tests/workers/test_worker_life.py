@@ -1,0 +1,261 @@
+"""Start, stop and what is left afterwards: nothing."""
+
+import asyncio
+import gc
+import logging
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.llm.common.exceptions import ProviderError, WorkerCrashed
+
+pytestmark = pytest.mark.leakcheck
+
+
+async def test_nothing_runs_before_the_first_call(worker):
+    """A worker is started when it is needed."""
+    assert (worker.state, worker.pid) == ("stopped", None)
+    await worker.request("echo", {})
+    assert worker.state == "ready"
+    assert psutil.pid_exists(worker.pid)
+
+
+async def test_fifty_callers_of_a_cold_worker_cause_one_start_F142(make_worker, tmp_path):
+    """All of them are served by it."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 0.1})
+    answers = await asyncio.gather(*[worker.request("echo", {"n": number}) for number in range(50)])
+    assert [answer["n"] for answer in answers] == list(range(50))
+    assert len(log.read_text().split()) == 1
+
+
+async def test_one_of_several_waiters_may_leave(make_worker, tmp_path):
+    """The start goes on for the others."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 0.2})
+    leaving, staying = (asyncio.create_task(worker.start()) for _ in range(2))
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    leaving.cancel()
+    await staying
+    assert worker.state == "ready"
+    assert len(log.read_text().split()) == 1
+
+
+async def test_when_the_last_waiter_leaves_the_start_is_called_off(make_worker, tmp_path):
+    """The loader is gone within a second, and the next call starts afresh."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 0.5, "hold_lock": True})
+    waiter = asyncio.create_task(worker.start())
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    pid = int(log.read_text())
+    left = time.monotonic()
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    again = asyncio.create_task(worker.request("echo", {}))
+    while psutil.pid_exists(pid):
+        assert time.monotonic() - left < 1
+        await asyncio.sleep(0.005)
+    assert await again == {}
+    assert len(log.read_text().split()) == 2
+
+
+async def test_a_load_that_takes_too_long_is_killed_F141(make_worker, tmp_path):
+    """Even when the loader blocks everything in the worker."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 30, "hold_lock": True}, load_timeout=0.3)
+    with pytest.raises(ProviderError) as caught:
+        await worker.start()
+    assert (caught.value.type, caught.value.code) == ("timeout", "load_timeout")
+    assert not psutil.pid_exists(int(log.read_text()))
+
+
+async def test_a_callers_deadline_does_not_stop_a_load(make_worker, tmp_path):
+    """A model that takes longer to load than one call may last would never be ready."""
+    from dataclasses import replace
+
+    from core.llm.transport.process_calls import NO_LIMITS
+
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 0.5})
+    with pytest.raises(ProviderError) as caught:
+        await worker.request("echo", {}, replace(NO_LIMITS, deadline_at=time.monotonic() + 0.2))
+    assert caught.value.code == "deadline_exceeded"
+    assert await worker.request("echo", {}) == {}
+    assert len(log.read_text().split()) == 1
+
+
+async def test_a_refused_load_tells_why_and_leaves_no_process_F140(make_worker, tmp_path, exits):
+    """The engine's reason reaches the caller; it is no crash."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "refuse": "no such architecture"})
+    for _ in range(8):
+        with pytest.raises(ProviderError, match="no such architecture") as caught:
+            await worker.start(force=True)
+        assert caught.value.code == "load_failed"
+    assert worker.state == "waiting"
+    assert not any(psutil.pid_exists(int(pid)) for pid in log.read_text().split())
+    assert all(one.expected for one in exits)
+
+
+async def test_a_crash_while_loading_carries_the_output_WK07(make_worker):
+    """The last lines are attached."""
+    worker = make_worker(load={"print": "ggml: cannot allocate 80 GiB", "die": 6})
+    with pytest.raises(WorkerCrashed, match="SIGABRT") as caught:
+        await worker.start()
+    assert "ggml: cannot allocate 80 GiB" in caught.value.output
+
+
+async def test_stopping_waits_for_calls_that_end_in_time_F143(worker):
+    """An unload does not cut an answer that is almost complete."""
+    stream = await worker.stream("count", {"to": 50, "pause": 0.004})
+    reader = asyncio.create_task(_read(stream))
+    await asyncio.sleep(0.02)
+    pid = worker.pid
+    await worker.stop(grace=10)
+    assert await reader == list(range(50))
+    assert not psutil.pid_exists(pid)
+
+
+async def test_stopping_cuts_what_takes_longer_F143(worker):
+    """After the grace the calls fail with a reason, and the process is gone when `stop` returns."""
+    stream = await worker.stream("count", {"to": 100_000, "pause": 0.004})
+    reader = asyncio.create_task(_read(stream))
+    await asyncio.sleep(0.02)
+    pid = worker.pid
+    began = time.monotonic()
+    await worker.stop(grace=0.2)
+    assert 0.2 <= time.monotonic() - began < 2
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(ProviderError, match="was unloaded") as caught:
+        await reader
+    assert caught.value.code == "worker_stopped"
+
+
+async def test_a_call_during_a_stop_is_served_by_the_next_process(worker):
+    """It neither fails nor hangs."""
+    await worker.start()
+    first = worker.pid
+    stream = await worker.stream("count", {"to": 30, "pause": 0.005})
+    stopping = asyncio.create_task(worker.stop(grace=10))
+    await asyncio.sleep(0.01)
+    assert worker.state == "stopping"
+    call = asyncio.create_task(worker.request("echo", {}))
+    assert await _read(stream) == list(range(30))
+    assert await call == {}
+    await stopping
+    assert worker.pid != first
+
+
+async def test_a_closed_worker_refuses_calls(worker):
+    """It is not started again by accident."""
+    await worker.start()
+    await asyncio.gather(worker.close(), worker.close())
+    assert worker.state == "closed"
+    with pytest.raises(ProviderError) as caught:
+        await worker.request("echo", {})
+    assert caught.value.code == "worker_closed"
+
+
+async def test_closing_during_a_start_ends_the_start(make_worker, tmp_path):
+    """Nothing is left of it."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 30})
+    waiting = asyncio.create_task(worker.start())
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    await worker.close()
+    with pytest.raises(ProviderError) as caught:
+        await waiting
+    assert caught.value.code == "worker_closed"
+    assert not psutil.pid_exists(int(log.read_text()))
+
+
+async def test_fifty_lives_leave_no_process_thread_descriptor_or_file_WK08(worker):
+    """Also no zombie: every process is reaped."""
+    await worker.request("echo", {})
+    await worker.stop()
+    me = psutil.Process()
+    directories = []
+    before = (me.num_fds(), len(me.children()))
+    for number in range(50):
+        await worker.request("echo", {})
+        directories.append(Path(psutil.Process(worker.pid).cwd()))
+        if number % 2:
+            await worker.stop()
+        else:
+            await worker.stop(grace=5)
+    for _ in range(100):
+        gc.collect()
+        after = (me.num_fds(), len(me.children()))
+        if after == before:
+            break
+        await asyncio.sleep(0.02)
+    assert after == before
+    assert len(set(directories)) == 50
+    assert not any(directory.exists() for directory in directories)
+
+
+async def test_what_the_worker_started_goes_with_it(worker):
+    """The whole process group is ended."""
+    pid = await worker.request("grandchild", {})
+    await worker.stop()
+    for _ in range(100):
+        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+            return
+        await asyncio.sleep(0.01)
+    pytest.fail("the grandchild is still running")
+
+
+async def test_the_environment_is_an_allow_list_S14(worker, monkeypatch):
+    """No key of the host reaches a worker, not even by a prefix that is passed on."""
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-must-not-travel")
+    monkeypatch.setenv("CUDA_SECRET_TOKEN", "must-not-travel")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    environment = (await worker.request("facts", {}))["environment"]
+    assert not [name for name, value in environment.items() if "must-not-travel" in value]
+    assert environment["CUDA_VISIBLE_DEVICES"] == "0"
+    assert environment["HF_HUB_OFFLINE"] == "1"
+    assert environment["OMP_NUM_THREADS"] == "1"
+
+
+async def test_a_worker_has_its_pipe_and_nothing_else_S48(make_worker, tmp_path):
+    """Own session, own empty directory, no inherited descriptor, no core dump, limits as configured."""
+    with (tmp_path / "open").open("w") as file:
+        os.set_inheritable(file.fileno(), True)
+        worker = make_worker(rlimits={"nofile": 128})
+        facts = await worker.request("facts", {})
+    descriptors = sorted(target.partition(":")[0] for target in facts["descriptors"].values() if target)
+    assert descriptors == ["/dev/null", "pipe", "pipe", "pipe", "socket"]
+    assert facts["session"] == facts["group"] == worker.pid
+    assert facts["core"] == [0, 0]
+    assert facts["nofile"] == [128, 128]
+    scratch = Path(facts["directory"])
+    assert scratch.stat().st_mode & 0o777 == 0o700
+    await worker.stop()
+    assert not scratch.exists()
+
+
+async def test_a_worker_listens_nowhere_S46(worker):
+    """Its connection is a socket pair: no port and no path that anyone else could open."""
+    await worker.start()
+    assert psutil.Process(worker.pid).net_connections("inet") == []
+    assert [one.laddr for one in psutil.Process(worker.pid).net_connections("unix")] == [""]
+
+
+async def test_output_goes_to_the_log_line_by_line_WK07(worker, caplog):
+    """With the worker's name and process id."""
+    with caplog.at_level(logging.DEBUG, "core.llm.worker"):
+        await worker.request("print", {"lines": 3})
+        pid = worker.pid
+        await worker.stop(grace=5)
+    assert caplog.messages == [f"fake[{pid}] line {number}" for number in range(3)]
+
+
+async def _read(stream):
+    return [item async for item in stream]
