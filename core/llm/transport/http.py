@@ -6,11 +6,12 @@ arrived before it broke is delivered first; nothing of aiohttp's leaks out, neit
 """
 
 import asyncio
+import io
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterator, Mapping
-from typing import Self
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from typing import Any, Self
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractResolver
@@ -30,6 +31,7 @@ from core.llm.transport.http_options import HttpOptions
 ERROR_BODY_SECONDS = 5.0
 """The body of an error is worth no longer wait; its status says most."""
 _URLS_KEPT = 256
+_ONE_WRITE = 2**20
 
 
 class HttpTransport:
@@ -83,7 +85,7 @@ class HttpTransport:
             response = await session.request(
                 call.method,
                 self._url(call.path),
-                data=call.body,
+                data=_payload(call.body),
                 headers=headers,
                 proxy=self._proxy,
                 allow_redirects=False,
@@ -201,6 +203,13 @@ class HttpTransport:
         for attempt in tuple(self._live):
             attempt.fail("transport_closed")
         await session.close()
+
+
+def _payload(body: bytes | AsyncIterable[bytes] | None) -> Any:
+    if isinstance(body, bytes) and len(body) > _ONE_WRITE:
+        # Written in pieces, a large picture does not hold up the event loop.
+        return io.BytesIO(body)
+    return body
 
 
 class HttpAnswer:
