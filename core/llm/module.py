@@ -128,7 +128,8 @@ def _bind_named_models(binder: Binder) -> None:
             name = _name_in(interface)
             if name is None:
                 raise
-            binder.bind(interface, to=_NamedModel(name), scope=singleton)
+            named: Any = _NamedModel(name)
+            binder.bind(interface, to=named, scope=singleton)
             return known(interface)
 
     binder.get_binding = get_binding  # type: ignore[method-assign]  # the only door that every look-up passes

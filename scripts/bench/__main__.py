@@ -8,7 +8,6 @@ do not.
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -110,9 +109,6 @@ def main() -> None:
     write(table, folder / "latest.txt", folder / "latest.json")
     plot(table, folder / "latest.png")
     print(f"written to {folder}/latest.txt, latest.json and latest.png")
-    median = statistics.median
-    ratio = median(a / b for a, b in zip(figures["call"]["core-llm"], figures["call"]["floor"], strict=True))
-    print(f"a full generate() costs {ratio:.2f} x bare aiohttp")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 from core.llm.common.exceptions import ServiceStopping
 from core.llm.factory.provider import LLMProviderFactory
-from core.llm.providers.config.manager import ConfigChange, ProviderConfigManager
+from core.llm.providers.config.changes import ConfigChange
+from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.runtime.build import build_runtime
 from core.llm.runtime.state import RuntimeState
 from core.llm.runtime.swap import RuntimeHolder
@@ -33,7 +34,7 @@ class LiveConfiguration:
             raise ServiceStopping("the service is stopping: the edited configuration is not applied")
         new = change.new
         runtime = await build_runtime(
-            change.generation, new, self._manager.disabled, self._factory, self._state, self.holder.previous
+            change.generation, new, change.disabled, self._factory, self._state, self.holder.previous
         )
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
