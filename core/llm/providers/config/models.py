@@ -5,18 +5,56 @@ Provider folders derive their own configuration from `ProviderConfig`.
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NoReturn
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
+
+
+class FrozenDict(dict[Any, Any]):
+    """A dict that cannot be changed: a published configuration is shared by every call."""
+
+    __slots__ = ()
+
+    def _refuse(self, *_: object, **__: object) -> NoReturn:
+        raise TypeError("configuration is read-only: edit the file, or use ProviderConfigManager.replace()")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as a plain dict."""
+        return (dict, (dict(self),))
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, dict):
+        return FrozenDict({key: _frozen(entry) for key, entry in value.items()})
+    if isinstance(value, list):
+        return tuple(_frozen(entry) for entry in value)
+    return value
 
 
 class Frozen(BaseModel):
     """Base of all configuration: immutable, strict about keys, silent about values in errors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _drop_nulls(cls, data: Any) -> Any:
+        # `retry:` with every line below it commented out is null: it means the defaults, as if it were not there.
+        if isinstance(data, dict) and None in data.values():
+            return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+        return data
+
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - the signature is pydantic's
+        """Make the mappings inside as immutable as the model."""
+        values = self.__dict__
+        for name, value in values.items():
+            if isinstance(value, dict | list):
+                values[name] = _frozen(value)
 
     def __reduce__(self) -> Any:
         """Refuse to be pickled: configuration holds secrets."""
@@ -70,7 +108,7 @@ class ModelOptions(Frozen):
 
 def _models(value: object) -> object:
     if isinstance(value, list | tuple):
-        return {str(name): {} for name in value}
+        return {name: {} for name in value} if all(isinstance(name, str | int | float) for name in value) else value
     if isinstance(value, Mapping):
         return {name: {} if entry is None else entry for name, entry in value.items()}
     return value
@@ -78,6 +116,11 @@ def _models(value: object) -> object:
 
 class ProviderConfig(Frozen):
     """What every provider can be told."""
+
+    needs_key: ClassVar[bool] = False
+    """True where the provider is of no use without a key: it is off, and says so, as long as it has none."""
+    closed_models: ClassVar[bool] = False
+    """True where exactly the models under `models` exist, so that any other name is a mistake."""
 
     type: str = Field("", description="Kind of provider; the key of the provider where it is left out.")
     enabled: bool = True

@@ -1,0 +1,367 @@
+"""The configuration that is in force, and how another one takes its place.
+
+A reload is a transaction: read, validate, compare, let the runtime build and swap, publish. Whatever fails on the way,
+the configuration in force stays as it is, and the issues say where the mistake is.
+"""
+
+import asyncio
+import logging
+import signal
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final, Literal
+
+from core.llm.common.clock import Clock
+from core.llm.common.events import ConfigApplied, ConfigRejected, EventBus, ProviderDisabled, Subscription
+from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError, ServiceStopping, UnknownProvider
+from core.llm.providers.config.changes import ConfigChange, ConfigStatus, ReloadResult, ValueOrigin
+from core.llm.providers.config.diff import ConfigDiff, compare
+from core.llm.providers.config.explain import explain
+from core.llm.providers.config.issues import suggest_name
+from core.llm.providers.config.loader import LoadedConfig, ProviderTypes, TypeResolver
+from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig, ReloadOptions
+from core.llm.providers.config.reading import ConfigReader, Reading
+from core.llm.providers.config.sources import WatchSet
+from core.llm.providers.config.tree import find, parse_dotted
+from core.llm.providers.config.truncation import TruncationGuard
+from core.llm.providers.config.watcher import ConfigWatcher
+
+_log: Final = logging.getLogger("core.llm.config")
+_NO_DIFF: Final = ConfigDiff()
+_CONFIRM_POLLS: Final = 3
+"""Poll intervals after which a text that looks truncated is believed."""
+
+Applier = Callable[[ConfigChange], Awaitable[None]]
+ChangeListener = Callable[[ConfigChange], None]
+
+
+class ProviderConfigManager:
+    """Loads, holds, reloads and explains the configuration. The constructor does no I/O.
+
+    Args:
+        source: path of a YAML or TOML file, a mapping with the same keys, or an `LLMServiceConfig`.
+        resolve: the configuration class of a provider type.
+        env: environment variables; None is the process's own.
+        watch: follow edits of the files once started.
+        environment: name of the layer above the file (`llm.<environment>.yaml`); None takes it from `LLM_ENV`.
+        known_types: names of all provider types, for messages.
+    """
+
+    def __init__(
+        self,
+        source: str | Path | Mapping[str, Any] | LLMServiceConfig,
+        *,
+        resolve: TypeResolver,
+        events: EventBus,
+        clock: Clock,
+        env: Mapping[str, str] | None = None,
+        watch: bool = True,
+        environment: str | None = None,
+        known_types: Callable[[], Any] = tuple,
+    ) -> None:
+        self._source = Path(source) if isinstance(source, str) else source
+        self._reader = ConfigReader(ProviderTypes(resolve, known_types), clock, env, environment)
+        self._events = events
+        self._clock = clock
+        self._watch = watch
+        self._applier: Applier | None = None
+        self._listeners: tuple[ChangeListener, ...] = ()
+        self._loaded: LoadedConfig | None = None
+        self.generation = 0
+        """How many configurations have been in force; 0 before the first load."""
+        self._applied_at = 0.0
+        self._last_error: tuple[ConfigIssue, ...] = ()
+        self._seen = ""
+        self._refused = ""
+        self._watch_set = WatchSet()
+        self._guard = TruncationGuard()
+        self._lock = asyncio.Lock()
+        self._waiting: asyncio.Task[ReloadResult] | None = None
+        self._tasks: set[asyncio.Task[ReloadResult]] = set()
+        self._watcher: ConfigWatcher | None = None
+        self._signal_loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def current(self) -> LLMServiceConfig:
+        """The configuration in force.
+
+        Raises:
+            ConfigError: nothing has been loaded yet.
+        """
+        return self._in_force().config
+
+    @property
+    def disabled(self) -> Mapping[str, str]:
+        """Providers that are configured and off, with the reason."""
+        return self._in_force().disabled
+
+    @property
+    def status(self) -> ConfigStatus:
+        """How the configuration is doing."""
+        loaded = self._loaded
+        return ConfigStatus(
+            generation=self.generation,
+            age=self._clock.monotonic() - self._applied_at if loaded else 0.0,
+            stale=bool(self._last_error),
+            last_error=self._last_error,
+            warnings=loaded.warnings if loaded else (),
+            disabled=loaded.disabled if loaded else {},
+            watch_mode=self._watcher.mode if self._watcher else "off",
+            sources=tuple(str(path) for path in self._watch_set.files if path.is_file()),
+        )
+
+    def set_applier(self, apply: Applier) -> None:
+        """Let *apply* build and swap what a new configuration needs, before it is published.
+
+        Any `LLMError` it raises rejects the configuration as a whole.
+        """
+        self._applier = apply
+
+    def on_change(self, listener: ChangeListener) -> Subscription:
+        """Call *listener* after every swap; what it raises is logged and disturbs nothing."""
+
+        def call(change: ConfigChange) -> None:
+            listener(change)
+
+        self._listeners = (*self._listeners, call)
+
+        def cancel() -> None:
+            self._listeners = tuple(other for other in self._listeners if other is not call)
+
+        return Subscription(cancel)
+
+    def get_provider_config(self, name: str) -> ProviderConfig:
+        """The configuration of provider *name*, as an instance of that provider's own class.
+
+        Raises:
+            UnknownProvider: there is none of that name.
+        """
+        providers = self.current.providers
+        if name not in providers:
+            raise UnknownProvider(f"no provider {name!r} is configured: {suggest_name(name, providers, 'configured')}")
+        return providers[name]
+
+    def explain(self, path: str) -> tuple[ValueOrigin, ...]:
+        """Where the value at a dotted *path* comes from: what is in force first, then what it replaced."""
+        return explain(self._in_force(), path)
+
+    async def load(self) -> LLMServiceConfig:
+        """Load for the first time; afterwards the configuration in force.
+
+        Raises:
+            ConfigError: with every issue; there is nothing to fall back to.
+        """
+        async with self._lock:
+            if self._loaded is None:
+                read = await self._reader.read(self._source, self._watch_set)
+                if read.loaded is None:
+                    raise ConfigError(read.errors) from None
+                await self._put_in_force(read, read.loaded, compare(None, read.loaded.config))
+            return self.current
+
+    async def reload(self, *, dry_run: bool = False) -> ReloadResult:
+        """Read the sources again and put what they say in force.
+
+        Reloads run one after the other; all that are asked for while one runs share the one that follows it.
+
+        Args:
+            dry_run: validate and compare only.
+        """
+        if dry_run:
+            async with self._lock:
+                return await self._check()
+        if self._waiting is None:
+            self._waiting = self._spawn(self._reload_next())
+        return await self._outcome(self._waiting)
+
+    async def replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
+        """Put *config* in force instead of what the sources say.
+
+        Without a file it is the source from now on. With one it holds until the file is edited or `reload` is called.
+        """
+        return await self._outcome(self._spawn(self._replace(config)))
+
+    async def start(self) -> None:
+        """Load if that has not been done, then follow edits of the files."""
+        await self.load()
+        options = self.current.reload
+        if self._watch and options.enabled and isinstance(self._source, Path) and self._watcher is None:
+            self._watcher = ConfigWatcher(
+                lambda: self._watch_set, self._files_moved, self._reload_options, clock=self._clock, events=self._events
+            )
+            await self._watcher.start()
+        if options.on_sighup:
+            self._listen_for_hangup()
+
+    async def stop(self) -> None:
+        """Stop following edits. The configuration stays readable. Idempotent."""
+        if self._signal_loop is not None:
+            self._signal_loop.remove_signal_handler(signal.SIGHUP)
+            self._signal_loop = None
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            await watcher.stop()
+        for task in tuple(self._tasks):
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(tuple(self._tasks))
+
+    def _in_force(self) -> LoadedConfig:
+        if self._loaded is None:
+            message = "the configuration has not been loaded yet: start the container, or await load()"
+            raise ConfigError([ConfigIssue(message)])
+        return self._loaded
+
+    def _reload_options(self) -> ReloadOptions:
+        return self.current.reload
+
+    def _spawn(self, work: Any) -> asyncio.Task[ReloadResult]:
+        # A task of our own: a caller that is cancelled does not leave a reload half done.
+        task: asyncio.Task[ReloadResult] = asyncio.create_task(work, name="llm-config-reload")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _listen_for_hangup(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+        except (RuntimeError, ValueError, NotImplementedError):
+            _log.warning(
+                "reload.on_sighup is set, but signals can only be handled in the main thread of a POSIX system"
+            )
+            return
+        self._signal_loop = loop
+
+    async def _outcome(self, task: "asyncio.Task[ReloadResult]") -> ReloadResult:
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if task.cancelled() and me is not None and not me.cancelling():
+                raise ServiceStopping("the configuration is not reloaded: its manager was stopped") from None
+            raise
+
+    async def _reload_next(self) -> ReloadResult:
+        async with self._lock:
+            self._waiting = None
+            return await self._apply(await self._reader.read(self._source, self._watch_set))
+
+    async def _replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
+        async with self._lock:
+            read = await self._reader.read(config, self._watch_set)
+            result = await self._apply(read)
+            if result.status != "rejected" and not isinstance(self._source, Path):
+                self._source = config
+            return result
+
+    async def _check(self) -> ReloadResult:
+        read = await self._reader.read(self._source, self._watch_set)
+        if read.loaded is None:
+            return self._result("rejected", read, errors=read.errors)
+        diff = compare(self._loaded.config if self._loaded else None, read.loaded.config)
+        return self._result("applied" if diff else "unchanged", read, diff)
+
+    async def _files_moved(self) -> None:
+        """The watcher's call: the files may have changed."""
+        async with self._lock:
+            if self._watch_set.digest() == self._seen:
+                return
+            await self._apply(await self._reader.read(self._source, self._watch_set), from_watcher=True)
+
+    async def _apply(self, read: Reading, *, from_watcher: bool = False) -> ReloadResult:
+        """Put what was read in force, unless it is wrong, looks unfinished, or changes nothing."""
+        if read.loaded is None:
+            return self._reject(read, read.errors)
+        diff = compare(self._loaded.config if self._loaded else None, read.loaded.config)
+        if not diff and self._loaded is not None:
+            self._loaded = read.loaded
+            self._settle(read)
+            return self._result("unchanged", read)
+        if from_watcher:
+            patience = _CONFIRM_POLLS * self.current.reload.poll_interval
+            doubt = self._guard.check(read.sources.contents, read.sources.digest(), read.started, patience)
+            if doubt is not None:
+                if self._watcher is not None:
+                    self._watcher.look_again_in(patience)
+                return self._reject(read, (doubt,))
+        try:
+            await self._put_in_force(read, read.loaded, diff)
+        except ConfigError as error:
+            return self._reject(read, [self._located(issue, read.loaded) for issue in error.issues])
+        except LLMError as error:
+            return self._reject(read, [ConfigIssue(str(error))])
+        except Exception as error:  # noqa: BLE001 - whatever building raises refuses the edit, nothing else
+            # The text of a foreign error may hold a value of the configuration; its type and place do not.
+            return self._reject(read, [ConfigIssue(f"could not be applied: {type(error).__name__} in {_place(error)}")])
+        return self._result("applied", read, diff)
+
+    async def _put_in_force(self, read: Reading, loaded: LoadedConfig, diff: ConfigDiff) -> None:
+        before = self._loaded
+        old = before.config if before else None
+        change = ConfigChange(old, loaded.config, self.generation + 1, diff, loaded.disabled)
+        if self._applier is not None:
+            await self._applier(change)
+        # From here to the end nothing is awaited: nobody sees half of it.
+        self._loaded = loaded
+        self.generation += 1
+        self._applied_at = self._clock.monotonic()
+        self._settle(read)
+        for warning in loaded.warnings:
+            _log.warning("%s", warning)
+        duration = self._applied_at - read.started
+        self._events.publish(ConfigApplied(self.generation, diff.changes, duration, diff.restart_required))
+        for name, reason in loaded.disabled.items():
+            if before is None or before.disabled.get(name) != reason:
+                self._events.publish(ProviderDisabled(name, reason))
+        for listener in self._listeners:
+            try:
+                listener(change)
+            except Exception as error:  # noqa: BLE001 - a listener's bug must not undo what is already in force
+                _log.error("a listener of configuration changes raised %s in %s", type(error).__name__, _place(error))
+
+    def _settle(self, read: Reading) -> None:
+        """What was read is what is in force."""
+        self._last_error = ()
+        self._refused = ""
+        self._seen = read.sources.digest()
+        self._watch_set = read.sources.watch_set
+        self._guard.accept(read.sources.contents)
+
+    def _reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> ReloadResult:
+        digest = read.sources.digest()
+        self._last_error = tuple(errors)
+        self._seen = ""
+        # A file that a broken edit names is watched as well: mending it there must be noticed.
+        self._watch_set = self._watch_set.union(read.sources.watch_set)
+        if digest != self._refused:
+            self._refused = digest
+            self._events.publish(ConfigRejected(self._last_error, self.generation))
+        return self._result("rejected", read, errors=self._last_error)
+
+    @staticmethod
+    def _located(issue: ConfigIssue, loaded: LoadedConfig) -> ConfigIssue:
+        """*issue* with the place of its path, where whoever raised it knew the path only."""
+        steps = parse_dotted(loaded.tree, issue.path) if issue.path and issue.file is None else None
+        node = find(loaded.tree, steps) if steps else None
+        if node is None:
+            return issue
+        return replace(issue, file=node.key_origin.layer, line=node.key_origin.line, column=node.key_origin.column)
+
+    def _result(
+        self,
+        status: Literal["applied", "unchanged", "rejected"],
+        read: Reading,
+        diff: ConfigDiff = _NO_DIFF,
+        errors: tuple[ConfigIssue, ...] = (),
+    ) -> ReloadResult:
+        duration = self._clock.monotonic() - read.started
+        return ReloadResult(status, self.generation, diff.changes, diff.restart_required, errors, duration)
+
+
+def _place(error: BaseException) -> str:
+    """The line that raised *error*."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"

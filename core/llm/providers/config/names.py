@@ -1,0 +1,108 @@
+"""The names in a configuration: what an alias, a chain or a default may refer to.
+
+A target is an alias, a provider (its default model), `provider/model`, or the bare name of a model that some provider
+lists. Only what certainly leads nowhere is an error: a provider that lists no models may have any.
+"""
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from core.llm.providers.config.issues import suggest_name
+from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.tree import Path
+
+Finding = tuple[Path, str, str | None, bool]
+
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
+
+
+class Names:
+    """Looks names up in one configuration."""
+
+    def __init__(self, config: LLMServiceConfig, provider_names: frozenset[str]) -> None:
+        self._config = config
+        self.providers = provider_names
+        self._listed = {model for provider in config.providers.values() for model in provider.models}
+
+    def findings(self) -> Iterator[Finding]:
+        """Everything that is wrong with names."""
+        config = self._config
+        for name in config.providers:
+            if not _NAME.fullmatch(name):
+                yield (
+                    ("providers", name),
+                    "is not a good name for a provider",
+                    "use letters, digits, `-` and `_`",
+                    False,
+                )
+        for name in config.models:
+            if name in self.providers:
+                yield ("models", name), "is the name of a provider too", "give the alias another name", False
+            elif not name or "/" in name or name != name.strip():
+                yield ("models", name), "is not a good name for an alias", "use letters, digits, `-` and `_`", False
+        if config.default_model is not None:
+            yield from self._target(("default_model",), config.default_model)
+        for index, entry in enumerate(config.fallback_chain):
+            yield from self._target(("fallback_chain", index), entry)
+        for alias, options in config.models.items():
+            for index, target in enumerate(options.use):
+                yield from self._target(("models", alias, "use", index), target.model)
+            for index, entry in enumerate(options.fallback or ()):
+                yield from self._target(("models", alias, "fallback", index), entry)
+            if options.strategy == "weighted" and not any(target.weight for target in options.use):
+                yield ("models", alias, "use"), "every weight is zero", "give one of them a weight", False
+        for part in ("preload", "pinned"):
+            for index, entry in enumerate(getattr(config.residency, part)):
+                yield from self._target(("residency", part, index), entry)
+        yield from self._circles()
+
+    def _target(self, path: Path, name: str) -> Iterator[Finding]:
+        config = self._config
+        if name in config.models or name in self.providers or name in self._listed:
+            return
+        provider, slash, model = name.partition("/")
+        if not slash or provider not in self.providers:
+            unknown = f"`{provider}` is no provider" if slash else f"`{name}` is no alias, provider or listed model"
+            candidates = {*config.models, *self.providers, *self._listed}
+            if slash:
+                candidates |= {f"{other}/{model}" for other in self.providers}
+            yield path, unknown, suggest_name(name, candidates, "known names"), False
+            return
+        if not model:
+            yield path, "names no model after the slash", f"write `{provider}/model`, or `{provider}` alone", False
+            return
+        options = config.providers.get(provider)
+        if options is None or not options.models or model in options.models:
+            return
+        advice = suggest_name(model, options.models, f"models of {provider}")
+        if options.closed_models:
+            yield path, f"provider `{provider}` has no model `{model}`", advice, False
+        elif advice.startswith("did you mean"):
+            yield path, f"provider `{provider}` does not list a model `{model}`", advice, True
+
+    def _circles(self) -> Iterator[Finding]:
+        edges: dict[str, list[tuple[Path, str]]] = {}
+        for alias, options in self._config.models.items():
+            edges[alias] = [(("models", alias, "use", i), target.model) for i, target in enumerate(options.use)]
+            edges[alias] += [
+                (("models", alias, "fallback", i), entry) for i, entry in enumerate(options.fallback or ())
+            ]
+        done: set[str] = set()
+        for start in edges:
+            yield from self._visit(start, [], edges, done)
+
+    def _visit(
+        self, alias: str, chain: list[str], edges: dict[str, list[tuple[Path, str]]], done: set[str]
+    ) -> Iterator[Finding]:
+        if alias in done:
+            return
+        chain.append(alias)
+        for path, target in edges[alias]:
+            if target in chain:
+                circle = " → ".join([*chain[chain.index(target) :], target])
+                yield path, f"leads in a circle: {circle}", "let one of them name a `provider/model`", False
+            elif target in edges:
+                yield from self._visit(target, chain, edges, done)
+        chain.pop()
+        done.add(alias)
