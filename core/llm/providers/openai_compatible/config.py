@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -20,33 +20,40 @@ class OpenAICompatibleTimeouts(TimeoutOptions):
     first_token: Duration = Field(120.0, description="From sending the request to the first output of a stream.")
 
 
+def _preset(value: str | None) -> str | None:
+    if value is None or value == PLAIN or value in preset_names():
+        return value
+    close = get_close_matches(value, preset_names(), 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join([PLAIN, *preset_names()])}"
+    raise ValueError(f"unknown preset {value!r}: {hint}")
+
+
+def _quirks(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    quirks = OpenAIQuirks.from_mapping(value)
+    try:
+        _QUIRKS.validate_python({name: getattr(quirks, name) for name in OpenAIQuirks.__dataclass_fields__})
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    return value
+
+
 class OpenAICompatibleConfig(ProviderConfig):
     """A server that speaks the OpenAI format. `base_url` is enough; a preset knows what is special about a server."""
 
     timeouts: OpenAICompatibleTimeouts = OpenAICompatibleTimeouts()
-    preset: str | None = Field(
+    preset: Annotated[str | None, AfterValidator(_preset)] = Field(
         None, description="A known server, such as groq or vllm; by default recognised by base_url; `plain`: none."
     )
-    quirks: Mapping[str, Any] = Field(
+    quirks: Annotated[Mapping[str, Any], AfterValidator(_quirks)] = Field(
         default_factory=dict, description="What this server does differently: `token_cap: max_completion_tokens`."
     )
     embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
 
     @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        if self.preset is not None and self.preset != PLAIN and self.preset not in preset_names():
-            close = get_close_matches(self.preset, preset_names(), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join([PLAIN, *preset_names()])}"
-            raise ValueError(f"unknown preset {self.preset!r}: {hint}")
+    def _has_address(self) -> Self:
         if not self.url:
-            raise ValueError(
-                "base_url is missing: write the address up to and with /v1, such as http://10.0.0.5:8000/v1"
-            )
-        try:
-            _QUIRKS.validate_python({field: getattr(self.wire, field) for field in OpenAIQuirks.__dataclass_fields__})
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            raise ValueError(f"quirks.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+            raise ValueError("base_url is missing: write the address with its /v1, such as http://10.0.0.5:8000/v1")
         return self
 
     @property
