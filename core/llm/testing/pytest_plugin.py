@@ -65,11 +65,11 @@ def fake_clock() -> "FakeClock":
 
 
 @pytest.fixture
-def llm_script() -> "Script":
+def llm_script(request: pytest.FixtureRequest) -> "Script":
     """What the fixture `llm` answers, and what it was asked; echoes until told otherwise."""
     from core.llm.testing.script import Script  # noqa: PLC0415 - see the top of this file
 
-    return Script.named("llm-fixture")
+    return Script.named(request.node.nodeid)
 
 
 try:
@@ -79,14 +79,14 @@ except ImportError:  # without an async plugin there are no async tests, and nob
 else:
 
     @pytest_asyncio.fixture
-    async def _llm_container(llm_script: "Script") -> AsyncIterator[Any]:  # noqa: ARG001 - keeps the script alive
+    async def _llm_container(llm_script: "Script") -> AsyncIterator[Any]:
         from core.container import Container  # noqa: PLC0415 - see the top of this file
         from core.llm.module import ProviderModule  # noqa: PLC0415
         from core.llm.testing.provider import SCRIPTED  # noqa: PLC0415
 
         config = {
             "default_model": "scripted/test",
-            "providers": {"scripted": {"script": "llm-fixture", "models": ["test"]}},
+            "providers": {"scripted": {"script": llm_script.name, "models": ["test"]}},
             "retry": {"initial_delay": "1ms", "max_delay": "2ms"},
             "health_check": {"enabled": False},
         }

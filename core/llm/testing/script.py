@@ -103,6 +103,8 @@ class Script:
     """
 
     then: Then = "echo"
+    name: str | None = None
+    """How YAML refers to it; set by `named`."""
     requests: list[ChatRequest] = field(default_factory=list)
     """Every chat request, in order of arrival."""
     embeddings: list[EmbeddingRequest] = field(default_factory=list)
@@ -117,7 +119,7 @@ class Script:
     @staticmethod
     def named(name: str) -> "Script":
         """The script of this name, for `script: NAME` in YAML; lives as long as somebody holds it."""
-        return _named.setdefault(name, Script())
+        return _named.setdefault(name, Script(name=name))
 
     @staticmethod
     def find(name: str) -> "Script | None":

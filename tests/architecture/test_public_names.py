@@ -1,0 +1,68 @@
+"""The public names: what a host imports is there, documented, and spelled out."""
+
+import importlib
+import inspect
+
+import pytest
+
+PACKAGES = ("core.llm", "core.llm.testing", "core.container", "core.lifecycle")
+
+
+def public_names(package: str) -> list[str]:
+    """What *package* declares public; for a plain module, what it defines without an underscore."""
+    module = importlib.import_module(package)
+    declared = getattr(module, "__all__", None)
+    if declared is not None:
+        return list(declared)
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", None) == package
+    ]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_can_be_imported(package):
+    """`__all__` promises nothing that is not there, and nothing twice."""
+    names = public_names(package)
+    module = importlib.import_module(package)
+
+    assert names
+    assert len(names) == len(set(names))
+    assert [name for name in names if not hasattr(module, name)] == []
+
+
+@pytest.mark.parametrize("package", ["core.llm", "core.llm.testing"])
+def test_the_list_of_public_names_is_sorted(package):
+    """A reader finds a name, and two changes to the list do not collide."""
+    names = public_names(package)
+
+    assert names == sorted(names, key=lambda name: (not name.isupper(), name))
+
+
+@pytest.mark.parametrize(
+    ("package", "name"), [(package, name) for package in PACKAGES for name in public_names(package)]
+)
+def test_every_public_name_is_documented(package, name):
+    """Each class and function has a docstring of its own, and each public method of a class as well."""
+    thing = getattr(importlib.import_module(package), name)
+    if not (inspect.isclass(thing) or inspect.isroutine(thing)):
+        return  # a type alias or a constant; documented where it is defined
+    assert (thing.__doc__ or "").strip(), f"{package}.{name} has no docstring"
+    assert not (thing.__doc__ or "").startswith(f"{name}("), f"{package}.{name} has a generated docstring only"
+    if inspect.isclass(thing):
+        missing = [
+            member
+            for member, value in vars(thing).items()
+            if not member.startswith("_")
+            and (inspect.isfunction(value) or isinstance(value, property))
+            and not inspect.getdoc(getattr(thing, member))
+        ]
+        assert not missing, f"no docstring: {', '.join(f'{name}.{member}' for member in missing)}"
+
+
+@pytest.mark.parametrize("package", ["core.llm", "core.llm.testing"])
+def test_an_unknown_name_is_an_attribute_error(package):
+    """Late imports do not hide a typing mistake."""
+    with pytest.raises(AttributeError, match="NoSuchName"):
+        importlib.import_module(package).NoSuchName  # noqa: B018 - looking it up is the test
