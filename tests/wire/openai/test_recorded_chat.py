@@ -35,6 +35,7 @@ DEVIATIONS: dict[str, tuple[str, dict[str, int]]] = {
 
 
 def read(recording: Recording) -> LLMResponse:
+    """The answer as a caller gets it, streamed or not."""
     if not recording.is_stream:
         return recording.dialect.decode(recording.request(), recording.status, recording.headers, recording.body)
     collector = ResponseCollector()
@@ -44,6 +45,7 @@ def read(recording: Recording) -> LLMResponse:
 
 
 def calls_of(response: LLMResponse) -> list[dict[str, Any]]:
+    """Tool calls in the form of the expectations: text where the arguments are no JSON object."""
     return [
         {"name": call.name, "arguments": dict(call.arguments) if call.arguments_error is None else call.raw_arguments}
         for call in response.tool_calls
