@@ -72,7 +72,7 @@ class HttpTransport:
         """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
         session = self._session_here()
         attempt = Attempt(self._clock, limits, self._live, streaming=call.streaming, idempotent=call.idempotent)
-        if limits.deadline_at <= attempt.since:
+        if attempt.is_late:
             attempt.failure = "deadline_exceeded"
             raise attempt.end(attempt.error(self.where))
         headers = (self._stream_headers if call.streaming else self._headers).copy()

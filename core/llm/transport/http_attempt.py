@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from core.llm.transport.http_connector import Wire
 
 NEVER: Final = float("inf")
+EARLY: Final = 0.002
+"""Seconds by which an attempt ends before its deadline: it knows what it was doing, whoever else watches does not."""
 LINGER: Final = 0.02
 """Seconds a finished stream may take to end its body, so that its connection can be used again."""
 
@@ -48,6 +50,7 @@ class Attempt:
     __slots__ = (
         "_armed_at",
         "_clock",
+        "_ends_at",
         "_live",
         "_timer",
         "_waiting",
@@ -95,8 +98,8 @@ class Attempt:
         self._clock = clock
         self._waiting = True
         now = self.since = self.wait_started = self.wait_ended = self.progress_from = clock.monotonic()
-        self._armed_at = limits.deadline_at
-        if streaming and limits.first_token is not None and now + limits.first_token < limits.deadline_at:
+        self._ends_at = self._armed_at = limits.deadline_at - EARLY
+        if streaming and limits.first_token is not None and now + limits.first_token < self._ends_at:
             # A moment too early while the request still waits for a connection, but right for all that do not.
             self._armed_at = now + limits.first_token
         self._timer: TimerHandle | None = None
@@ -152,11 +155,8 @@ class Attempt:
 
     def end_by(self, moment: float) -> None:
         """Bring the deadline forward to *moment*."""
-        limits = self.limits
-        if moment < limits.deadline_at:
-            self.limits = PhaseLimits(
-                limits.connect, limits.first_token, limits.idle, limits.progress, deadline_at=moment
-            )
+        if moment < self._ends_at:
+            self._ends_at = moment
             self.arm()
 
     def linger(self) -> None:
@@ -232,7 +232,7 @@ class Attempt:
         limits, phase = self.limits, self.phase
         if phase is Phase.LINGER:
             return self.since + LINGER, "abandoned"
-        due, code = limits.deadline_at, "deadline_exceeded"
+        due, code = self._ends_at, "deadline_exceeded"
         if phase is Phase.CONNECT:
             if limits.connect is not None and self.since + limits.connect < due:
                 return self.since + limits.connect, "connect_timeout"
@@ -256,6 +256,11 @@ class Attempt:
         return self.progress_from if self._waiting else self.progress_from + now - self.wait_ended
 
     @property
+    def is_late(self) -> bool:
+        """Whether there is no time left to send anything."""
+        return self._ends_at <= self.since
+
+    @property
     def billing(self) -> Billing:
         """What is known about the cost of an attempt that ends now without a complete answer."""
         if self.idempotent or self.phase <= Phase.CONNECT:
@@ -268,7 +273,7 @@ class Attempt:
         text = _TEXTS[code].format(where=where, limits=self.limits, doing=_DOING[self.phase])
         if code in {"transport_closed", "abandoned"}:
             return ProviderError("network_error", text, code=code, retryable=False, billing=self.billing)
-        retryable = code != "pool_exhausted"
+        retryable = code not in {"pool_exhausted", "deadline_exceeded"}
         return ProviderError("timeout", text, code=code, retryable=retryable, billing=self.billing)
 
 
