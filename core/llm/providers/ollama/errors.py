@@ -85,6 +85,7 @@ def _refined(error: ProviderError, text: str, model: str, *, signin: bool) -> Pr
     elif signin or error.type == "authentication" or words == "unauthorized":
         _set(error, "authentication", None)
         error.message = f"{said}. This model needs an account: run `ollama signin` on the server, or set `api_key`"
+    error.args = (error.message,)
     return error
 
 

@@ -16,7 +16,6 @@ from core.llm.providers.base.provider import (
     ModelStatus,
     ProgressCallback,
     ProviderServices,
-    ResourceLease,
 )
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
@@ -43,7 +42,6 @@ class OllamaProvider(HttpProvider):
         self.client = OllamaClient(self.client_transport, clock=services.clock)
         self.catalogue = OllamaCatalogue(self.client, config, services.clock)
         self.manager = OllamaModelManager(self.client, config, services)
-        self._lease: ResourceLease | None = None
 
     def client_transport(self) -> Transport:
         """The transport of the moment: what an injected `OllamaClient` binds to.
@@ -64,28 +62,14 @@ class OllamaProvider(HttpProvider):
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
-        # Importing aiohttp takes longer than everything else here; only a provider that is used pays for it.
-        from core.llm.transport.http import HttpTransport  # noqa: PLC0415
-        from core.llm.transport.http_options import HttpOptions  # noqa: PLC0415
-
-        config = self.config
-        options = HttpOptions(
-            base_url=config.base_url,
-            headers=tuple((name, value.get_secret_value()) for name, value in config.headers.items()),
-            proxy=config.proxy.get_secret_value() if config.proxy else None,
-            ca_file=config.ca_file,
-            max_connections=config.max_connections,
-            max_response_bytes=config.max_response_bytes,
-        )
-        clock = self.services.clock
-        self._lease = self.services.resources.acquire(options, lambda: HttpTransport(options, clock))
-        self.transport = OllamaTransport(self._lease.resource, config.base_url, _first_key(config))
+        await super().start()
+        if not isinstance(self.transport, OllamaTransport):
+            self.transport = OllamaTransport(self.transport, self.config.base_url, _first_key(self.config))
 
     async def close(self) -> None:
         """Stop loads and pulls and give the share in the connection pool back."""
         await self.manager.close()
-        if self._lease is not None:
-            await self._lease.release()
+        await super().close()
 
     def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:
         """*call* with the key that was chosen for it; a server of one's own needs none."""

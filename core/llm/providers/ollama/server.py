@@ -33,6 +33,7 @@ class OllamaTransport:
                     f"no Ollama server at {self._where}: start it with `ollama serve`, or correct base_url "
                     f"({error.message})"
                 )
+                error.args = (error.message,)
             raise
 
     async def close(self) -> None:

@@ -136,10 +136,7 @@ class OllamaDialect:
 
 
 class ChatDecoder:
-    """The lines of one streamed chat to events. Total: raises nothing but `ProviderError`.
-
-    What came before a bad line is delivered first; the error follows with the next call.
-    """
+    """The lines of one streamed chat to events. Total: raises nothing but `ProviderError`."""
 
     __slots__ = ("_calls", "_failure", "_length", "_new_id", "_output", "_request", "_splitter", "_started", "done")
 
@@ -157,9 +154,7 @@ class ChatDecoder:
         self._calls = 0
 
     def feed(self, data: bytes) -> list[StreamEvent]:
-        """Events completed by *data*."""
-        if self._failure is not None:
-            raise self._failure
+        """Events completed by *data*; an error waits for `end`, so that what came before it is delivered first."""
         events: list[StreamEvent] = []
         if self.done:
             return events
@@ -170,12 +165,11 @@ class ChatDecoder:
                     break
         except ProviderError as error:
             self._failure = error
-            if not events:
-                raise
+            self.done = True
         return events
 
     def end(self) -> list[StreamEvent]:
-        """The body has ended: the last line if it only lacks its newline, else `ProviderError`."""
+        """The rest: the last line if it only lacks its newline, nothing after `done`, else `ProviderError`."""
         if self._failure is not None:
             raise self._failure
         events: list[StreamEvent] = []
