@@ -3,6 +3,7 @@
 import asyncio
 import sys
 import time
+from contextlib import suppress
 
 from injector import Binder, inject, singleton
 
@@ -16,6 +17,8 @@ def tell(*words: object) -> None:
 
 
 class Component:
+    stop_timeout = 20
+
     @inject
     def __init__(self, lifecycle: Lifecycle) -> None:
         self.lifecycle = lifecycle
@@ -36,6 +39,9 @@ class Component:
             await asyncio.sleep(30)
         if self.behaviour == "blocking-stop":
             time.sleep(30)
+        while self.behaviour == "deaf-stop":
+            with suppress(asyncio.CancelledError):
+                await asyncio.sleep(30)
         tell("stopped")
 
     async def _fail(self) -> None:
