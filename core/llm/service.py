@@ -68,7 +68,7 @@ class LLMService:
         return self._live.shutdown_timeout + 5.0
 
     async def stop(self) -> None:
-        """Refuse new calls, let running ones end within `lifecycle.shutdown_timeout`, cut the rest, close everything."""
+        """Refuse new calls, let running ones end within `lifecycle.shutdown_timeout`, cut the rest, close all."""
         self._holder.close_admission("the service is stopping: no new calls are accepted")
         await self._live.shut_down()
         self._holder.close_admission("the service has stopped")
@@ -85,7 +85,7 @@ class LLMService:
         prepared = await self._prepared(request, options)
         call, runtime = self._admit(prepared, "generate")
         try:
-            async with runtime.handler(call) as reply:
+            async with await runtime.handler(call) as reply:
                 response = reply.response
         finally:
             self._leave(call, runtime)
@@ -145,7 +145,7 @@ class LLMService:
         prepared = self._request(Message("user", ""), {**options, "model": model})
         call, runtime = self._admit(prepared, "embed", inputs, dimensions)
         try:
-            async with runtime.handler(call) as reply:
+            async with await runtime.handler(call) as reply:
                 vectors = reply.embedding
         finally:
             self._leave(call, runtime)

@@ -1,10 +1,8 @@
 """A streamed answer as the caller sees it."""
 
 import asyncio
-import contextlib
 import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -15,14 +13,13 @@ from core.llm.runtime.swap import RuntimeHolder
 
 
 class StreamSession:
-    """What one open stream holds: a lease on its runtime, and the handler it has entered."""
+    """What one open stream holds: a lease on its runtime, and the reply that has begun."""
 
-    __slots__ = ("_context", "_holder", "_runtime", "call", "reply")
+    __slots__ = ("_holder", "_runtime", "call", "reply")
 
     def __init__(self, holder: RuntimeHolder, runtime: Runtime, call: Call) -> None:
         self._holder = holder
         self._runtime: Runtime | None = runtime
-        self._context: AbstractAsyncContextManager[Reply] | None = None
         self.call = call
         self.reply: Reply | None = None
 
@@ -31,27 +28,18 @@ class StreamSession:
         runtime = self._runtime
         if runtime is None:
             raise RuntimeError("the stream has been closed")
-        context = runtime.handler(self.call)
         try:
-            self.reply = await context.__aenter__()
+            self.reply = await runtime.handler(self.call)
         except BaseException:
             self._give_back()
             raise
-        self._context = context
         return self.reply
 
     async def close(self, outcome: Outcome, error: BaseException | None = None) -> None:
-        """Leave the handler, which closes the connection and settles the call. Idempotent."""
-        context, self._context = self._context, None
-        reply = self.reply
-        if reply is not None and reply.outcome == "open":
-            reply.outcome = outcome
+        """End the reply, which closes the connection and settles the call. Idempotent."""
         try:
-            if context is not None and error is not None:
-                with contextlib.suppress(type(error)):
-                    await context.__aexit__(type(error), error, error.__traceback__)
-            elif context is not None:
-                await context.__aexit__(None, None, None)
+            if self.reply is not None:
+                await self.reply.end(outcome, error)
         finally:
             self._give_back()
 

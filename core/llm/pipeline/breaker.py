@@ -6,8 +6,7 @@ their caller gave up.
 
 import random
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from functools import partial
 from typing import Literal
 
 from core.llm.common.events import EventBus, ProviderStateChanged
@@ -99,8 +98,7 @@ def breaker(state: Breaker, target: ModelRef, events: EventBus) -> Layer:
     """The layer that asks *state* before each attempt and tells it how the attempt ended."""
 
     def layer(inner: Handler) -> Handler:
-        @asynccontextmanager
-        async def handle(call: Call) -> AsyncIterator[Reply]:
+        async def handle(call: Call) -> Reply:
             now = call.clock.monotonic()
             if not state.admit(now):
                 wait = max(0.0, state.open_until - now)
@@ -114,25 +112,30 @@ def breaker(state: Breaker, target: ModelRef, events: EventBus) -> Layer:
                     model=target.model,
                 )
             try:
-                async with inner(call) as reply:
-                    yield reply
-            except ProviderError as error:
-                if error.type in COUNTED and error.code not in NOT_COUNTED_CODES:
-                    if state.failed(call.clock.monotonic(), call.rng):
-                        seconds = state.open_until - call.clock.monotonic()
-                        events.publish(ProviderStateChanged(target.provider, "open", str(error), seconds))
-                else:
-                    state.released()
+                reply = await inner(call)
+            except BaseException as error:
+                ended(call, error)
                 raise
-            except BaseException:
+            reply.on_end(partial(over, call))
+            return reply
+
+        def over(call: Call, reply: Reply, error: BaseException | None) -> None:
+            if reply.outcome != "answered":
+                ended(call, error)
+            elif state.succeeded(call.clock.monotonic()):
+                events.publish(ProviderStateChanged(target.provider, "closed", "its probes were answered"))
+
+        def ended(call: Call, error: BaseException | None) -> None:
+            if not _counts(error):
                 state.released()
-                raise
-            if reply.outcome in {"open", "answered"}:
-                if state.succeeded(call.clock.monotonic()):
-                    events.publish(ProviderStateChanged(target.provider, "closed", "three probes were answered"))
-            else:
-                state.released()
+            elif state.failed(call.clock.monotonic(), call.rng):
+                seconds = state.open_until - call.clock.monotonic()
+                events.publish(ProviderStateChanged(target.provider, "open", str(error), seconds))
 
         return handle
 
     return layer
+
+
+def _counts(error: BaseException | None) -> bool:
+    return isinstance(error, ProviderError) and error.type in COUNTED and error.code not in NOT_COUNTED_CODES

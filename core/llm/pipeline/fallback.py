@@ -4,9 +4,7 @@ Only what happens before the first output leads to the next candidate. A refused
 stream never does.
 """
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from core.llm.common.exceptions import AllAttemptsFailed, LLMError, ModelError, ProviderError, UnsupportedFeature
@@ -35,29 +33,16 @@ class Candidates(Protocol):
         """What calls to *ref* go through; finds the provider's default model where *ref* names none."""
 
 
-@dataclass(slots=True)
-class _Opened:
-    context: AbstractAsyncContextManager[Reply]
-    reply: Reply
-
-
 def fallback(candidates: Candidates, max_attempts: int) -> Handler:
     """The handler that routes a call."""
 
-    @asynccontextmanager
-    async def handle(call: Call) -> AsyncIterator[Reply]:
-        opened = await _first_that_answers(call, candidates, max_attempts)
-        try:
-            yield opened.reply
-        except BaseException as error:
-            await opened.context.__aexit__(type(error), error, error.__traceback__)
-            raise
-        await opened.context.__aexit__(None, None, None)
+    async def handle(call: Call) -> Reply:
+        return await _first_that_answers(call, candidates, max_attempts)
 
     return handle
 
 
-async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: int) -> _Opened:
+async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: int) -> Reply:
     plan = candidates.plan(call)
     if plan.defaults:
         call.request = with_defaults(call, plan.defaults)
@@ -76,13 +61,13 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
         if errors and call.attempts_left <= 0:
             entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
             continue
-        opened = await _try(call, candidates, entry, errors)
-        if opened is not None:
-            return opened
+        reply = await _try(call, candidates, entry, errors)
+        if reply is not None:
+            return reply
     raise _nobody(call, entries, errors)
 
 
-async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError]) -> _Opened | None:
+async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError]) -> Reply | None:
     tried_before = len(call.trace.attempts)
     target: Target | None = None
     try:
@@ -95,8 +80,7 @@ async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors
             return None
         if target.config.models and (defaults := target.config.models.get(target.ref.model)) and defaults.defaults:
             call.request = with_defaults(call, defaults.defaults)
-        context = target.handler(call)
-        reply = await context.__aenter__()
+        reply = await target.handler(call)
     except (ProviderError, ModelError, UnsupportedFeature) as error:
         if target and isinstance(error, ProviderError) and error.type == "context_length" and not error.context_window:
             error.context_window = target.facts.context_window
@@ -111,7 +95,7 @@ async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors
         return None
     entry.outcome = "answered"
     entry.reason = f"after {len(errors)} that failed" if errors else ""
-    return _Opened(context, reply)
+    return reply
 
 
 def _too_small(errors: list[LLMError], target: Target) -> str | None:

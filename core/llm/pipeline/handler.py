@@ -1,15 +1,17 @@
-"""The one shape of a call: `Handler = (Call) -> async context manager of Reply`.
+"""The one shape of a call: `Handler = (Call) -> Reply`, awaited.
 
-Entering a handler means that the first output is here (or the whole answer, when nothing is streamed); leaving it means
-that the call is over, however it ended. Every layer takes a handler and returns one, so a layer is written once for
-streams and for whole answers.
+A handler returns once the first output is here (or the whole answer, when nothing is streamed). The call is over when
+the reply ends: every layer that has to know says so with `Reply.on_end`. A layer takes a handler and returns one, so it
+is written once for streams and for whole answers.
+
+What is done at the end is synchronous on purpose: a second cancellation cannot get in between.
 """
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
-from typing import Literal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import TracebackType
+from typing import Literal, Self
 
 from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
@@ -93,11 +95,12 @@ class Call:
 
 
 class Reply:
-    """An answer that has begun: whole, or as events still to come."""
+    """An answer that has begun: whole, or as events still to come. Whoever got it ends it."""
 
     __slots__ = (
         "_call",
         "_convert",
+        "_ends",
         "_head",
         "_position",
         "_tail",
@@ -122,12 +125,45 @@ class Reply:
         self._convert = convert
         self.response = response
         self.embedding = embedding
-        self._head = head or []
+        self._head = head or ()
         self._position = 0
         self._tail = tail
+        self._ends: list[End] = []
         self.collector = ResponseCollector()
         self.first_output_at: float | None = None
         self.outcome: Outcome = "open"
+
+    def on_end(self, end: "End") -> None:
+        """Call *end* when the call is over; the layers nearest to the provider come first."""
+        self._ends.append(end)
+
+    async def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
+        """Close the provider's iterator, which cuts its connection, and tell the layers. Idempotent."""
+        if self.outcome != "open":
+            return
+        self.outcome = outcome
+        tail, self._tail = self._tail, None
+        try:
+            if tail is not None:
+                aclose = getattr(tail, "aclose", None)
+                if aclose is not None:
+                    await aclose()
+        finally:
+            for end in self._ends:
+                end(self, error)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            await self.end("answered")
+        elif isinstance(error, asyncio.CancelledError):
+            await self.end("cancelled", error)
+        else:
+            await self.end("failed", error)
 
     async def next(self) -> StreamEvent | None:
         """The next event; `None` after the last one.
@@ -175,13 +211,6 @@ class Reply:
                 error.billing = "estimated"
         return error
 
-    async def close(self) -> None:
-        """Close the provider's iterator, which cuts its connection when it was not read to the end."""
-        tail, self._tail = self._tail, None
-        aclose = getattr(tail, "aclose", None)
-        if aclose is not None:
-            await aclose()
-
 
 def _truncated() -> ProviderError:
     return ProviderError(
@@ -192,7 +221,8 @@ def _truncated() -> ProviderError:
     )
 
 
-Handler = Callable[[Call], AbstractAsyncContextManager[Reply]]
+End = Callable[[Reply, BaseException | None], None]
+Handler = Callable[[Call], Awaitable[Reply]]
 Layer = Callable[[Handler], Handler]
 
 

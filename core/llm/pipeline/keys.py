@@ -5,8 +5,7 @@ set aside; the others carry on. What is known about a key is kept by its fingerp
 changed key starts afresh.
 """
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.llm.common.clock import Clock
@@ -128,18 +127,18 @@ def keys(pool: KeyPool) -> Layer:
     """The layer that lends each attempt a key of *pool*."""
 
     def layer(inner: Handler) -> Handler:
-        @asynccontextmanager
-        async def handle(call: Call) -> AsyncIterator[Reply]:
+        async def handle(call: Call) -> Reply:
             secret, state = pool.pick()
             call.api_key = secret
             if call.attempt is not None and secret is not None:
                 call.attempt.key_id = state.id
             try:
-                async with inner(call) as reply:
-                    yield reply
+                reply = await inner(call)
             except ProviderError as error:
                 pool.note(state, error)
                 raise
+            reply.on_end(lambda _, error: pool.note(state, error) if isinstance(error, ProviderError) else None)
+            return reply
 
         return handle
 

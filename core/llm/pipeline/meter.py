@@ -1,9 +1,8 @@
 """Count tokens and money of an answer: from the provider's numbers, else by an estimate that says it is one."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from decimal import Decimal
+from functools import partial
 
 from core.llm.common.types import Cost, Price, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
@@ -17,15 +16,12 @@ def meter(target: Target, currency: str) -> Layer:
     """The layer that puts usage and cost on the answers of *target*."""
 
     def layer(inner: Handler) -> Handler:
-        @asynccontextmanager
-        async def handle(call: Call) -> AsyncIterator[Reply]:
-            async with inner(call) as reply:
-                try:
-                    yield reply
-                finally:
-                    _settle(call, reply)
+        async def handle(call: Call) -> Reply:
+            reply = await inner(call)
+            reply.on_end(partial(_settle, call))
+            return reply
 
-        def _settle(call: Call, reply: Reply) -> None:
+        def _settle(call: Call, reply: Reply, _: BaseException | None) -> None:
             price = target.facts.price
             attempt = call.attempt
             response = reply.response

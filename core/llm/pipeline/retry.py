@@ -4,8 +4,7 @@ The only owner of retries: neither providers nor transports repeat anything.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from core.llm.common.events import AttemptFailed
 from core.llm.common.exceptions import LLMError, ProviderError
@@ -21,22 +20,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
     """The layer that repeats failed attempts at *target* within *options* and the budget of *upstream*."""
 
     def layer(inner: Handler) -> Handler:
-        @asynccontextmanager
-        async def handle(call: Call) -> AsyncIterator[Reply]:
-            opened, reply, attempt = await _enter(call, inner)
-            try:
-                yield reply
-            except BaseException as error:
-                if isinstance(error, ProviderError):
-                    upstream.failed(error, call.clock.now())
-                _close_attempt(call, attempt, error)
-                await opened.__aexit__(type(error), error, error.__traceback__)
-                raise
-            upstream.succeeded(call.clock.now())
-            _close_attempt(call, attempt, None)
-            await opened.__aexit__(None, None, None)
-
-        async def _enter(call: Call, inner: Handler) -> tuple[AbstractAsyncContextManager[Reply], Reply, AttemptTrace]:
+        async def handle(call: Call) -> Reply:
             retries = free = 0
             waited = 0.0
             upstream.budget.deposit(call.clock.monotonic())
@@ -45,9 +29,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                 call.trace.attempts.append(attempt)
                 call.attempt = attempt
                 call.attempts_left -= 1
-                opened = inner(call)
                 try:
-                    reply = await opened.__aenter__()
+                    reply = await inner(call)
                 except ProviderError as error:
                     _record(attempt, error, call)
                     upstream.failed(error, call.clock.now())
@@ -90,7 +73,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         attempt.time_to_first_token = call.elapsed() - attempt.started
                         reply.first_output_at = call.elapsed()
                     attempt.decision = "answered"
-                    return opened, reply, attempt
+                    reply.on_end(partial(_close_attempt, call, attempt, upstream))
+                    return reply
 
         return handle
 
@@ -107,13 +91,17 @@ def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:
     attempt.billing = error.billing
 
 
-def _close_attempt(call: Call, attempt: AttemptTrace, error: BaseException | None) -> None:
+def _close_attempt(
+    call: Call, attempt: AttemptTrace, upstream: Upstream, reply: Reply, error: BaseException | None
+) -> None:
     if isinstance(error, ProviderError):
         _record(attempt, error, call)
+        upstream.failed(error, call.clock.now())
         attempt.decision = "raise"
         call.events.publish(AttemptFailed(call.id, attempt))
         return
     attempt.duration = call.elapsed() - attempt.started
-    if isinstance(error, asyncio.CancelledError):
+    if reply.outcome == "answered":
+        upstream.succeeded(call.clock.now())
+    elif reply.outcome == "cancelled":
         attempt.decision = "cancelled"
-        attempt.billing = "estimated"

@@ -1,56 +1,62 @@
 """The innermost handler: hand the call to the provider and wait for its first output.
 
-Lifecycle events of a stream are held back until there is output, so that whoever entered the handler has committed to
-nothing before the user has something to see.
+Lifecycle events of a stream are held back until there is output, so that nobody has committed to
+anything before the user has something to see.
 """
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
 from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
-from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, StreamEvent, StreamFinish
 
 
 def terminal(target: Target) -> Handler:
     """The handler that calls the provider of *target*."""
     provider = target.provider
+    ours = _only_our_errors(target)
 
-    @asynccontextmanager
-    async def handle(call: Call) -> AsyncIterator[Reply]:
-        api_key = call.api_key
+    async def handle(call: Call) -> Reply:
         if call.mode == "generate":
-            request = target.chat_request(call, api_key)
-            with call.guard, _only_our_errors(target):
+            request = target.chat_request(call, call.api_key)
+            with call.guard, ours:
                 response = await provider.generate(request)
             response.provider = response.provider or target.ref.provider
             response.model = response.model or target.ref.model
-            response.warnings = (*response.warnings, *request.warnings)
-            yield Reply(call, response=response)
-        elif call.mode == "stream":
-            request = target.chat_request(call, api_key)
-            events = provider.stream_generate(request)
-            reply: Reply | None = None
-            try:
-                head = await _until_output(events, call, target)
-                reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target))
-                yield reply
-            finally:
-                await _close(events)
-            _add_warnings(reply, request)
-        else:
-            if not isinstance(provider, Embedder):
-                raise UnsupportedFeature(
-                    f"{target.ref.provider} has no embeddings: choose a provider and model that can embed"
-                )
-            with call.guard, _only_our_errors(target):
-                vectors = await provider.embed(target.embedding_request(call, api_key))
-            vectors.provider = vectors.provider or target.ref.provider
-            vectors.model = vectors.model or target.ref.model
-            yield Reply(call, embedding=vectors)
+            if request.warnings:
+                response.warnings = (*response.warnings, *request.warnings)
+            return Reply(call, response=response)
+        if call.mode == "stream":
+            return await stream(call)
+        if not isinstance(provider, Embedder):
+            raise UnsupportedFeature(
+                f"{target.ref.provider} has no embeddings: choose a provider and model that can embed"
+            )
+        with call.guard, ours:
+            vectors = await provider.embed(target.embedding_request(call, call.api_key))
+        vectors.provider = vectors.provider or target.ref.provider
+        vectors.model = vectors.model or target.ref.model
+        return Reply(call, embedding=vectors)
+
+    async def stream(call: Call) -> Reply:
+        request = target.chat_request(call, call.api_key)
+        events = provider.stream_generate(request)
+        try:
+            with call.guard, ours:
+                head = await _until_output(events, target)
+        except BaseException:
+            await _close(events)
+            raise
+        reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target))
+
+        def add_warnings(reply: Reply, _: BaseException | None) -> None:
+            if reply.response is not None:
+                reply.response.warnings = (*reply.response.warnings, *request.warnings)
+
+        reply.on_end(add_warnings)
+        return reply
 
     return handle
 
@@ -95,13 +101,12 @@ def own_error(error: Exception, target: Target) -> LLMError:
     )
 
 
-async def _until_output(events: AsyncIterator[StreamEvent], call: Call, target: Target) -> list[StreamEvent]:
+async def _until_output(events: AsyncIterator[StreamEvent], target: Target) -> list[StreamEvent]:
     head: list[StreamEvent] = []
-    with call.guard, _only_our_errors(target):
-        async for event in events:
-            head.append(event)
-            if isinstance(event, OUTPUT_EVENTS) or event.__class__ is StreamFinish:
-                return head
+    async for event in events:
+        head.append(event)
+        if isinstance(event, OUTPUT_EVENTS) or event.__class__ is StreamFinish:
+            return head
     raise ProviderError(
         "protocol",
         "the stream ended before it began: no output and no finish event",
@@ -116,8 +121,3 @@ async def _close(events: AsyncIterator[StreamEvent]) -> None:
     aclose = getattr(events, "aclose", None)
     if aclose is not None:
         await aclose()
-
-
-def _add_warnings(reply: Reply | None, request: ChatRequest) -> None:
-    if reply is not None and reply.response is not None:
-        reply.response.warnings = (*reply.response.warnings, *request.warnings)
