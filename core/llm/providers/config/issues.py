@@ -166,7 +166,7 @@ def suggest_key(key: str, known: Sequence[str]) -> str | None:
 def suggest_name(name: str, known: Iterable[str], what: str = "known") -> str:
     """Which of the *known* names was probably meant, or what there is."""
     names = sorted(known)
-    close = get_close_matches(name, names, 1, 0.6)
+    close = get_close_matches(name, names, 1, 0.5)
     if close:
         return f"did you mean `{close[0]}`?"
     return f"{what}: {', '.join(names[:20])}" if names else f"{what}: none"

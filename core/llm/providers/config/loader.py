@@ -21,6 +21,7 @@ from core.llm.providers.config.issues import located, suggest_name, validation_i
 from core.llm.providers.config.layers import mapping_root, read_layers
 from core.llm.providers.config.migrations import migrate
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.names import Finding
 from core.llm.providers.config.overrides import apply_overrides
 from core.llm.providers.config.scalars import retyped
 from core.llm.providers.config.secret_values import SecretReader
@@ -144,21 +145,22 @@ class _Loading:
         if config is None:
             return None
         names = frozenset(entries)
-        for path, message, suggestion, warning in cross_check(config, names):
-            self._add(tree, path, message, suggestion, warning=warning)
+        for finding in cross_check(config, names):
+            self._add(tree, finding)
         warnings = tuple(issue for issue in self._issues if issue.severity == "warning")
         return LoadedConfig(config, tree, dict(sorted(self._disabled.items())), warnings)
 
-    def _add(self, tree: Node, path: TreePath, message: str, suggestion: str | None, *, warning: bool = False) -> None:
-        """Complain about *path*, unless something at, above or below it has been complained about."""
+    def _add(self, tree: Node, finding: Finding) -> None:
+        """Complain, unless something at, above or below the place has been complained about."""
+        path, node, complete = located(tree, finding.path)
+        # A shorthand is the scalar itself; what is not there at all is shown where it would stand.
+        path = path if complete or not isinstance(node.value, dict) else finding.path
         text = dotted(path)
         if any(text == other or _within(text, other) or _within(other, text) for other in self._broken if other):
             return
-        _, node, complete = located(tree, path)
-        origin = node.key_origin if not complete else node.at
-        self._issues.append(
-            origin.issue(redact(message, *self._secrets.known), path, suggestion=suggestion, warning=warning)
-        )
+        origin = node.at if not finding.at_key and (complete or not isinstance(node.value, dict)) else node.key_origin
+        message = redact(finding.message, *self._secrets.known)
+        self._issues.append(origin.issue(message, path, suggestion=finding.advice, warning=finding.warning))
 
     def _resolve_type(self, name: str, node: Node) -> None:
         path: TreePath = ("providers", name)

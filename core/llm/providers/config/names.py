@@ -6,13 +6,24 @@ lists. Only what certainly leads nowhere is an error: a provider that lists no m
 
 import re
 from collections.abc import Iterator
-from typing import Final
+from difflib import get_close_matches
+from typing import Final, NamedTuple
 
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.models import LLMServiceConfig
 from core.llm.providers.config.tree import Path
 
-Finding = tuple[Path, str, str | None, bool]
+
+class Finding(NamedTuple):
+    """Something that is wrong with a valid model."""
+
+    path: Path
+    message: str
+    advice: str | None
+    warning: bool = False
+    at_key: bool = False
+    """The key itself is wrong, not its value."""
+
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 
@@ -30,17 +41,16 @@ class Names:
         config = self._config
         for name in config.providers:
             if not _NAME.fullmatch(name):
-                yield (
-                    ("providers", name),
-                    "is not a good name for a provider",
-                    "use letters, digits, `-` and `_`",
-                    False,
+                yield Finding(
+                    ("providers", name), "is not a good name", "use letters, digits, `-` and `_`", at_key=True
                 )
         for name in config.models:
             if name in self.providers:
-                yield ("models", name), "is the name of a provider too", "give the alias another name", False
+                yield Finding(
+                    ("models", name), "is the name of a provider too", "give the alias another name", at_key=True
+                )
             elif not name or "/" in name or name != name.strip():
-                yield ("models", name), "is not a good name for an alias", "use letters, digits, `-` and `_`", False
+                yield Finding(("models", name), "is not a good name", "use letters, digits, `-` and `_`", at_key=True)
         if config.default_model is not None:
             yield from self._target(("default_model",), config.default_model)
         for index, entry in enumerate(config.fallback_chain):
@@ -51,7 +61,7 @@ class Names:
             for index, entry in enumerate(options.fallback or ()):
                 yield from self._target(("models", alias, "fallback", index), entry)
             if options.strategy == "weighted" and not any(target.weight for target in options.use):
-                yield ("models", alias, "use"), "every weight is zero", "give one of them a weight", False
+                yield Finding(("models", alias, "use"), "every weight is zero", "give one of them a weight")
         for part in ("preload", "pinned"):
             for index, entry in enumerate(getattr(config.residency, part)):
                 yield from self._target(("residency", part, index), entry)
@@ -67,19 +77,20 @@ class Names:
             candidates = {*config.models, *self.providers, *self._listed}
             if slash:
                 candidates |= {f"{other}/{model}" for other in self.providers}
-            yield path, unknown, suggest_name(name, candidates, "known names"), False
+            yield Finding(path, unknown, suggest_name(name, candidates, "known names"))
             return
         if not model:
-            yield path, "names no model after the slash", f"write `{provider}/model`, or `{provider}` alone", False
+            yield Finding(path, "names no model after the slash", f"write `{provider}/model`, or `{provider}` alone")
             return
         options = config.providers.get(provider)
         if options is None or not options.models or model in options.models:
             return
         advice = suggest_name(model, options.models, f"models of {provider}")
         if options.closed_models:
-            yield path, f"provider `{provider}` has no model `{model}`", advice, False
-        elif advice.startswith("did you mean"):
-            yield path, f"provider `{provider}` does not list a model `{model}`", advice, True
+            yield Finding(path, f"provider `{provider}` has no model `{model}`", advice)
+        elif close := get_close_matches(model, options.models, 1, 0.9):
+            message = f"provider `{provider}` does not list a model `{model}`"
+            yield Finding(path, message, f"did you mean `{close[0]}`?", warning=True)
 
     def _circles(self) -> Iterator[Finding]:
         edges: dict[str, list[tuple[Path, str]]] = {}
@@ -101,7 +112,7 @@ class Names:
         for path, target in edges[alias]:
             if target in chain:
                 circle = " → ".join([*chain[chain.index(target) :], target])
-                yield path, f"leads in a circle: {circle}", "let one of them name a `provider/model`", False
+                yield Finding(path, f"leads in a circle: {circle}", "let one of them name a `provider/model`")
             elif target in edges:
                 yield from self._visit(target, chain, edges, done)
         chain.pop()

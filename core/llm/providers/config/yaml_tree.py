@@ -210,7 +210,7 @@ class _Builder:
     def _merge(self, frame: _Frame, node: Node) -> None:
         sources = node.value if isinstance(node.value, list) else [node]
         if not all(isinstance(source.value, dict) for source in sources):
-            self._complain(node.at, "`<<` merges mappings only", "refer to a mapping")
+            self._complain(node.at, "`<<` merges mappings only", "refer to a mapping", self._path()[:-1])
             return
         frame.merges.extend(sources)
 
@@ -242,7 +242,8 @@ def _syntax_issue(text: str, file: str, error: yaml.YAMLError) -> ConfigIssue:
         problem = _QUOTED.sub("'…'", error.problem or "cannot be read")
         context = f"{_QUOTED.sub('…', error.context)}: " if error.context else ""
         line, column = mark.line + 1, mark.column + 1
-        advice = next((a for sign, a in _ADVICE if sign in f"{context}{problem}"), "check this line and the one above")
+        signs = f"{error.context} {error.problem}"
+        advice = next((advice for sign, advice in _ADVICE if sign in signs), "check this line and the one above")
         if "flow" in context and "${" in "".join(text.splitlines()[mark.line : mark.line + 1]):
             advice = 'inside { } and [ ], put "${…}" in quotes'
         return Origin(file, line, column).issue(f"not valid YAML: {context}{problem}", suggestion=advice)

@@ -1,0 +1,134 @@
+"""The JSON schema of the configuration file, for editors and for checking a file without running anything."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic.json_schema import models_json_schema
+
+from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+
+_PREFIX: Final = "#/$defs/"
+_SUBSTITUTION: Final = {"type": "string", "pattern": r"\$\{"}
+_REFERENCE: Final = {
+    "type": "object",
+    "minProperties": 1,
+    "maxProperties": 1,
+    "additionalProperties": False,
+    "properties": {
+        "env": {"type": "string", "description": "Name of an environment variable."},
+        "file": {"type": "string", "description": "File that holds the secret, relative to this one."},
+    },
+}
+_SCALARS: Final = frozenset({"integer", "number", "boolean"})
+
+
+def build_schema(types: Mapping[str, type[ProviderConfig]]) -> dict[str, Any]:
+    """The schema of a file whose providers are of these *types*."""
+    models: list[Any] = [(LLMServiceConfig, "validation"), *((kind, "validation") for kind in types.values())]
+    references, generated = models_json_schema(models, ref_template=f"{_PREFIX}{{model}}")
+    definitions: dict[str, Any] = generated["$defs"]
+    for definition in definitions.values():
+        _widen(definition)
+    service = definitions["LLMServiceConfig"]
+    named = {name: references[kind, "validation"] for name, kind in sorted(types.items())}
+    service["properties"]["providers"] = _providers(named)
+    _shorthands(definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "core-llm configuration",
+        "type": "object",
+        "properties": {
+            "include": {
+                "description": "Files below this one in precedence; the last part may be a pattern.",
+                "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            },
+            "llm_service": {"$ref": f"{_PREFIX}LLMServiceConfig"},
+        },
+        "anyOf": [{"required": ["llm_service"]}, {"required": ["include"]}],
+        "$defs": definitions,
+    }
+
+
+def _providers(named: Mapping[str, Any]) -> dict[str, Any]:
+    """Each entry has the shape of its `type`, which is its key where it is left out."""
+    typed = [
+        {
+            "if": {"properties": {"type": {"const": name}}, "required": ["type"]},
+            "then": {"anyOf": [shape, {"type": "null"}]},
+        }
+        for name, shape in named.items()
+    ]
+    by_key = {
+        name: {
+            "allOf": [
+                {"if": {"not": {"type": "object", "required": ["type"]}}, "then": {"anyOf": [shape, {"type": "null"}]}},
+                *typed,
+            ]
+        }
+        for name, shape in named.items()
+    }
+    kinds = {"type": {"anyOf": [{"enum": list(named)}, {"type": "string"}]}}
+    return {
+        "description": "Providers by name.",
+        "type": ["object", "null"],
+        "properties": by_key,
+        "additionalProperties": {"type": "object", "required": ["type"], "properties": kinds, "allOf": typed},
+    }
+
+
+def _widen(schema: Any) -> None:
+    """Let every scalar be a substitution, every section null, every secret a reference."""
+    if isinstance(schema, list):
+        for item in schema:
+            _widen(item)
+        return
+    if not isinstance(schema, dict):
+        return
+    for keyword, part in schema.items():
+        if keyword in {"properties", "$defs", "patternProperties"}:
+            for name, child in part.items():
+                part[name] = _wide(child)
+        elif keyword == "additionalProperties" and isinstance(part, dict):
+            schema[keyword] = _wide(part)
+        elif keyword in {"items", "prefixItems"}:
+            schema[keyword] = _wide(part) if isinstance(part, dict) else [_wide(child) for child in part]
+        else:
+            _widen(part)
+
+
+def _wide(schema: dict[str, Any]) -> dict[str, Any]:
+    """*schema* as the value of a key."""
+    _widen(schema)
+    about: dict[str, Any] = {name: schema.pop(name) for name in ("title", "description", "default") if name in schema}
+    about.pop("title", None)
+    options = schema.pop("anyOf", None) or [schema]
+    if any(option.get("format") == "password" for option in options):
+        for option in options:
+            option.pop("format", None)
+            option.pop("writeOnly", None)
+        options = [*options, _REFERENCE]
+    elif any(str(option.get("type")) in _SCALARS or "enum" in option or "const" in option for option in options):
+        options = [*options, _SUBSTITUTION]
+    if not any(option.get("type") == "null" for option in options):
+        options = [*options, {"type": "null"}]
+    return {**about, "anyOf": options}
+
+
+def _shorthands(definitions: dict[str, Any]) -> None:
+    """What validators accept beside the full form."""
+    name = {"type": "string"}
+    names = {"type": "array", "items": name}
+    alias = definitions["AliasOptions"]
+    target: dict[str, Any] = {"anyOf": [name, {"$ref": f"{_PREFIX}AliasTarget"}]}
+    use = {"anyOf": [*target["anyOf"], {"type": "array", "items": target, "minItems": 1}]}
+    alias["properties"]["use"] = {**use, "description": "One model or several: alias, provider/model, or provider."}
+    alias["properties"]["fallback"]["anyOf"].append(name)
+    service = definitions["LLMServiceConfig"]["properties"]
+    service["models"]["anyOf"] = [
+        {"type": "object", "additionalProperties": {"anyOf": [{"$ref": f"{_PREFIX}AliasOptions"}, name, names]}},
+        {"type": "null"},
+    ]
+    for definition in definitions.values():
+        models = definition.get("properties", {}).get("models")
+        if models is not None and "api_key" in definition["properties"]:
+            models["anyOf"].append(names)
