@@ -6,20 +6,23 @@ from typing import Any
 
 import pytest
 
-from core.llm.transport.process import Setup, WorkerExit, WorkerProcess, WorkerSpec
+from core.llm.transport.process import Setup, WorkerExit, WorkerObserver, WorkerProcess, WorkerSpec
 from core.llm.transport.process_restart import RestartPolicy
 
 FAKE = "tests.workers.fake_worker"
 QUICK = RestartPolicy(first_delay=0.02, max_delay=0.5)
 
 
-class Exits(list[WorkerExit]):
+class Exits(WorkerObserver, list[WorkerExit]):
     """Every end of a worker that was reported."""
+
+    def ended(self, how: WorkerExit) -> None:
+        self.append(how)
 
 
 @pytest.fixture
 def exits() -> Exits:
-    """What `on_exit` was told."""
+    """What the observer was told."""
     return Exits()
 
 
@@ -30,7 +33,7 @@ async def make_worker(exits: Exits) -> AsyncIterator[Callable[..., WorkerProcess
 
     def make(*, load: dict[str, Any] | None = None, load_timeout: float = 30.0, **fields: Any) -> WorkerProcess:
         spec = WorkerSpec("fake", FAKE, setup=Setup("load", load or {}, load_timeout), restart=QUICK, slots=8)
-        worker = WorkerProcess(replace(spec, **fields), on_exit=exits.append)
+        worker = WorkerProcess(replace(spec, **fields), observer=exits)
         made.append(worker)
         return worker
 

@@ -12,11 +12,12 @@ all memory back. Host and worker talk over a socket pair, so there is no port an
 import asyncio
 import math
 import random
-from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from core.llm.common.clock import Clock, SystemClock
-from core.llm.common.exceptions import ProviderError, WorkerCrashed
+from core.llm.common.exceptions import ModelLoadError, ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.transport.process_calls import NO_LIMITS, WorkerCall, WorkerStream
 from core.llm.transport.process_child import WorkerChild
@@ -25,9 +26,30 @@ from core.llm.transport.process_restart import RestartLog
 from core.llm.transport.process_slots import Slots
 from core.llm.transport.process_spec import Setup, WorkerSpec
 
-__all__ = ["Setup", "WorkerExit", "WorkerProcess", "WorkerSpec", "WorkerState", "WorkerStream"]
+__all__ = ["Setup", "WorkerExit", "WorkerObserver", "WorkerProcess", "WorkerSpec", "WorkerState", "WorkerStream"]
+
+_DEADLINE_MARGIN: Final = 0.1
 
 WorkerState = Literal["stopped", "starting", "ready", "waiting", "failed", "stopping", "closed"]
+
+
+class WorkerObserver:
+    """Is told what becomes of a worker. Does nothing by itself; derive from it."""
+
+    def starting(self) -> None:
+        """A start has begun."""
+
+    def ready(self, seconds: float) -> None:
+        """The worker is ready, *seconds* after its start began."""
+
+    def failed(self, error: Exception) -> None:
+        """The start has failed."""
+
+    def called_off(self) -> None:
+        """Nobody waited for the start any more."""
+
+    def ended(self, how: WorkerExit) -> None:
+        """The process is gone."""
 
 
 class WorkerProcess:
@@ -39,11 +61,14 @@ class WorkerProcess:
         *,
         clock: Clock | None = None,
         rng: random.Random | None = None,
-        on_exit: Callable[[WorkerExit], None] | None = None,
+        observer: WorkerObserver | None = None,
+        prepare: Callable[[], Awaitable[Setup]] | None = None,
     ) -> None:
+        """*prepare* is run before each start, and its set-up call takes the place of the one in *spec*."""
         self.spec = spec
         self._clock = clock or SystemClock()
-        self._on_exit = on_exit
+        self._observer = WorkerObserver() if observer is None else observer
+        self._prepare = prepare
         self._log = RestartLog(spec.restart, rng or random.Random())
         self._slots = Slots(spec.slots, spec.max_waiting)
         self._child: WorkerChild | None = None
@@ -84,16 +109,19 @@ class WorkerProcess:
         """Calls that wait for a slot."""
         return self._slots.waiting
 
-    async def start(self, *, force: bool = False) -> None:
+    async def start(self, *, force: bool = False, deadline: float = math.inf) -> None:
         """Return once the worker is ready; joins a start that is under way. *force* overrules back-off and `failed`.
+
+        When the *deadline* passes, the start goes on for later callers.
 
         Raises:
             WorkerCrashed: it crashed while starting.
-            ProviderError: its set-up call was refused or took too long, it is restarting or given up, or it is closed.
+            ModelLoadError: its set-up call was refused or took too long; holds what the worker printed.
+            ProviderError: it is restarting or given up, it is closed, or the deadline has passed.
         """
         if force:
             self._log.forget()
-        await self._ready()
+        await self._ready(deadline)
 
     async def request(
         self, method: str, params: Mapping[str, Any], limits: PhaseLimits = NO_LIMITS, *, slot: bool = True
@@ -191,17 +219,17 @@ class WorkerProcess:
             self._start.add_done_callback(self._started)
         task = self._start
         self._waiters += 1
-        in_time = True
         try:
             left = None if deadline == math.inf else max(deadline - self._clock.monotonic(), 0)
-            in_time = bool((await asyncio.wait((task,), timeout=left))[0])
-            if not in_time:
+            if not (await asyncio.wait((task,), timeout=left))[0]:
                 message = f"the deadline passed while the local model {self.spec.name} was starting; the start goes on"
                 raise ProviderError("timeout", message, code="deadline_exceeded")
             return None if task.cancelled() else task.result()
         finally:
             self._waiters -= 1
-            if in_time and not self._waiters and not task.done() and not task.cancelling():
+            # A caller may enforce the same deadline itself, by a cancellation that comes a moment before our own.
+            given_up = self._clock.monotonic() < deadline - _DEADLINE_MARGIN
+            if given_up and not self._waiters and not task.done() and not task.cancelling():
                 task.cancel()
 
     def _started(self, task: asyncio.Task[WorkerChild]) -> None:
@@ -211,21 +239,39 @@ class WorkerProcess:
 
     async def _start_child(self) -> WorkerChild:
         await self._wait_for_turn()
+        self._observer.starting()
+        began = self._clock.monotonic()
+        try:
+            child = await self._new_child()
+        except asyncio.CancelledError:
+            self._observer.called_off()
+            raise
+        except Exception as error:
+            self._observer.failed(error)
+            raise
+        now = self._clock.monotonic()
+        self._log.ready(now)
+        self._child = child
+        self._observer.ready(now - began)
+        return child
+
+    async def _new_child(self) -> WorkerChild:
+        setup = await self._prepare() if self._prepare is not None else self.spec.setup
         if self._child is not None:
             await self._child.ended.wait()
             self._child = None
         child = await WorkerChild.spawn(self.spec, self._clock, self._child_ended)
         try:
             await child.greeted()
-            await self._set_up(child)
+            if setup is not None:
+                self.setup_result = await self._set_up(child, setup)
+            child.watch_heartbeats()
         except BaseException as error:
             await child.end(0)
-            if isinstance(error, Exception) and not isinstance(error, WorkerCrashed):
+            if isinstance(error, ModelLoadError):
+                error.output = child.output
                 self._log.refused(self._clock.monotonic())
             raise
-        child.watch_heartbeats()
-        self._log.ready(self._clock.monotonic())
-        self._child = child
         return child
 
     async def _wait_for_turn(self) -> None:
@@ -243,31 +289,25 @@ class WorkerProcess:
         if wait:
             await self._clock.sleep(wait)
 
-    async def _set_up(self, child: WorkerChild) -> None:
-        setup = self.spec.setup
-        if setup is None:
-            return
-        deadline = self._clock.monotonic() + setup.timeout
-        call = await child.call(
-            setup.method, setup.params, PhaseLimits(None, None, None, None, deadline_at=deadline), _nothing
-        )
+    async def _set_up(self, child: WorkerChild, setup: Setup) -> Any:
+        limits = replace(NO_LIMITS, deadline_at=self._clock.monotonic() + setup.timeout)
+        call = await child.call(setup.method, setup.params, limits, _nothing)
         try:
-            self.setup_result = await call.result()
+            return await call.result()
         except ProviderError as error:
-            if error.code != "deadline_exceeded":
-                raise
-            message = (
-                f"the local model {self.spec.name} was not ready within {setup.timeout:g} s; its loader was killed"
-            )
-            raise ProviderError("timeout", message, code="load_timeout") from None
+            name = self.spec.name
+            if error.code == "deadline_exceeded":
+                message = f"the local model {name} was not ready within {setup.timeout:g} s; the load was stopped"
+            else:
+                message = f"the local model {name} cannot be loaded: {error.message}"
+            raise ModelLoadError(message, model=name) from None
         finally:
             call.abandon()
 
     def _child_ended(self, how: WorkerExit) -> None:
         if not how.expected:
             self._log.crashed(self._clock.monotonic())
-        if self._on_exit is not None:
-            self._on_exit(how)
+        self._observer.ended(how)
 
 
 def _nothing() -> None:

@@ -118,6 +118,11 @@ class WorkerChild(asyncio.Protocol):
         return self._failure is None and not self._expected
 
     @property
+    def output(self) -> str:
+        """The last lines it printed."""
+        return self._output.text
+
+    @property
     def calls(self) -> int:
         """Calls that the worker has not finished with, cancelled ones included."""
         return len(self._calls)

@@ -47,4 +47,6 @@ def error_from(error: Mapping[str, Any]) -> Callable[[], LLMError]:
     """What makes the exception for an error that a worker reports; it may use a few of the types only."""
     kind = _ERROR_TYPES.get(error["type"], "server_error")
     message, code = str(error["message"]), error.get("code")
-    return lambda: ProviderError(kind, message, code=None if code is None else str(code))
+    # With the same parameters it would run out of memory again.
+    retryable = False if code == "out_of_memory" else None
+    return lambda: ProviderError(kind, message, code=None if code is None else str(code), retryable=retryable)

@@ -1,0 +1,95 @@
+"""What can be configured for models that run on this machine."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from core.llm.common.units import Duration, Size
+from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
+
+EMBEDDED = "embedded"
+"""The `path` that means the model which ships with this library."""
+
+
+class LlamaCppTimeouts(TimeoutOptions):
+    """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
+
+    first_token: Duration = Field(
+        300.0, description="From handing the request to the loaded model to its first output."
+    )
+    idle: Duration = Field(120.0, description="Between two pieces of output.")
+    progress: Duration = Field(120.0, description="Between two pieces of output.")
+    total: Duration = Field(1800.0, description="The whole attempt, waiting for a slot and loading included.")
+
+
+class LlamaCppModelOptions(ModelOptions):
+    """One GGUF file: its facts, and how it is loaded. A change of how it is loaded loads it anew."""
+
+    path: str = Field(
+        min_length=1,
+        description="The GGUF file, or `embedded` for the model that ships with the library. A relative path is "
+        "below `models_dir`, or below the current directory where there is none.",
+    )
+    sha256: str | None = Field(
+        None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load of a changed file."
+    )
+    n_ctx: int | None = Field(
+        None,
+        ge=64,
+        le=10_000_000,
+        description="Tokens of prompt and answer of one call; unset: what it was trained for, at most 8192.",
+    )
+    n_parallel: int | None = Field(
+        None,
+        ge=1,
+        le=64,
+        description="Calls at the same time, each with `n_ctx` tokens of memory; unset: 1, embedded: 4.",
+    )
+    n_threads: int | None = Field(None, ge=1, le=1024, description="Unset: half of the processors.")
+    n_gpu_layers: int | None = Field(None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit.")
+    n_batch: int = Field(2048, ge=32, le=65536, description="Tokens of a prompt that are computed at once.")
+    chat_template: str | None = Field(None, description="A Jinja template in place of the one in the file.")
+    embeddings: bool = Field(True, description="Whether the model may be used for embeddings as well.")
+    mmap: bool = Field(
+        True, description="`false` reads the file into memory, so that overwriting it does not disturb a loaded model."
+    )
+    prompt_cache: Size = Field(64 * 2**20, description="Memory for prompts that may come again.")
+    engine: Mapping[str, Any] = Field(
+        default_factory=dict, description="Further load parameters by llama.cpp's names, such as `rope_freq_base`."
+    )
+
+
+def _by_name(value: object) -> object:
+    if isinstance(value, Mapping):
+        return {name: {"path": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
+    return value
+
+
+class LlamaCppConfig(ProviderConfig):
+    """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
+
+    models: Annotated[Mapping[str, LlamaCppModelOptions], BeforeValidator(_by_name)] = Field(
+        default_factory=dict,
+        description="Models by a name of your choice: `tiny: embedded`, or a mapping with `path` and options.",
+    )
+    timeouts: LlamaCppTimeouts = LlamaCppTimeouts()
+    models_dir: str | None = Field(
+        None, description="Directory of the GGUF files. Where it is set, nothing outside of it is loaded."
+    )
+    load_timeout: Duration = Field(300.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(
+        30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
+    )
+    memory_limit: Size | None = Field(
+        None, description="Memory each worker process may allocate, the mapped model file excluded."
+    )
+    max_waiting: int = Field(256, ge=0, le=100_000, description="Calls that may wait for a free slot of one model.")
+
+    @model_validator(mode="after")
+    def _names_a_model(self) -> "LlamaCppConfig":
+        if not self.models:
+            raise ValueError("name at least one model, such as `models: {tiny: embedded}`")
+        if self.default_model is not None and self.default_model not in self.models:
+            raise ValueError(f"default_model is none of the models: {', '.join(self.models)}")
+        return self
