@@ -11,6 +11,7 @@ from core.llm.chat_model import ChatModel, Named
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.factory.provider import LLMProviderFactory
+from core.llm.observability.logs import EventLog
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models import LLMServiceConfig
@@ -87,6 +88,11 @@ class ProviderModule(Module):
 
     @singleton
     @provider
+    def _event_log(self, manager: ProviderConfigManager, events: EventBus) -> EventLog:
+        return EventLog(events, lambda: manager.current.logging)
+
+    @singleton
+    @provider
     def _holder(self, events: EventBus) -> RuntimeHolder:
         return RuntimeHolder(events)
 
@@ -105,6 +111,9 @@ class ProviderModule(Module):
 
 class _NamedModel(Provider[ChatModel]):
     """Makes the chat model of one name once the service is there."""
+
+    dependencies = (LLMService,)
+    """For the graph check of the container."""
 
     def __init__(self, name: str) -> None:
         self._name = name

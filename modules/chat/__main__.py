@@ -7,6 +7,8 @@ from collections.abc import Sequence
 
 from core.container import Container
 from core.llm import ConfigError, ProviderModule
+from core.llm.observability.logs import setup_logging
+from core.llm.providers.config.models import LoggingOptions
 from modules.chat.module import ChatModule
 from modules.chat.screen import Screen
 from modules.chat.session import ChatOptions
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def run(config: str, options: ChatOptions) -> int:
     """Run the container until the conversation is over or a signal arrives."""
+    # The screen shows what happens; log lines are for what it does not show.
+    setup_logging(LoggingOptions(level="ERROR"))
     screen = Screen()
     chat = ChatModule(options, screen)
     container = Container([ProviderModule(config), chat])

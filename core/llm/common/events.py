@@ -5,20 +5,19 @@ neither the call nor the other subscribers.
 """
 
 import asyncio
-import logging
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self
 
 from core.llm.common.exceptions import ConfigIssue
+from core.llm.common.log import log
 from core.llm.common.types import ModelRef, Usage
 
 if TYPE_CHECKING:
     from core.llm.common.trace import AttemptTrace, CallTrace
-
-_log = logging.getLogger("core.llm.events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +144,20 @@ class Subscription:
         self.close()
 
 
+_COMPLAINT_INTERVAL: Final = 60.0
+"""Seconds between two log lines about subscribers that raise."""
+
+
 class EventBus:
     """Hands each event to its subscribers, synchronously and in order of subscription.
 
     A subscriber must be quick; for slow work use `stream`, which buffers and drops the oldest events when full.
     """
 
-    __slots__ = ("_subscribers",)
+    __slots__ = ("_complained", "_subscribers")
 
     def __init__(self) -> None:
+        self._complained: float = float("-inf")
         self._subscribers: tuple[tuple[Subscriber, tuple[type[Event], ...]], ...] = ()
 
     @property
@@ -168,8 +172,14 @@ class EventBus:
                 continue
             try:
                 subscriber(event)
-            except Exception:  # noqa: BLE001 - a listener's bug must not become a failed call
-                _log.warning("a subscriber of %s raised", type(event).__name__, exc_info=True)
+            except Exception as error:  # noqa: BLE001 - a listener's bug must not become a failed call
+                self._complain(event, error)
+
+    def _complain(self, event: Event, error: Exception) -> None:
+        now = time.monotonic()
+        if now - self._complained >= _COMPLAINT_INTERVAL:
+            self._complained = now
+            log("WARNING", "a subscriber of {} raised {}", type(event).__name__, type(error).__name__)
 
     def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> Subscription:
         """Call *subscriber* for each event of *kinds* (all events when none are named)."""

@@ -210,8 +210,9 @@ def message_from(value: object) -> Message:
         raise ValueError(f"a message is a Message or a dictionary, not {type(value).__name__}")
     if len(value) == 2:
         content = value.get("content")
-        if content.__class__ is str and value.get("role") in _PLAIN_ROLES:
-            return _plain_message(value["role"], content)
+        role = value.get("role")
+        if content.__class__ is str and role.__class__ is str and role in _PLAIN_ROLES:
+            return _plain_message(role, content)
     unknown = value.keys() - _MESSAGE_KEYS
     if unknown:
         raise ValueError(f"unknown field {min(unknown)!r} in a message: known are {', '.join(sorted(_MESSAGE_KEYS))}")

@@ -4,18 +4,16 @@ A lease is a plain counter: everything here happens on one event loop, with no a
 """
 
 import asyncio
-import logging
 
 from core.llm.common.events import EventBus, RuntimeRetired
 from core.llm.common.exceptions import ProviderError, ServiceStopping
+from core.llm.common.log import log
 from core.llm.pipeline.handler import Call
 from core.llm.runtime.runtime import Runtime
 
 MAX_LIVE = 4
 CUT_GRACE = 1.0
 """Seconds that calls have to end after they were cut."""
-
-_log = logging.getLogger("core.llm.runtime")
 
 
 class RuntimeHolder:
@@ -123,7 +121,7 @@ class RuntimeHolder:
                 try:
                     await asyncio.wait_for(empty.wait(), CUT_GRACE)
                 except TimeoutError:
-                    _log.warning("%d calls of generation %d did not end when cut", runtime.leases, runtime.generation)
+                    log("WARNING", "{} calls of generation {} did not end when cut", runtime.leases, runtime.generation)
         finally:
             del self._retiring[runtime]
             del self._empty[runtime]
@@ -138,7 +136,7 @@ class RuntimeHolder:
             try:
                 await provider.close()
             except Exception as error:  # noqa: BLE001 - one provider's close must not keep the others open
-                _log.warning("provider %s raised %s while closing", name, type(error).__name__)
+                log("WARNING", "provider {} raised {} while closing", name, type(error).__name__)
 
 
 def _cut(runtime: Runtime) -> None:

@@ -1,0 +1,135 @@
+"""Log lines from events, and a set-up of loguru that cannot leak.
+
+A failed attempt is one WARNING, a failed call one ERROR, a recovered call one INFO; an answered call is a DEBUG line.
+Prompts, answers, headers and bodies are never logged.
+"""
+
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TextIO
+
+from core.llm.common.events import (
+    AttemptFailed,
+    CallFinished,
+    CallRecovered,
+    ConfigApplied,
+    ConfigRejected,
+    Event,
+    EventBus,
+    ModelEvent,
+    ProviderDisabled,
+    ProviderStateChanged,
+    RuntimeRetired,
+    Subscription,
+    WatcherDegraded,
+)
+from core.llm.common.log import Level, log
+from core.llm.common.secrets import one_line, redact
+from core.llm.providers.config.models import LoggingOptions
+
+_ORDER: Final = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARNING": 3, "ERROR": 4}
+_LINE_LIMIT: Final = 600
+
+
+class EventLog:
+    """Writes a line for each event that is worth one. A singleton of the container; its level follows the YAML."""
+
+    def __init__(self, events: EventBus, options: Callable[[], LoggingOptions]) -> None:
+        self._events = events
+        self._options = options
+        self._subscription: Subscription | None = None
+
+    async def start(self) -> None:
+        """Begin to listen."""
+        self._subscription = self._events.subscribe(self._on_event)
+        if foreign_sink_leaks():
+            log(
+                "WARNING",
+                "a loguru sink has diagnose on: it prints the values of variables, secrets included, in tracebacks. "
+                "Add it with diagnose=False, or call core.llm.observability.logs.setup_logging()",
+            )
+
+    async def stop(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None:
+            self._subscription.close()
+
+    def _on_event(self, event: Event) -> None:
+        level, text, bound = _line(event)
+        if text and _ORDER[level] >= _ORDER[self._options().level]:
+            log(level, "{}", one_line(redact(text), _LINE_LIMIT), **bound)
+
+
+def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
+    match event:
+        case AttemptFailed(call_id, attempt):
+            hint = f", asked to wait {attempt.retry_after:g} s" if attempt.retry_after else ""
+            text = (
+                f"{attempt.target}: attempt {attempt.number} failed after {attempt.duration:.3f} s: "
+                f"{attempt.error_type}: {attempt.error}{hint}; next: {attempt.decision}"
+            )
+            return (
+                "WARNING",
+                text,
+                {"call_id": call_id, "request_id": attempt.request_id, "status": attempt.status_code},
+            )
+        case CallRecovered(call_id, target, attempts):
+            return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
+        case CallFinished(call_id, "failed", _, duration):
+            attempts = len(event.trace.attempts)
+            return "ERROR", f"a call failed after {duration:.3f} s and {attempts} attempts", {"call_id": call_id}
+        case CallFinished(call_id, outcome, target, duration, usage):
+            tokens = f", {usage.total} tokens" if usage else ""
+            return "DEBUG", f"{target}: {outcome} after {duration:.3f} s{tokens}", {"call_id": call_id}
+        case ConfigApplied(generation, changes):
+            return "INFO", f"configuration {generation} is live: {'; '.join(changes) or 'loaded'}", {}
+        case ConfigRejected(issues, generation):
+            return "ERROR", f"edit refused, configuration {generation} stays: {' | '.join(map(str, issues))}", {}
+        case ProviderDisabled(provider, reason):
+            return "INFO", f"provider {provider} is off: {reason}", {}
+        case ProviderStateChanged(subject, state, reason):
+            return "WARNING" if state != "closed" else "INFO", f"{subject}: {state}: {reason}", {}
+        case WatcherDegraded(reason):
+            return "WARNING", f"file events are not available, polling instead: {reason}", {}
+        case RuntimeRetired(generation, forced):
+            return "DEBUG", f"configuration {generation} is disposed{', its last calls were cut' if forced else ''}", {}
+        case ModelEvent(model, kind, state):
+            level: Level = "ERROR" if kind == "crash" or state == "failed" else "INFO" if state == "ready" else "DEBUG"
+            return level, f"{model}: {kind}: {state}{': ' + event.message if event.message else ''}", {}
+        case _:
+            return "DEBUG", "", {}
+
+
+def setup_logging(options: LoggingOptions | None = None, stream: TextIO | None = None) -> None:
+    """Replace all loguru sinks by one that prints no variables and masks whatever looks like a secret.
+
+    For hosts that do not set up loguru themselves. *stream* is standard error unless given.
+    """
+    from loguru import logger  # noqa: PLC0415 - see `core.llm.common.log`
+
+    chosen = options or LoggingOptions()
+    target = stream or sys.stderr
+
+    def write(message: Any) -> None:
+        target.write(redact(str(message)))
+
+    logger.remove()
+    logger.add(
+        write,
+        level=chosen.level,
+        serialize=chosen.format == "json",
+        diagnose=False,
+        backtrace=False,
+        format="{time:YYYY-MM-DD HH:mm:ss.SSS} {level: <7} {name}: {message}",
+    )
+
+
+def foreign_sink_leaks() -> bool:
+    """True where a loguru sink would print the values of variables in tracebacks."""
+    from loguru import logger  # noqa: PLC0415 - see `core.llm.common.log`
+
+    core = getattr(logger, "_core", None)
+    handlers = getattr(core, "handlers", {})
+    return any(
+        getattr(getattr(handler, "_exception_formatter", None), "_diagnose", False) for handler in handlers.values()
+    )
