@@ -212,7 +212,7 @@ def message_from(value: object) -> Message:
         content = value.get("content")
         role = value.get("role")
         if content.__class__ is str and role.__class__ is str and role in _PLAIN_ROLES:
-            return _plain_message(role, content)
+            return _plain_message(cast("Role", role), content)
     unknown = value.keys() - _MESSAGE_KEYS
     if unknown:
         raise ValueError(f"unknown field {min(unknown)!r} in a message: known are {', '.join(sorted(_MESSAGE_KEYS))}")

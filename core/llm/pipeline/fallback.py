@@ -86,7 +86,7 @@ async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors
             error.context_window = target.facts.context_window
         sent = len(call.trace.attempts) > tried_before
         entry.outcome = "failed" if sent else "skipped"
-        entry.reason = str(error)
+        entry.reason = _reason(error)
         errors.append(error)
         if isinstance(error, ProviderError) and error.type in STOPS:
             raise
@@ -96,6 +96,13 @@ async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors
     entry.outcome = "answered"
     entry.reason = f"after {len(errors)} that failed" if errors else ""
     return reply
+
+
+def _reason(error: LLMError) -> str:
+    """What *error* says, without the name of the candidate that stands beside it anyway."""
+    if not isinstance(error, ProviderError):
+        return str(error)
+    return f"{error.message} (HTTP {error.status_code})" if error.status_code else error.message
 
 
 def _too_small(errors: list[LLMError], target: Target) -> str | None:
