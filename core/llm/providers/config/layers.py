@@ -16,7 +16,6 @@ from core.llm.providers.config.models import LLMServiceConfig
 from core.llm.providers.config.sources import SourceReader, TooLarge
 from core.llm.providers.config.toml_tree import parse_toml
 from core.llm.providers.config.tree import Node, Origin, printable_key
-from core.llm.providers.config.yaml_tree import parse_yaml
 
 ROOT: Final = "llm_service"
 MAX_INCLUDE_DEPTH: Final = 5
@@ -115,7 +114,13 @@ class FileTrees:
                 self._complain(Origin(name, 1, 1), "the file is empty", f"begin it with `{ROOT}:`")
             return None
         found = len(self._issues)
-        tree = (parse_toml if path.suffix == ".toml" else parse_yaml)(text, name, self._issues)
+        if path.suffix == ".toml":
+            tree = parse_toml(text, name, self._issues)
+        else:
+            # PyYAML is imported with the first file, not with the library.
+            from core.llm.providers.config.yaml_tree import parse_yaml  # noqa: PLC0415 - see above
+
+            tree = parse_yaml(text, name, self._issues)
         # Paths begin below the root key, here as everywhere.
         self._issues[found:] = [replace(i, path=i.path.removeprefix(f"{ROOT}.")) for i in self._issues[found:]]
         if tree is None and len(self._issues) == found and not optional:

@@ -12,7 +12,6 @@ from core.llm.common.exceptions import ConfigIssue
 from core.llm.providers.config.layers import merge
 from core.llm.providers.config.scalars import retyped
 from core.llm.providers.config.tree import Node, Origin, Path, dotted, find, walk
-from core.llm.providers.config.yaml_tree import parse_yaml
 
 PREFIX: Final = "LLM__"
 _FOREIGN: Final = re.compile(r"[^a-z0-9]+")
@@ -71,6 +70,9 @@ def _locate(tree: Node, segments: list[str], origin: Origin, issues: list[Config
 
 def _value(text: str, origin: Origin, path: Path, issues: list[ConfigIssue]) -> Node:
     if text[:1] in {"[", "{"}:
+        # PyYAML is imported when a value is a list or a mapping, not with the library.
+        from core.llm.providers.config.yaml_tree import parse_yaml  # noqa: PLC0415 - see above
+
         found: list[ConfigIssue] = []
         node = parse_yaml(text, origin.layer, found)
         if node is not None and not found:
