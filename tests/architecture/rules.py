@@ -60,7 +60,7 @@ def unsafe_formats(tree: ast.Module, module: str) -> Broken:
 def formatted_log_messages(tree: ast.Module, module: str) -> Broken:
     """A log message is a constant with placeholders: user text in it would be read as a format."""
     for call, receiver, name in _calls(tree):
-        if name in _LOG_METHODS and receiver in _LOGGERS and call.args:
+        if name in _LOG_METHODS and (receiver in _LOGGERS or (receiver, name) == ("", "log")) and call.args:
             message = call.args[1] if name == "log" and len(call.args) > 1 else call.args[0]
             if isinstance(message, ast.JoinedStr | ast.BinOp) or (
                 isinstance(message, ast.Call) and getattr(message.func, "attr", "") == "format"

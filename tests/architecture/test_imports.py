@@ -42,7 +42,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "yarl": ("core.llm.transport",),
     "watchdog": ("core.llm.providers.config.folder_events",),
     "yaml": ("core.llm.providers.config.yaml_tree",),
-    "loguru": ("core.journal", "core.llm.observability", "modules"),
+    "loguru": ("core.journal", "core.llm.common.log", "core.llm.observability", "modules"),
     "xllamacpp": ("core.llm.providers.llama_cpp",),
     "injector": (
         "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.module",

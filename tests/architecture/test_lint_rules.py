@@ -21,6 +21,7 @@ BAD = [
     (rules.formatted_log_messages, "log.info(f'user {name} asked', name=name)"),
     (rules.formatted_log_messages, "self._log.warning('failed: ' + text)"),
     (rules.formatted_log_messages, "logger.log(10, f'{text}')"),
+    (rules.formatted_log_messages, "log('INFO', f'{text}')"),
     (rules.wall_clock, "start = time.time()"),
     (rules.wall_clock, "datetime.now(UTC)"),
     (rules.sleeping_adapters, "async def generate():\n    await asyncio.sleep(1)"),
