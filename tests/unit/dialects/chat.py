@@ -37,7 +37,7 @@ def chat(
 def body_of(request: ChatRequest, **quirks: Any) -> dict[str, Any]:
     """What would be sent."""
     call = OpenAIChatDialect(OpenAIQuirks(**quirks)).encode(request)
-    assert call.body is not None
+    assert isinstance(call.body, bytes)
     decoded: dict[str, Any] = from_json(call.body)
     return decoded
 
