@@ -39,7 +39,10 @@ class Gate:
     """A step at which a provider waits until the test opens it: pausing a call without sleeping.
 
     ```python
-    gate = provider.will_stream("Hel", Gate(), "lo")   # returns the gates of the script, here one
+    (gate,) = provider.will_stream("Hel", Gate(), "lo")     # the gates among the steps come back, in order
+    ...
+    await gate.reached()
+    gate.open()
     ```
     """
 
