@@ -91,6 +91,7 @@ class ConfigWatcher:
                 await self._rearm()
             except Exception as error:  # noqa: BLE001 - a watcher that dies leaves edits unnoticed for ever
                 _log.error("watching the configuration failed with %s; it goes on", type(error).__name__)
+                mark = None
                 await self._clock.sleep(self._options().poll_interval)
 
     def _is_due(self, now: float) -> bool:

@@ -1,0 +1,195 @@
+"""The watcher goes on where file events fail, and leaves nothing behind."""
+
+import asyncio
+import errno
+import shutil
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+import watchdog.observers
+
+from core.llm.common.events import WatcherDegraded
+from core.llm.providers.config import watcher as watcher_module
+from tests.reload.live_config import applied, config_text, following, rejected, save_atomically, until
+
+pytestmark = pytest.mark.leakcheck
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A configuration in a directory of its own, which a test may replace."""
+    folder = tmp_path / "config"
+    folder.mkdir()
+    (folder / "llm.yaml").write_text(config_text(1))
+    return folder / "llm.yaml"
+
+
+@pytest.mark.parametrize(
+    ("number", "where", "sysctl"),
+    [
+        (errno.EMFILE, "constructor", "fs.inotify.max_user_instances"),
+        (errno.ENOSPC, "start", "fs.inotify.max_user_watches"),
+    ],
+)
+async def test_f121_polling_takes_over_when_inotify_is_used_up(
+    path: Path, monkeypatch: pytest.MonkeyPatch, number: int, where: str, sysctl: str
+) -> None:
+    """F121: one event that names the sysctl, and edits are still seen."""
+
+    class Exhausted(watchdog.observers.Observer):  # type: ignore[misc, valid-type]  # chosen by watchdog at run time
+        def __init__(self, *args: Any, **more: Any) -> None:
+            if where == "constructor":
+                raise OSError(number, "used up")
+            super().__init__(*args, **more)
+
+        def start(self) -> None:
+            raise OSError(number, "used up")
+
+    monkeypatch.setattr(watchdog.observers, "Observer", Exhausted)
+    async with following(path) as (manager, events):
+        save_atomically(path, config_text(2))
+        await until(lambda: manager.generation == 2)
+        assert manager.status.watch_mode.startswith("poll: ")
+
+    degraded = [event for event in events if isinstance(event, WatcherDegraded)]
+    assert len(degraded) == 1
+    assert sysctl in degraded[0].reason
+
+
+async def test_f121_a_dead_emitter_is_replaced(path: Path) -> None:
+    """F121: `is_alive()` of the observer says nothing about its emitters."""
+    async with following(path) as (manager, _):
+        before = manager._watcher._folder_events
+        for emitter in before._observer.emitters:
+            emitter.stop()
+        await until(lambda: manager._watcher._folder_events is not before)
+        save_atomically(path, config_text(2))
+        await until(lambda: manager.generation == 2)
+        assert manager.status.watch_mode == "events+poll"
+
+
+async def test_f121_a_dead_observer_is_replaced(path: Path) -> None:
+    """F121: an observer thread that died of a handler is noticed at the next poll."""
+    async with following(path) as (manager, _):
+        before = manager._watcher._folder_events
+        before._observer.event_queue.put(None)  # not an event: the dispatching thread dies of it
+        threading.excepthook, hook = (lambda _: None), threading.excepthook
+        try:
+            await until(lambda: manager._watcher._folder_events is not before)
+        finally:
+            threading.excepthook = hook
+        save_atomically(path, config_text(2))
+        await until(lambda: manager.generation == 2)
+
+
+async def test_a_directory_that_was_removed_and_made_again_is_watched_again(path: Path) -> None:
+    """The watch on the old inode is deaf; polling finds the new directory."""
+    async with following(path) as (manager, events):
+        shutil.rmtree(path.parent)
+        await until(lambda: manager.status.stale)
+        path.parent.mkdir()
+        path.write_text(config_text(2))
+        await until(lambda: manager.generation == 2)
+        save_atomically(path, config_text(3))
+        await until(lambda: manager.generation == 3)
+        assert manager.status.watch_mode == "events+poll"
+    assert len(rejected(events)) == 1
+
+
+async def test_an_edit_between_load_and_watch_is_not_lost(path: Path) -> None:
+    """The baseline is what was applied, not what was there when watching began."""
+    async with following(path) as (manager, _):
+        await manager.stop()
+        path.write_text(config_text(2))
+        await manager.start()
+        await until(lambda: manager.generation == 2)
+
+
+async def test_an_edit_that_keeps_size_and_time_is_found_by_the_full_check(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The blind spot of `stat` is closed by reading everything now and then."""
+    import os
+
+    monkeypatch.setattr(watcher_module, "FULL_CHECK", 0.5)
+
+    class Deaf(watchdog.observers.Observer):  # type: ignore[misc, valid-type]  # chosen by watchdog at run time
+        def start(self) -> None:
+            raise OSError(errno.EMFILE, "used up")
+
+    monkeypatch.setattr(watchdog.observers, "Observer", Deaf)
+    async with following(path) as (manager, _):
+        await asyncio.sleep(0.3)
+        status = path.stat()
+        text = config_text(1).replace("ollama/q1", "ollama/q7")
+        with path.open("r+") as file:
+            file.write(text)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        await until(lambda: manager.generation == 2)
+
+
+async def test_hr_12_truncated_text_is_held_back_until_it_stays(path: Path) -> None:
+    """F106: a beginning of the text in force is taken for an unfinished write, then for a deletion."""
+    whole = config_text(1) + "  retry: {max_retries: 5}\n"
+    path.write_text(whole)
+    async with following(path) as (manager, events):
+        path.write_text(config_text(1))
+        await until(lambda: manager.status.stale)
+        assert manager.current.retry.max_retries == 5
+        assert "looks truncated" in str(manager.status.last_error[0])
+
+        path.write_text(whole)
+        await until(lambda: not manager.status.stale)
+        assert manager.generation == 1
+
+        path.write_text(config_text(1))
+        await until(lambda: manager.generation == 2)
+        assert manager.current.retry.max_retries == 2
+        assert not manager.status.stale
+    assert len(applied(events)) == 2
+
+
+async def test_hr_17_the_watcher_survives_what_its_callback_raises(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """HR-17: a bug while reloading does not end watching."""
+    async with following(path) as (manager, _):
+        real, calls = manager._watcher._changed, []
+
+        async def failing() -> None:
+            calls.append(1)
+            if len(calls) == 1:
+                raise RuntimeError("a bug")
+            await real()
+
+        manager._watcher._changed = failing
+        save_atomically(path, config_text(2))
+        await until(lambda: manager.generation == 2)
+    assert "watching the configuration failed with RuntimeError" in caplog.text
+
+
+async def test_hr_18_nothing_is_left_after_stop(path: Path) -> None:
+    """HR-18: twenty times around, no thread and no descriptor more."""
+    async with following(path):
+        pass
+    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(20):
+        async with following(path):
+            pass
+    assert before == (threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
+
+
+async def test_hr_18_a_late_event_after_the_loop_closed_raises_nothing(path: Path) -> None:
+    """HR-18: watchdog's thread finds nobody, and lives on until it is stopped."""
+    closed = asyncio.new_event_loop()
+    closed.close()
+    async with following(path) as (manager, _):
+        watch = manager._watcher._folder_events
+        loop, watch._loop = watch._loop, closed
+        watch._wake()
+        save_atomically(path, config_text(2))
+        await asyncio.sleep(0.1)
+        assert watch._observer.is_alive()
+        watch._loop = loop
