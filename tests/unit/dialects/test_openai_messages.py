@@ -145,8 +145,9 @@ def test_results_inside_a_user_message_come_first() -> None:
 
 def test_ids_that_a_server_cannot_take_are_replaced_on_both_sides() -> None:
     """Ids of another provider, or too long ones: call and result keep pointing at each other."""
+    choices: tuple[dict[str, Any], ...] = ({"tool_id_length": 9}, {"tool_id_max": 40})
     for identifier in ("call_abc", "functions.f:0", "x" * 100, "weird id/1"):
-        for quirks in ({"tool_id_length": 9}, {"tool_id_max": 40}):
+        for quirks in choices:
             call, result = sent(
                 Message("assistant", "", tool_calls=(ToolCall(identifier, "f"),)),
                 Message("tool", "one", tool_call_id=identifier),
