@@ -88,7 +88,7 @@ class Names:
         advice = suggest_name(model, options.models, f"models of {provider}")
         if options.closed_models:
             yield Finding(path, f"provider `{provider}` has no model `{model}`", advice)
-        elif close := get_close_matches(model, options.models, 1, 0.9):
+        elif close := get_close_matches(model, options.models, 1, 0.85):
             message = f"provider `{provider}` does not list a model `{model}`"
             yield Finding(path, message, f"did you mean `{close[0]}`?", warning=True)
 
