@@ -110,7 +110,9 @@ class Outcome:
     @property
     def text(self) -> str:
         """What was delivered."""
-        return "".join(event.text for event in self.events) if self.events else self.response.content
+        if self.response is not None:
+            return self.response.content
+        return "".join(event.text for event in self.events)
 
     @property
     def attempts(self) -> list[AttemptTrace]:

@@ -8,8 +8,8 @@ from pydantic import BaseModel
 
 from core.llm.common.exceptions import StructuredOutputError
 from core.llm.testing.wire_dialects import openai_usage
-from core.llm.testing.wire_steps import Fin, Head, Rst, Send, Stall, WireScript, answer, script
-from tests.faults.rig import OLLAMA, OPENAI, TEXT, json_bytes
+from core.llm.testing.wire_steps import Fin, Head, Rst, Send, Stall, answer, script
+from tests.faults.rig import OPENAI, TEXT, json_bytes
 
 PAGE = b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>" + b"x" * 500
 
@@ -284,9 +284,3 @@ async def test_f58_a_huge_error_body(rig):
     assert len(str(outcome.error)) < 1000
     await rig.server.connections[0].ended.wait()
     assert rig.hits == 1
-
-
-def test_scripts_are_values():
-    """A script may be shared by many requests: running it changes nothing in it."""
-    assert WireScript((Fin(),)) == WireScript((Fin(),))
-    assert OLLAMA.answer() == OLLAMA.answer()

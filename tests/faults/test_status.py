@@ -3,7 +3,7 @@
 import pytest
 
 from core.llm.testing.wire_steps import Send, answer
-from tests.faults.rig import OLLAMA, OPENAI, TEXT
+from tests.faults.rig import OPENAI, TEXT
 
 FULL_WIDTH = "\uff11\uff12"
 
@@ -272,8 +272,3 @@ async def test_f36_interim_answers(rig, interim):
     """Accepted and forgotten."""
     rig.server.will(answer(b"").__class__((Send(interim, raw=True), *rig.dialect.answer().steps)))
     assert (await rig.generate()).text == TEXT
-
-
-def test_f28_has_no_row_here():
-    """The dialects of this table put their hints into headers."""
-    assert OPENAI.name != OLLAMA.name

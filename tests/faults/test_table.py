@@ -1,0 +1,26 @@
+"""The table of faults has no holes: each row from F1 to F86 has a test, or a reason for having none here."""
+
+import re
+from pathlib import Path
+
+NOT_HERE = {
+    28: "a hint only in the body is Gemini's way; neither OpenAI nor Ollama does that",
+    85: "binary event frames are Bedrock's",
+}
+
+
+def rows_with_a_test() -> set[int]:
+    """Numbers in the names of the tests beside this file."""
+    found: set[int] = set()
+    for file in Path(__file__).parent.glob("test_*.py"):
+        for name in re.findall(r"def (test_f\d+\w*)", file.read_text()):
+            found.update(int(number) for number in re.findall(r"(?<=_)f(\d+)(?=_|$)", name))
+    return found
+
+
+def test_every_row_is_accounted_for():
+    """A row that loses its test is noticed, and so is a reason that no longer holds."""
+    tested = rows_with_a_test()
+    assert sorted(tested & NOT_HERE.keys()) == []
+    assert sorted(set(range(1, 87)) - tested - NOT_HERE.keys()) == []
+    assert sorted(tested - set(range(1, 87))) == []
