@@ -50,14 +50,13 @@ class LlamaEngine:
         return {"engine": f"xllamacpp {xllamacpp.__version__}"}
 
     def chat(self, params: Mapping[str, Any], job: Job) -> None:
-        """Answer a chat request as a stream: each item is one server-sent event, the last one is the marker."""
+        """Answer a chat request as a stream: each item is one server-sent event."""
         body = json.loads(params["body"])
 
         def take(chunk: Any) -> bool:
             return not job.emit(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n")
 
         self._run(lambda: self._server.handle_chat_completions(body, take))
-        job.emit("data: [DONE]\n\n")
 
     def embed(self, params: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
         """Vectors for a list of texts, as an answer with status and body."""
@@ -126,7 +125,7 @@ class _LocalConnection(http.client.HTTPConnection):
 
 def _settings(library: Any, params: Mapping[str, Any], key: str) -> Any:
     settings = library.CommonParams()
-    settings.model.path = params["path"]
+    settings.model.path, settings.model_alias = params["path"], {params["name"]}
     slots, per_call = params["n_parallel"], params["n_ctx"]
     settings.n_parallel = slots
     # One pool of memory for all slots, or vectors of several texts in one call come out wrong; and no slot gets more
@@ -164,7 +163,11 @@ def _settings(library: Any, params: Mapping[str, Any], key: str) -> Any:
 
 def _answer(body: Mapping[str, Any]) -> Mapping[str, Any]:
     error = body.get("error")
-    status = error.get("code", 500) if isinstance(error, Mapping) else 200
+    if error and "too large to process" in error.get("message", ""):
+        # A text longer than a batch is reported as a failure of the server, which it is not.
+        error = {**error, "code": 400, "type": "exceed_context_size_error"}
+        body = {"error": error}
+    status = error.get("code", 500) if error else 200
     return {"status": status if isinstance(status, int) else 500, "body": json.dumps(body)}
 
 

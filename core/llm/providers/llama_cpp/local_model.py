@@ -166,6 +166,7 @@ class LocalModel(WorkerObserver):
             raise ModelLoadError(message, model=self.name)
         self._loaded = file.state
         params = {
+            "name": self.name.partition("/")[2],
             "path": str(file.path),
             "n_ctx": file.context(options.n_ctx),
             "n_parallel": options.n_parallel,

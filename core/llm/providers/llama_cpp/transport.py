@@ -64,6 +64,8 @@ class StreamedReply:
                 if not isinstance(item, str):
                     raise ProviderError("protocol", "a local worker sent something that is no text", code="schema")
                 yield item.encode()
+            # The marker says that the engine has let go of the call, not just that its last token was seen.
+            yield b"data: [DONE]\n\n"
         except WorkerCrashed as error:
             raise crash_error(error, self._billing) from None
 
