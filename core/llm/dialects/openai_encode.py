@@ -1,9 +1,10 @@
 """Chat requests in the OpenAI format: our parameters by the names and within the rules of server and model."""
 
+import math
 import re
 from typing import Any, Final
 
-from core.llm.common.exceptions import UnsupportedFeature
+from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.types import CallWarning
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_messages import encode_messages
@@ -78,6 +79,8 @@ def _sampling(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], 
         value = getattr(params, name)
         if value is None:
             continue
+        if isinstance(value, float) and not math.isfinite(value):
+            raise RequestError(f"{name} is {value}: it must be a finite number")
         reason = _refused(request, quirks, name, thinks=thinks)
         if reason:
             request.warn("dropped", name, reason)
