@@ -8,7 +8,6 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticUndefined
 
 from core.llm.common.exceptions import ConfigIssue
-from core.llm.common.secrets import redact
 from core.llm.providers.config.fields import field_at, models_at
 from core.llm.providers.config.tree import Node, Path, printable_key
 
@@ -96,10 +95,9 @@ def _child(node: Node, step: int | str, following: Sequence[int | str]) -> Node 
 
 
 def validation_issues(
-    error: ValidationError, tree: Node, root: type[BaseModel], prefix: Path = (), known_secrets: Iterable[str] = ()
+    error: ValidationError, tree: Node, root: type[BaseModel], prefix: Path = ()
 ) -> list[ConfigIssue]:
     """Every error of *error*, which came from validating *tree* as a *root*; *prefix* is the path of *tree*."""
-    secrets = tuple(known_secrets)
     found: dict[tuple[Path, str], ConfigIssue] = {}
     for detail in error.errors(include_input=False, include_url=False):
         path, node, _ = located(tree, detail["loc"])
@@ -110,7 +108,7 @@ def validation_issues(
         elif kind == "extra_forbidden":
             origin = node.key_origin
         message, suggestion = _describe(dict(detail), node, root, path)
-        issue = origin.issue(redact(message, *secrets), (*prefix, *path), suggestion=suggestion)
+        issue = origin.issue(message, (*prefix, *path), suggestion=suggestion)
         # Every member of a union complains by itself; the first says enough.
         found.setdefault((path, "" if kind != "missing" else message), issue)
     return list(found.values())

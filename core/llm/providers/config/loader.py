@@ -7,7 +7,7 @@ that has been complained about is not complained about again by a later step.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -97,7 +97,7 @@ def load_with(
     if reader.moved:
         raise SourcesMoving
     if loaded is None or any(issue.severity == "error" for issue in issues):
-        raise ConfigError(_ordered(issues)) from None
+        raise ConfigError(_ordered(issues, loading.secrets)) from None
     return loaded
 
 
@@ -110,8 +110,15 @@ def _unwrapped(value: Any) -> Any:
     return [_unwrapped(entry) for entry in value] if isinstance(value, list | tuple) else value
 
 
-def _ordered(issues: Iterable[ConfigIssue]) -> list[ConfigIssue]:
-    errors = [issue for issue in issues if issue.severity == "error"]
+def _scrubbed(issue: ConfigIssue, secrets: Iterable[str]) -> ConfigIssue:
+    """Messages repeat names; what is a secret, or looks like one, is taken out."""
+    advice = redact(issue.suggestion, *secrets) if issue.suggestion else None
+    return replace(issue, message=redact(issue.message, *secrets), suggestion=advice)
+
+
+def _ordered(issues: Iterable[ConfigIssue], secrets: Iterable[str]) -> list[ConfigIssue]:
+    """The errors in the order of the file."""
+    errors = [_scrubbed(issue, secrets) for issue in issues if issue.severity == "error"]
     return sorted(errors, key=lambda issue: (issue.file or "", issue.line or 0, issue.column or 0))
 
 
@@ -128,6 +135,11 @@ class _Loading:
         self._classes: dict[str, type[ProviderConfig]] = {}
         self._disabled: dict[str, str] = {}
         self._broken: set[str] = set()
+
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every secret that was seen."""
+        return frozenset(self._secrets.known)
 
     def load(self, tree: Node) -> LoadedConfig | None:
         migrate(tree, self._issues)
@@ -147,7 +159,7 @@ class _Loading:
         names = frozenset(entries)
         for finding in cross_check(config, names):
             self._add(tree, finding)
-        warnings = tuple(issue for issue in self._issues if issue.severity == "warning")
+        warnings = tuple(_scrubbed(issue, self.secrets) for issue in self._issues if issue.severity == "warning")
         return LoadedConfig(config, tree, dict(sorted(self._disabled.items())), warnings)
 
     def _add(self, tree: Node, finding: Finding) -> None:
@@ -159,8 +171,7 @@ class _Loading:
         if any(text == other or _within(text, other) or _within(other, text) for other in self._broken if other):
             return
         origin = node.at if not finding.at_key and (complete or not isinstance(node.value, dict)) else node.key_origin
-        message = redact(finding.message, *self._secrets.known)
-        self._issues.append(origin.issue(message, path, suggestion=finding.advice, warning=finding.warning))
+        self._issues.append(origin.issue(finding.message, path, suggestion=finding.advice, warning=finding.warning))
 
     def _resolve_type(self, name: str, node: Node) -> None:
         path: TreePath = ("providers", name)
@@ -191,7 +202,7 @@ class _Loading:
         if advice.startswith("did you mean"):
             advice += f" known types: {', '.join(sorted(known))}"
         missing = "" if given is not None else "; add `type: …` where the name is not the type"
-        message = f"unknown provider type `{redact(kind)}`{missing}"
+        message = f"unknown provider type `{kind}`{missing}"
         self._issues.append(where.issue(message, (*path, "type"), suggestion=advice))
 
     def _interpolate(self, tree: Node) -> None:
@@ -307,7 +318,7 @@ class _Loading:
             except ValidationError as error:
                 if attempt == 0 and self._as_text(error, data):
                     continue
-                found = validation_issues(error, data, model, prefix, self._secrets.known)
+                found = validation_issues(error, data, model, prefix)
                 for issue in found:
                     if not any(issue.path == other or _within(issue.path, other) for other in self._broken):
                         self._issues.append(issue)

@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
 
 _PREFIX: Final = "#/$defs/"
-_SUBSTITUTION: Final = {"type": "string", "pattern": r"\$\{"}
+_SUBSTITUTION: Final = {"type": "string", "pattern": r"\$\{", "description": "${NAME} or ${NAME:-default}"}
 _REFERENCE: Final = {
     "type": "object",
     "minProperties": 1,
@@ -33,6 +33,7 @@ def build_schema(types: Mapping[str, type[ProviderConfig]]) -> dict[str, Any]:
     named = {name: references[kind, "validation"] for name, kind in sorted(types.items())}
     service["properties"]["providers"] = _providers(named)
     _shorthands(definitions)
+    definitions |= {"Substitution": _SUBSTITUTION, "SecretReference": _REFERENCE}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "core-llm configuration",
@@ -106,9 +107,9 @@ def _wide(schema: dict[str, Any]) -> dict[str, Any]:
         for option in options:
             option.pop("format", None)
             option.pop("writeOnly", None)
-        options = [*options, _REFERENCE]
+        options = [*options, {"$ref": f"{_PREFIX}SecretReference"}]
     elif any(str(option.get("type")) in _SCALARS or "enum" in option or "const" in option for option in options):
-        options = [*options, _SUBSTITUTION]
+        options = [*options, {"$ref": f"{_PREFIX}Substitution"}]
     if not any(option.get("type") == "null" for option in options):
         options = [*options, {"type": "null"}]
     return {**about, "anyOf": options}
@@ -130,5 +131,16 @@ def _shorthands(definitions: dict[str, Any]) -> None:
     ]
     for definition in definitions.values():
         models = definition.get("properties", {}).get("models")
-        if models is not None and "api_key" in definition["properties"]:
+        if models is None or "api_key" not in definition["properties"]:
+            continue
+        options = models["anyOf"][0]["additionalProperties"]
+        kind = definitions[_reference(options).removeprefix(_PREFIX)]
+        if "required" in kind:
+            # What cannot be left out of a model may stand for the whole of it: `tiny: embedded`.
+            options["anyOf"].append(name)
+        else:
             models["anyOf"].append(names)
+
+
+def _reference(schema: dict[str, Any]) -> str:
+    return next(str(option["$ref"]) for option in schema["anyOf"] if "$ref" in option)
