@@ -80,6 +80,7 @@ class ProviderModule(Module):
         return ProviderConfigManager(
             self._config,
             resolve=factory.config_class,
+            known_types=factory.names,
             events=events,
             clock=self._clock,
             env=self._env,

@@ -1,7 +1,7 @@
 """What can be configured for models that run on this machine."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -68,6 +68,8 @@ def _by_name(value: object) -> object:
 
 class LlamaCppConfig(ProviderConfig):
     """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
+
+    closed_models: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, LlamaCppModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
