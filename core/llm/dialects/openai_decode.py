@@ -70,7 +70,7 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     billing: Billing = "settled" if answer.get("usage") else "ambiguous"
     choice = _first_choice(answer, billing)
     message = choice.get("message")
-    if not isinstance(message, Mapping):
+    if not isinstance(message, dict):
         raise _lacking("a message", billing)
     identifier = answer.get("id")
     parts: list[AnswerPart] = [
@@ -108,11 +108,15 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     )
 
 
-def _first_choice(answer: Mapping[str, Any], billing: Billing) -> Mapping[str, Any]:
+def _first_choice(answer: dict[str, Any], billing: Billing) -> dict[str, Any]:
     choices = answer.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(one, Mapping) for one in choices):
+    if not isinstance(choices, list) or not choices:
         raise _lacking("choices", billing)
-    chosen: Mapping[str, Any] = next((one for one in choices if not one.get("index")), choices[0])
+    chosen = choices[0]
+    if len(choices) > 1:
+        chosen = next((one for one in choices if isinstance(one, dict) and not one.get("index")), chosen)
+    if not isinstance(chosen, dict):
+        raise _lacking("choices", billing)
     if chosen.get("error"):
         raise classify(error_of(chosen), billing=billing)
     return chosen

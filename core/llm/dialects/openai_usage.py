@@ -4,7 +4,6 @@ Cached tokens are counted inside the prompt. Reasoning is counted inside the com
 Grok on Azure, and not named at all by Gemini's compatible endpoint: where a total is given, it decides.
 """
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 from core.llm.common.types import CallWarning, Usage
@@ -18,28 +17,29 @@ def usage_from_openai(raw: object, visible: int = 0) -> tuple[Usage, CallWarning
     *visible* is the number of characters that were received; fewer tokens than could have made them are suspect.
     `estimated` is set where the numbers are missing or impossible: somebody else then has to estimate.
     """
-    if not isinstance(raw, Mapping):
+    if not isinstance(raw, dict):
         return Usage(estimated=True), None
-    prompt_details = _mapping(raw.get("prompt_tokens_details"))
-    completion_details = _mapping(raw.get("completion_tokens_details"))
-    numbers = {
-        "prompt_tokens": _first(raw, "prompt_tokens", "input_tokens"),
-        "completion_tokens": _first(raw, "completion_tokens", "output_tokens"),
-        "total_tokens": raw.get("total_tokens"),
-        "cached tokens": _first(prompt_details, "cached_tokens")
-        or _first(raw, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"),
-        "cache_write_tokens": prompt_details.get("cache_write_tokens"),
-        "reasoning_tokens": _first(completion_details, "reasoning_tokens") or raw.get("reasoning_tokens"),
-    }
-    absurd = [name for name, value in numbers.items() if not _is_count(value)]
-    prompt, completion, total, cached, written, reasoning = (
-        int(value) if value is not None and _is_count(value) else 0 for value in numbers.values()
-    )
-    problem = f"impossible {' and '.join(absurd)}" if absurd else ""
-    estimated = bool(absurd)
+    prompt_details = raw.get("prompt_tokens_details")
+    completion_details = raw.get("completion_tokens_details")
+    prompt = _count(_first(raw, "prompt_tokens", "input_tokens"))
+    completion = _count(_first(raw, "completion_tokens", "output_tokens"))
+    total = _count(raw.get("total_tokens"))
+    cached = written = reasoning = 0
+    if isinstance(prompt_details, dict):
+        cached = _count(prompt_details.get("cached_tokens"))
+        written = _count(prompt_details.get("cache_write_tokens"))
+    if isinstance(completion_details, dict):
+        reasoning = _count(completion_details.get("reasoning_tokens"))
+    cached = cached or _count(_first(raw, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"))
+    reasoning = reasoning or _count(raw.get("reasoning_tokens"))
+    problem, estimated = "", False
+    if min(prompt, completion, total, cached, written, reasoning) < 0:
+        problem, estimated = "impossible numbers", True
+        prompt, completion, total = max(prompt, 0), max(completion, 0), 0
+        cached, written, reasoning = max(cached, 0), max(written, 0), max(reasoning, 0)
     if not prompt and not completion and not total:
         return Usage(estimated=True, raw=raw), _suspect(problem)
-    if total and total > prompt + completion and not absurd:
+    if total > prompt + completion:
         prompt, completion, reasoning = _with_gap(raw, prompt, completion, reasoning, total - prompt - completion)
     if cached + written > prompt:
         # Seen on Azure: a hidden system prompt is counted as cached but not as prompt. The dearer reading is safe.
@@ -55,7 +55,7 @@ def usage_from_openai(raw: object, visible: int = 0) -> tuple[Usage, CallWarning
     return usage, _suspect(problem)
 
 
-def _with_gap(raw: Mapping[str, Any], prompt: int, completion: int, reasoning: int, gap: int) -> tuple[int, int, int]:
+def _with_gap(raw: dict[str, Any], prompt: int, completion: int, reasoning: int, gap: int) -> tuple[int, int, int]:
     """Prompt, completion (reasoning included) and reasoning, once the tokens that only the total counts are placed."""
     if gap == reasoning:
         return prompt, completion + reasoning, reasoning
@@ -72,18 +72,18 @@ def _suspect(problem: str) -> CallWarning | None:
     return CallWarning("suspect_usage", f"the provider reports {problem}", "usage") if problem else None
 
 
-def _is_count(value: object) -> bool:
-    return value is None or (
-        isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < _ABSURD and value == int(value)
-    )
+def _count(value: object) -> int:
+    """*value* as a number of tokens; 0 where it is missing, -1 where it is none."""
+    if value is None:
+        return 0
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _ABSURD:
+        return -1
+    return int(value) if value == int(value) else -1
 
 
-def _first(source: Mapping[str, Any], *names: str) -> Any:
+def _first(source: dict[str, Any], *names: str) -> Any:
     for name in names:
-        if source.get(name) is not None:
-            return source[name]
+        value = source.get(name)
+        if value is not None:
+            return value
     return None
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
