@@ -1,15 +1,18 @@
 """Each phase of an attempt has its own limit, and only time spent waiting for the network counts."""
 
 import asyncio
+import socket
 import time
 
+import psutil
 import pytest
+from aiohttp.abc import AbstractResolver
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.testing import FakeClock
-from core.llm.testing.wire_steps import Announce, Head, Send, Stall, WaitFor, answer, script, stream
+from core.llm.testing.wire_steps import Announce, Head, Send, Stall, answer, script, stream
 from tests.unit.transport.conftest import POST, STREAM, limits
 
 
@@ -121,11 +124,31 @@ async def test_nothing_is_sent_after_the_deadline(server, transport):
     assert server.connections == []
 
 
-async def test_a_slow_consumer_is_not_an_idle_server(server, transport):
+@pytest.mark.parametrize("gap", [0.01, 0.2], ids=["data-is-there", "data-is-awaited"])
+async def test_a_slow_consumer_is_not_an_idle_server(server, transport, gap):
     """The limits do not run while the consumer holds an event."""
-    server.will(stream([b"data: 1\n\n"] * 4, gap=0.01))
-    got = await drain(transport, given=limits(idle=0.08, progress=0.08, first_token=0.08), hold=0.15)
-    assert got == b"data: 1\n\n" * 4
+    server.will(stream([b"data: 1\n\n"] * 3, gap=gap))
+    given = limits(idle=0.1, progress=0.1, first_token=0.1)
+    assert await drain(transport, given=given, hold=0.15) == b"data: 1\n\n" * 3
+
+
+async def test_a_slow_connection_does_not_delay_the_first_token_limit(server, open_transport):
+    """Each phase has its full time, and no more, however long the one before it took."""
+
+    class SlowNames(AbstractResolver):
+        async def resolve(self, host, port=0, family=socket.AF_INET):
+            await asyncio.sleep(0.15)
+            return [{"hostname": host, "host": "127.0.0.1", "port": port, "family": family, "proto": 0, "flags": 0}]
+
+        async def close(self):
+            """Nothing to close."""
+
+    server.will(script(Stall()))
+    transport = open_transport(f"http://slow.example:{server.port}", resolver=SlowNames())
+    began = time.monotonic()
+    error = await error_of(transport.send(STREAM, limits(connect=1, first_token=0.1)))
+    assert error.code == "first_token_timeout"
+    assert 0.25 <= time.monotonic() - began < 0.45
 
 
 async def test_a_consumer_that_returns_after_the_deadline_gets_the_error_from_the_stream(server, transport):
@@ -203,10 +226,13 @@ async def test_a_cancellation_at_the_moment_of_a_timeout_wins(server, transport)
         await task
 
 
-async def test_a_big_request_that_nobody_reads_ends_at_the_deadline(server, transport):
+async def test_a_big_request_that_nobody_reads_ends_at_the_deadline(open_transport):
     """Not even bytes that are still waiting to be sent keep the connection open."""
-    release = asyncio.Event()
-    server.will(script(WaitFor(release), read_body=False))
-    error = await error_of(transport.send(HttpCall("POST", "/", b"0" * 20_000_000), limits(total=0.2)))
-    assert error.code == "deadline_exceeded"
-    release.set()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        port = deaf.getsockname()[1]
+        transport = open_transport(f"http://127.0.0.1:{port}")
+        error = await error_of(transport.send(HttpCall("POST", "/", b"0" * 20_000_000), limits(total=0.2)))
+        assert error.code == "deadline_exceeded"
+        await asyncio.sleep(0.02)
+        mine = [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
+        assert mine == []

@@ -1,0 +1,89 @@
+"""A call that is cancelled at any point leaves nothing behind, and the next call works."""
+
+import asyncio
+from collections.abc import Awaitable, Generator
+from typing import Any
+
+import pytest
+
+from core.llm.common.wire import HttpCall
+from core.llm.testing.wire_server import WireServer
+from core.llm.testing.wire_steps import answer, stream
+from core.llm.transport.http import HttpTransport
+from core.llm.transport.http_options import HttpOptions
+from tests.unit.transport.conftest import limits
+
+
+class CancelAt:
+    """Runs an awaitable and cancels the current task when it suspends for the nth time."""
+
+    def __init__(self, inner: Awaitable[Any], nth: int) -> None:
+        self._inner = inner
+        self._left = nth
+        self.hit = False
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        running = self._inner.__await__()
+        value = None
+        while True:
+            try:
+                waiting = running.send(value)
+            except StopIteration as done:
+                return done.value
+            while True:
+                if self._left == 0:
+                    self.hit = True
+                    asyncio.current_task().cancel()
+                self._left -= 1
+                try:
+                    value = yield waiting
+                    break
+                except BaseException as error:
+                    try:
+                        waiting = running.throw(error)
+                    except StopIteration as done:
+                        return done.value
+
+
+async def one_call(transport: HttpTransport, call: HttpCall) -> bytes:
+    reply = await transport.send(call, limits())
+    try:
+        if call.streaming:
+            return b"".join([piece async for piece in reply.chunks()])
+        return await reply.read()
+    finally:
+        reply.close()
+
+
+@pytest.mark.parametrize("streaming", [False, True], ids=["whole", "stream"])
+@pytest.mark.parametrize("warm", [False, True], ids=["new-connection", "pooled-connection"])
+async def test_cancelled_at_every_suspension_point(no_leaks, streaming, warm):
+    """The pool has its slots back, no timer or attempt is left, and the task ends as cancelled."""
+    call = HttpCall("POST", "/", b"{}", streaming=streaming)
+    async with WireServer() as server:
+        server.otherwise(stream([b"one", b"two", b"three"], gap=0.002) if streaming else answer(b"onetwothree"))
+        for nth in range(200):
+            transport = HttpTransport(HttpOptions(server.url, max_connections=1))
+            if warm:
+                await one_call(transport, call)
+            sweep = CancelAt(one_call(transport, call), nth)
+            task = asyncio.ensure_future(_run(sweep))
+            outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+            if sweep.hit:
+                assert isinstance(outcome, asyncio.CancelledError)
+            else:
+                assert outcome == b"onetwothree"
+            await asyncio.sleep(0.03)
+            assert repr(transport).endswith("0 live)")
+            # One connection is all there is: the next call would hang if the cancelled one had kept it.
+            assert await asyncio.wait_for(one_call(transport, call), 1) == b"onetwothree"
+            await transport.close()
+            if not sweep.hit:
+                break
+        else:
+            pytest.fail("the call never came to its end")
+        assert nth >= 1
+
+
+async def _run(sweep: CancelAt) -> bytes:
+    return await sweep
