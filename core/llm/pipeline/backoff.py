@@ -53,7 +53,8 @@ def judge(
     code = error.code or ""
     if code in FREE and free_retries == 0:
         return Verdict(0.0, free=True, reason="the connection had gone stale")
-    if not error.retryable:
+    # A call that was cut may be repeated by its caller, on another configuration; not on the one that goes down.
+    if not error.retryable or error.type == "cancelled":
         return Verdict(None, reason="not retryable")
     limit = max_retries
     if code == NEXT_KEY:
