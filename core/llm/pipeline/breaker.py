@@ -15,6 +15,8 @@ from core.llm.common.types import ModelRef
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 
 COUNTED = frozenset({"server_error", "overloaded", "network_error", "timeout", "protocol"})
+Admission = Literal["call", "probe"]
+"""An attempt through the closed breaker, or the one that finds out whether the provider is back."""
 NOT_COUNTED_CODES = frozenset({"deadline_exceeded", "pool_exhausted", "stale_connection", "circuit_open", "gated"})
 
 
@@ -40,50 +42,55 @@ class Breaker:
         self._good_probes = 0
         self._window: deque[tuple[float, bool]] = deque(maxlen=1000)
 
-    def admit(self, now: float) -> bool:
-        """Whether an attempt may be sent now; in the half-open state only one at a time is."""
+    def admit(self, now: float) -> Admission | None:
+        """Whether, and as what, an attempt may be sent now. Whoever was admitted reports the end with what it got."""
         if self.state == "closed":
-            return True
+            return "call"
         if self.state == "open":
             if now < self.open_until:
-                return False
+                return None
             self.state, self._good_probes = "half_open", 0
         if self._probing:
-            return False
+            return None
         self._probing = True
+        return "probe"
+
+    def succeeded(self, now: float, admission: Admission) -> bool:
+        """An attempt was answered; `True` where that closes the breaker."""
+        if admission == "call":
+            # What was sent before the breaker opened tells nothing about the time after.
+            if self.state == "closed":
+                self._consecutive = 0
+                self._window.append((now, True))
+            return False
+        self._probing = False
+        self._good_probes += 1
+        if self._good_probes < self.PROBES_TO_CLOSE:
+            return False
+        self.state, self._opens, self._consecutive = "closed", 0, 0
+        self._window.clear()
         return True
 
-    def succeeded(self, now: float) -> bool:
-        """An attempt was answered; `True` where that closes the breaker."""
-        self._probing = False
-        self._consecutive = 0
-        if self.state == "half_open":
-            self._good_probes += 1
-            if self._good_probes < self.PROBES_TO_CLOSE:
-                return False
-            self.state, self._opens = "closed", 0
-            self._window.clear()
-            return True
-        self._window.append((now, True))
-        return False
-
-    def failed(self, now: float, rng: random.Random) -> bool:
+    def failed(self, now: float, rng: random.Random, admission: Admission) -> bool:
         """An attempt failed; `True` where that opens the breaker."""
-        self._probing = False
-        self._consecutive += 1
-        self._window.append((now, False))
-        if self.state == "open":
+        if admission == "probe":
+            self._probing = False
+        elif self.state != "closed":
             return False
-        if self.state == "closed" and self._consecutive < self.CONSECUTIVE and not self._window_is_bad(now):
-            return False
+        else:
+            self._consecutive += 1
+            self._window.append((now, False))
+            if self._consecutive < self.CONSECUTIVE and not self._window_is_bad(now):
+                return False
         length = min(self.LONGEST_OPEN, self.FIRST_OPEN * 2**self._opens) * rng.uniform(0.8, 1.2)
         self._opens += 1
         self.state, self.open_until = "open", now + length
         return True
 
-    def released(self) -> None:
+    def released(self, admission: Admission) -> None:
         """An attempt ended in a way that says nothing about the provider."""
-        self._probing = False
+        if admission == "probe":
+            self._probing = False
 
     def _window_is_bad(self, now: float) -> bool:
         while self._window and self._window[0][0] < now - self.WINDOW:
@@ -100,7 +107,8 @@ def breaker(state: Breaker, target: ModelRef, events: EventBus) -> Layer:
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
             now = call.clock.monotonic()
-            if not state.admit(now):
+            admission = state.admit(now)
+            if admission is None:
                 wait = max(0.0, state.open_until - now)
                 raise ProviderError(
                     "overloaded",
@@ -114,21 +122,21 @@ def breaker(state: Breaker, target: ModelRef, events: EventBus) -> Layer:
             try:
                 reply = await inner(call)
             except BaseException as error:
-                ended(call, error)
+                ended(call, admission, error)
                 raise
-            reply.on_end(partial(over, call))
+            reply.on_end(partial(over, call, admission))
             return reply
 
-        def over(call: Call, reply: Reply, error: BaseException | None) -> None:
+        def over(call: Call, admission: Admission, reply: Reply, error: BaseException | None) -> None:
             if reply.outcome != "answered":
-                ended(call, error)
-            elif state.succeeded(call.clock.monotonic()):
+                ended(call, admission, error)
+            elif state.succeeded(call.clock.monotonic(), admission):
                 events.publish(ProviderStateChanged(target.provider, "closed", "its probes were answered"))
 
-        def ended(call: Call, error: BaseException | None) -> None:
+        def ended(call: Call, admission: Admission, error: BaseException | None) -> None:
             if not _counts(error):
-                state.released()
-            elif state.failed(call.clock.monotonic(), call.rng):
+                state.released(admission)
+            elif state.failed(call.clock.monotonic(), call.rng, admission):
                 seconds = state.open_until - call.clock.monotonic()
                 events.publish(ProviderStateChanged(target.provider, "open", str(error), seconds))
 
