@@ -8,7 +8,7 @@ from core.llm.common.messages import TextPart, ThinkingPart
 from core.llm.common.secrets import one_line
 from core.llm.common.types import Billing
 from core.llm.dialects.errors import classify, clean, error_of, is_error, request_id
-from core.llm.dialects.json import parse_object, schema_error
+from core.llm.dialects.json import parse_json, schema_error
 from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_tool_calls import calls_from_openai
@@ -30,10 +30,15 @@ def json_answer(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
         raise ProviderError("protocol", "the answer has no body", code="empty", billing="ambiguous")
     if not looks_like_json(body):
         raise not_json(body, headers)
-    answer = parse_object(body)
-    if is_error(answer):
+    answer = parse_json(body)
+    if isinstance(answer, dict):
+        if is_error(answer):
+            raise classify(error_of(answer), headers=headers)
+        return answer
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict) and is_error(answer[0]):
+        # Google wraps its errors in a list.
         raise classify(error_of(answer), headers=headers)
-    return answer
+    raise schema_error("it is no JSON object")
 
 
 def looks_like_json(body: bytes) -> bool:
@@ -91,7 +96,7 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     refusal = message.get("refusal")
     refusal = refusal if isinstance(refusal, str) and refusal else None
     raw_finish = choice.get("finish_reason")
-    raw_finish = raw_finish if isinstance(raw_finish, str) else None
+    raw_finish = raw_finish if isinstance(raw_finish, str) and raw_finish else None
     check_finish(raw_finish, has_output=bool(parts or refusal), billing=billing)
     usage, warning = usage_from_openai(answer.get("usage"), len(text))
     if warning is not None:

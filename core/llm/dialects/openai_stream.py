@@ -182,7 +182,8 @@ class OpenAIStreamDecoder:
                 raise schema_error("a delta is not an object")
             self._delta(delta, events)
         finish = choice.get("finish_reason")
-        if finish is not None and finish.__class__ is str:
+        # Some servers send an empty word with every chunk: that is no reason yet.
+        if finish and finish.__class__ is str:
             self._finish = finish
 
     def _delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:

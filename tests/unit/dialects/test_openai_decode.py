@@ -54,6 +54,7 @@ def test_f39_the_label_does_not_matter() -> None:
         ({"error": {"message": "no", "code": "model_not_found"}}, "model_not_found"),
         ({"error": {"message": "busy", "code": 503}}, "overloaded"),
         ({"error": "boom"}, "server_error"),
+        (b'[{"error": {"message": "no", "code": 403}}]', "permission"),
         ({"object": "error", "message": "no", "type": "rate_limited"}, "rate_limit"),
         ({"choices": [{"error": {"message": "no", "code": 502}, "message": {"content": ""}}]}, "server_error"),
     ],
@@ -107,6 +108,7 @@ def test_f51_unknown_words_are_kept() -> None:
     found = decoded(answer({"role": "robot", "content": "Hi", "mood": "good"}, "meltdown"))
     assert found.finish_reason == FinishReason("other", "meltdown")
     assert decoded(answer(finish=None)).finish_reason == FinishReason("other", None)
+    assert decoded(answer(finish="")).finish_reason == FinishReason("other", None)
 
 
 @pytest.mark.parametrize(

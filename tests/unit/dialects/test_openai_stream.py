@@ -50,6 +50,13 @@ def test_f63_either_terminal_marker_is_enough(body: bytes) -> None:
     assert collected(body).content == "Hi"
 
 
+def test_an_empty_finish_reason_is_none() -> None:
+    """Some servers send it with every chunk."""
+    early = chunk({"content": "Hi"}, "")
+    assert refused(sse(early, done=False)).code == "truncated"
+    assert collected(sse(early, STOP)).finish_reason.raw == "stop"
+
+
 def test_f63_a_finish_reason_is_never_invented() -> None:
     """F63: where only `[DONE]` came, we do not know why."""
     assert collected(sse(HI)).finish_reason == FinishReason("other", None)
