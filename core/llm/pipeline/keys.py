@@ -7,6 +7,7 @@ changed key starts afresh.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ProviderStateChanged
@@ -92,34 +93,35 @@ class KeyPool:
             "rate_limit",
             f"not sent: {state.reason}",
             code="gated",
-            retry_after=round(wait, 3),
+            retry_after=wait,
             provider=self._target.provider,
             model=self._target.model,
         )
 
-    def note(self, state: KeyState, error: ProviderError) -> None:
-        """Learn from a failed attempt with the key of *state*."""
-        if error.code == "circuit_open":
-            # The breaker's own word: it says when the next probe is due, not that the provider asked to wait.
-            return
+    def note(self, state: KeyState, error: ProviderError) -> bool:
+        """Learn from a failed attempt with the key of *state*; `True` where another key is ready now."""
         now = self._clock.monotonic()
         if error.type == "authentication" and error.code != "key_refused":
             self._rest(state, now, QUARANTINE, error.message, refused=True)
         elif error.type == "quota_exceeded":
             self._rest(state, now, error.retry_after or QUOTA_GATE, "the quota of this key is used up")
-        elif error.retry_after is not None and error.type in {"rate_limit", "overloaded", "server_error"}:
-            self._rest(state, now, error.retry_after, f"the provider asked to wait ({error.type})")
+        elif error.retry_after is not None and error.type == "rate_limit":
+            self._rest(state, now, error.retry_after, "the provider asked to wait (rate_limit)")
+        elif error.retry_after is not None and error.type in {"overloaded", "server_error"}:
+            # This is about the server, and the other keys lead to the same one.
+            for _, each in self._keys:
+                self._rest(each, now, error.retry_after, f"the provider asked to wait ({error.type})")
         else:
-            return
-        if any(other.resting_until <= now for _, other in self._keys if other is not state):
-            error.code, error.retryable, error.retry_after = NEXT_KEY, True, None
+            return False
+        return any(other.resting_until <= now for _, other in self._keys if other is not state)
 
     def _rest(self, state: KeyState, now: float, seconds: float, reason: str, *, refused: bool = False) -> None:
         until = now + min(seconds, LONGEST_GATE)
-        was_resting = state.resting_until > now
         # A second hint never shortens the first.
-        state.resting_until = max(state.resting_until, until)
-        state.reason, state.refused = reason, refused
+        if until <= state.resting_until:
+            return
+        was_resting = state.resting_until > now
+        state.resting_until, state.reason, state.refused = until, reason, refused
         if not was_resting:
             name = f"{self._target.provider} (key {state.id})"
             kind = "quarantined" if refused else "gated"
@@ -138,10 +140,16 @@ def keys(pool: KeyPool) -> Layer:
             try:
                 reply = await inner(call)
             except ProviderError as error:
-                pool.note(state, error)
+                if pool.note(state, error):
+                    error.code, error.retryable, error.retry_after = NEXT_KEY, True, None
                 raise
-            reply.on_end(lambda _, error: pool.note(state, error) if isinstance(error, ProviderError) else None)
+            reply.on_end(partial(over, state))
             return reply
+
+        def over(state: KeyState, _: Reply, error: BaseException | None) -> None:
+            # After the first output another key is of no use to this call.
+            if isinstance(error, ProviderError):
+                pool.note(state, error)
 
         return handle
 
