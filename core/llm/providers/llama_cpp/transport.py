@@ -58,14 +58,12 @@ class StreamedReply:
         return b"".join([data async for data in self.chunks()])
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """Server-sent events, one per token."""
+        """Server-sent events, one per token. There is no `[DONE]`: complete is what has a finish reason."""
         try:
             async for item in self._stream:
                 if not isinstance(item, str):
                     raise ProviderError("protocol", "a local worker sent something that is no text", code="schema")
                 yield item.encode()
-            # The marker says that the engine has let go of the call, not just that its last token was seen.
-            yield b"data: [DONE]\n\n"
         except WorkerCrashed as error:
             raise crash_error(error, self._billing) from None
 
