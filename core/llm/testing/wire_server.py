@@ -103,6 +103,10 @@ class WireServer:
         """Answer the next requests, in the order in which they arrive."""
         self._next.extend(scripts)
 
+    def forget(self) -> None:
+        """Drop the scripts of `will` that no request has come for."""
+        self._next.clear()
+
     def otherwise(self, script: WireScript) -> None:
         """Answer every request that nothing else answers."""
         self._default = script

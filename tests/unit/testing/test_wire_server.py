@@ -78,6 +78,25 @@ async def test_scripts_are_taken_in_order_then_the_default(server):
     assert [(request.nth, request.connection.number) for request in server.requests] == [(1, 1), (2, 1), (3, 1)]
 
 
+async def test_scripts_nobody_came_for_can_be_dropped(server):
+    server.will(answer(b"old"))
+    server.forget()
+    server.will(answer(b"new").then(Fin()))
+    assert (await exchange(server)).endswith(b"new")
+
+
+async def test_what_a_client_does_not_take_piles_up_visibly(server):
+    server.will(script(Send(b"x" * 30_000_000, raw=True), Stall()))
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    writer.write(REQUEST)
+    await server.wait_for_requests(1)
+    await asyncio.sleep(0.05)
+    assert server.unsent_bytes > 10_000_000
+    writer.close()
+    await server.connections[0].ended.wait()
+    assert server.unsent_bytes == 0
+
+
 async def test_a_request_without_a_script_says_so(server):
     sent = await exchange(server, REQUEST + b"garbled\r\n\r\n")
     assert b"no script" in sent

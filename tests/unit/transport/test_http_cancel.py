@@ -1,8 +1,6 @@
 """A call that is cancelled at any point leaves nothing behind, and the next call works."""
 
 import asyncio
-from collections.abc import Awaitable, Generator
-from typing import Any
 
 import pytest
 
@@ -11,38 +9,8 @@ from core.llm.testing.wire_server import WireServer
 from core.llm.testing.wire_steps import answer, stream
 from core.llm.transport.http import HttpTransport
 from core.llm.transport.http_options import HttpOptions
+from tests.cancelling import CancelAt, outcome_of
 from tests.unit.transport.conftest import limits
-
-
-class CancelAt:
-    """Runs an awaitable and cancels the current task when it suspends for the nth time."""
-
-    def __init__(self, inner: Awaitable[Any], nth: int) -> None:
-        self._inner = inner
-        self._left = nth
-        self.hit = False
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        running = self._inner.__await__()
-        value = None
-        while True:
-            try:
-                waiting = running.send(value)
-            except StopIteration as done:
-                return done.value
-            while True:
-                if self._left == 0:
-                    self.hit = True
-                    asyncio.current_task().cancel()
-                self._left -= 1
-                try:
-                    value = yield waiting
-                    break
-                except BaseException as error:
-                    try:
-                        waiting = running.throw(error)
-                    except StopIteration as done:
-                        return done.value
 
 
 async def one_call(transport: HttpTransport, call: HttpCall) -> bytes:
@@ -67,8 +35,7 @@ async def test_cancelled_at_every_suspension_point(no_leaks, streaming, warm):
             if warm:
                 await one_call(transport, call)
             sweep = CancelAt(one_call(transport, call), nth)
-            task = asyncio.ensure_future(_run(sweep))
-            outcome = (await asyncio.gather(task, return_exceptions=True))[0]
+            outcome = await outcome_of(sweep)
             if sweep.hit:
                 assert isinstance(outcome, asyncio.CancelledError)
             else:
@@ -83,7 +50,3 @@ async def test_cancelled_at_every_suspension_point(no_leaks, streaming, warm):
         else:
             pytest.fail("the call never came to its end")
         assert nth >= 1
-
-
-async def _run(sweep: CancelAt) -> bytes:
-    return await sweep
