@@ -100,6 +100,9 @@ class KeyPool:
 
     def note(self, state: KeyState, error: ProviderError) -> bool:
         """Learn from a failed attempt with the key of *state*; `True` where another key is ready now."""
+        if error.code == "circuit_open":
+            # The breaker's own word: it says when the next probe is due, not that the provider asked to wait.
+            return False
         now = self._clock.monotonic()
         if error.type == "authentication" and error.code != "key_refused":
             self._rest(state, now, QUARANTINE, error.message, refused=True)
