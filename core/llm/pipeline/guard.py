@@ -14,12 +14,13 @@ from core.llm.common.exceptions import LLMError, ProviderError
 class Guard:
     """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
 
-    __slots__ = ("_cancelling", "_clock", "_error", "_task", "_timer")
+    __slots__ = ("_cancelled", "_cancelling", "_clock", "_error", "_task", "_timer")
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
+        self._cancelled = False
         self._error: LLMError | None = None
         self._timer: TimerHandle | None = None
 
@@ -39,6 +40,7 @@ class Guard:
         if self._error is None:
             self._error = error
             if self._task is not None:
+                self._cancelled = True
                 self._task.cancel()
 
     def _expired(self) -> None:
@@ -62,15 +64,18 @@ class Guard:
         self._task = task
 
     def leave(self) -> None:
-        """The wait is over."""
-        self._task = None
+        """The wait is over. Our own cancellation is taken back, also where the wait ended with another error."""
+        task, self._task = self._task, None
+        if self._cancelled and task is not None:
+            self._cancelled = False
+            task.uncancel()
 
     def verdict(self) -> LLMError | None:
-        """After a `CancelledError`: the error it stands for, or `None` where somebody else cancelled the task."""
+        """After `leave` and a `CancelledError`: the error it stands for, or `None` where somebody else cancelled."""
         if self._error is None:
             return None
         task = asyncio.current_task()
-        if task is not None and task.cancelling() > self._cancelling and task.uncancel() > self._cancelling:
+        if task is not None and task.cancelling() > self._cancelling:
             return None
         return self._error
 

@@ -104,8 +104,8 @@ async def test_F23_nobody_reaches_an_upstream_before_it_said(secrets: tuple[str,
     await rig.failure(an_error("rate_limit", retry_after=2.0))
     await rig.clock.advance(0.5)
     error = await rig.failure()
-    assert (error.code, error.retry_after, error.retryable) == ("gated", pytest.approx(1.5), True)
-    assert error.retry_after >= 1.5
+    assert (error.code, error.retryable) == ("gated", True)
+    assert 1.5 <= (error.retry_after or 0) <= 1.5001
     await rig.clock.advance(1.5)
     assert await rig.call() == "hello"
     assert rig.inner.calls == 2
