@@ -62,6 +62,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     attempt.duration = call.elapsed() - attempt.started
                     attempt.error_type, attempt.error = type(error).__name__, str(error)
                     attempt.decision = "next_candidate" if call.alternatives else "raise"
+                    call.events.publish(AttemptFailed(call.id, attempt))
                     raise
                 except asyncio.CancelledError:
                     attempt.duration = call.elapsed() - attempt.started

@@ -1,0 +1,173 @@
+"""Trying the same target again, before the first output only, and writing every attempt down."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from core.llm.common.events import AttemptFailed, EventBus
+from core.llm.common.exceptions import ModelLoadError, ProviderError
+from core.llm.pipeline.handler import Call, Handler
+from core.llm.pipeline.retry import retry
+from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models import RetryOptions
+from core.llm.testing import EventRecorder, FakeClock
+from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answered
+
+OPTIONS = RetryOptions(initial_delay=0.5, max_delay=20.0)
+
+
+class Rig:
+    """The retry layer around a scripted handler, on a clock that jumps over every wait."""
+
+    def __init__(self, *outcomes: Any, max_retries: int = 2, auto_advance: bool = True) -> None:
+        self.clock = FakeClock(auto_advance=auto_advance)
+        self.events = EventBus()
+        self.seen = EventRecorder(self.events)
+        self.inner = Scripted(*outcomes)
+        self.upstream = Upstream(self.clock.monotonic())
+        self.handler: Handler = retry(OPTIONS, max_retries, ALPHA, self.upstream)(self.inner)
+
+    def call(self, **fields: Any) -> Call:
+        return a_call(clock=self.clock, events=self.events, **fields)
+
+    def decisions(self) -> list[str]:
+        return [event.attempt.decision for event in self.seen.of(AttemptFailed)]
+
+
+async def test_F32_a_failure_that_passes_is_not_seen_by_the_caller() -> None:
+    """One failed attempt, one answer: two requests, one event, one result."""
+    rig = Rig(an_error("server_error", status_code=503), "fine")
+    call = rig.call()
+    assert (await answered(rig.handler, call)).content == "fine"
+    assert rig.inner.calls == 2
+    assert rig.decisions() == ["retry"]
+    assert [attempt.decision for attempt in call.trace.attempts] == ["retry", "answered"]
+    failed, last = call.trace.attempts
+    assert (failed.error_type, failed.status_code, failed.waited) == ("server_error", 503, 0.0)
+    assert last.waited == pytest.approx(rig.clock.sleeps[0])
+
+
+async def test_F33_at_most_three_attempts_are_made_at_one_target() -> None:
+    """The last error is raised, and each attempt was reported once."""
+    errors = [an_error(message=f"failure {number}") for number in (1, 2, 3)]
+    rig = Rig(*errors)
+    with pytest.raises(ProviderError, match="failure 3"):
+        await rig.handler(rig.call())
+    assert rig.inner.calls == 3
+    assert rig.decisions() == ["retry", "retry", "raise"]
+
+
+async def test_F10_a_stale_connection_costs_no_retry_and_no_attempt() -> None:
+    """With `max_retries: 0` and one attempt allowed the caller still sees only the answer."""
+    rig = Rig(an_error("network_error", code="stale_connection"), "fine", max_retries=0)
+    balance = rig.upstream.budget._balance
+    call = rig.call()
+    call.attempts_left = 1
+    assert (await answered(rig.handler, call)).content == "fine"
+    assert rig.clock.sleeps == []
+    assert rig.upstream.budget._balance >= balance
+
+
+async def test_F23_no_attempt_starts_before_the_hint_is_over() -> None:
+    """The second request leaves at least two seconds after the first failed."""
+    rig = Rig(an_error("rate_limit", retry_after=2.0), "fine")
+    await answered(rig.handler, rig.call())
+    assert 2.0 <= rig.inner.times[1] - rig.inner.times[0] <= 3.0
+
+
+async def test_an_empty_budget_ends_retries_but_not_first_attempts() -> None:
+    """When an upstream has used its retries up, each call makes one attempt."""
+    rig = Rig(*[an_error() for _ in range(10)])
+    while rig.upstream.budget.withdraw(rig.clock.monotonic()):
+        pass
+    with pytest.raises(ProviderError):
+        await rig.handler(rig.call())
+    assert rig.inner.calls == 1
+    assert rig.decisions() == ["raise"]
+
+
+async def test_F104_no_retry_is_made_once_the_attempts_of_the_call_are_used_up() -> None:
+    """`retry.max_attempts` bounds the whole call."""
+    rig = Rig(*[an_error() for _ in range(10)])
+    call = rig.call()
+    call.attempts_left = 2
+    with pytest.raises(ProviderError):
+        await rig.handler(call)
+    assert rig.inner.calls == 2
+
+
+async def test_F126_the_deadline_ends_the_back_off_without_another_request() -> None:
+    """A call whose deadline falls into a wait ends at the deadline."""
+    rig = Rig(an_error("rate_limit", retry_after=2.0), auto_advance=False)
+    call = rig.call(seconds=2.1)
+    call.rng.seed(3)
+    task = asyncio.create_task(rig.handler(call))
+    await rig.clock.advance(1.0)
+    call.guard.cut(an_error("timeout", code="deadline_exceeded", retryable=False))
+    with pytest.raises(ProviderError) as caught:
+        await task
+    assert caught.value.code == "deadline_exceeded"
+    assert rig.inner.calls == 1
+
+
+async def test_F127_a_cut_call_makes_no_further_attempt() -> None:
+    """A drain that cuts the call ends it, whatever retries are left."""
+    rig = Rig(an_error("cancelled", code="drained", retryable=True))
+    with pytest.raises(ProviderError):
+        await rig.handler(rig.call())
+    assert (rig.inner.calls, rig.decisions()) == (1, ["raise"])
+
+
+async def test_a_cancelled_attempt_is_written_down_as_ambiguous() -> None:
+    """It may have been billed, and nobody waits for its answer."""
+    rig = Rig(asyncio.CancelledError())
+    call = rig.call()
+    with pytest.raises(asyncio.CancelledError):
+        await rig.handler(call)
+    assert [(one.decision, one.billing) for one in call.trace.attempts] == [("cancelled", "ambiguous")]
+
+
+async def test_a_failure_that_is_no_provider_error_is_reported_too() -> None:
+    """A model that cannot be loaded is a failed attempt like any other, and is not repeated."""
+    rig = Rig(ModelLoadError("no such file", model="m"))
+    call = rig.call()
+    call.alternatives = True
+    with pytest.raises(ModelLoadError):
+        await rig.handler(call)
+    assert rig.decisions() == ["next_candidate"]
+    assert call.trace.attempts[0].error == "no such file"
+
+
+async def test_F61_a_stream_that_breaks_later_is_a_failed_attempt_and_is_not_repeated() -> None:
+    """The event says that the error goes to the caller."""
+    rig = Rig("beginning")
+    call = rig.call()
+    reply = await rig.handler(call)
+    await reply.end("failed", an_error("protocol", code="truncated", billing="estimated"))
+    assert rig.inner.calls == 1
+    assert rig.decisions() == ["raise"]
+    assert call.trace.attempts[0].billing == "estimated"
+
+
+@pytest.mark.parametrize(
+    ("error", "failures"),
+    [
+        (an_error("server_error"), 1),
+        (an_error("authentication"), 1),
+        (an_error("invalid_request"), 0),
+        (an_error("content_filter"), 0),
+        (an_error("context_length"), 0),
+    ],
+)
+async def test_the_health_of_a_provider_counts_what_is_not_about_the_request(
+    error: ProviderError, failures: int
+) -> None:
+    """A refused prompt makes no provider look ill; an answer makes it well again."""
+    rig = Rig(error, max_retries=0)
+    with pytest.raises(ProviderError):
+        await rig.handler(rig.call())
+    assert rig.upstream.consecutive_failures == failures
+    await answered(rig.handler, rig.call())
+    assert rig.upstream.consecutive_failures == 0
+    assert rig.upstream.last_success == rig.clock.now()
