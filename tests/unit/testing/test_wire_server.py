@@ -87,7 +87,7 @@ async def test_scripts_nobody_came_for_can_be_dropped(server):
 
 async def test_what_a_client_does_not_take_piles_up_visibly(server):
     server.will(script(Send(b"x" * 30_000_000, raw=True), Stall()))
-    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    _, writer = await asyncio.open_connection("127.0.0.1", server.port)
     writer.write(REQUEST)
     await server.wait_for_requests(1)
     await asyncio.sleep(0.05)
