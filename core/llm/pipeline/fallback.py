@@ -5,9 +5,19 @@ stream never does.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
-from core.llm.common.exceptions import AllAttemptsFailed, LLMError, ModelError, ProviderError, UnsupportedFeature
+from pydantic import ValidationError
+
+from core.llm.common.exceptions import (
+    AllAttemptsFailed,
+    LLMError,
+    ModelError,
+    ProviderError,
+    RequestError,
+    UnsupportedFeature,
+)
 from core.llm.common.trace import CandidateTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.handler import Call, Handler, Reply
@@ -28,6 +38,9 @@ class Candidates(Protocol):
 
     def unavailable(self, ref: ModelRef) -> str | None:
         """Why the provider of *ref* cannot be used at all, such as a missing key."""
+
+    def misfit(self, ref: ModelRef, call: Call) -> str | None:
+        """Why the model of *ref* cannot take *call*; `None` where nobody knows a reason without asking the provider."""
 
     async def target(self, ref: ModelRef) -> Target:
         """What calls to *ref* go through; finds the provider's default model where *ref* names none."""
@@ -54,10 +67,13 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
         if reason is not None:
             entry.outcome, entry.reason = "skipped", reason
     errors: list[LLMError] = []
+    asked = call.request
     for index, entry in enumerate(entries):
         if entry.outcome == "skipped":
             continue
-        call.alternatives = any(other.outcome == "untried" for other in entries[index + 1 :])
+        # The defaults of the model before are not this one's.
+        call.request = asked
+        call.alternatives = partial(_any_left, call, candidates, entries[index + 1 :])
         if errors and call.attempts_left <= 0:
             entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
             continue
@@ -65,6 +81,10 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
         if reply is not None:
             return reply
     raise _nobody(call, entries, errors)
+
+
+def _any_left(call: Call, candidates: Candidates, entries: list[CandidateTrace]) -> bool:
+    return any(entry.outcome == "untried" and candidates.misfit(entry.target, call) is None for entry in entries)
 
 
 async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError]) -> Reply | None:
@@ -135,7 +155,17 @@ def _nobody(call: Call, entries: list[CandidateTrace], errors: list[LLMError]) -
 def with_defaults(call: Call, defaults: Mapping[str, Any]) -> LLMRequest:
     """The request of *call* with *defaults* in every field that the caller left open."""
     request = call.request
+    unknown = defaults.keys() - LLMRequest.model_fields.keys()
+    if unknown:
+        raise RequestError(f"the configuration sets a default for {min(unknown)!r}, which is no field of a request")
     missing = {name: value for name, value in defaults.items() if getattr(request, name) is None}
     if not missing:
         return request
-    return LLMRequest.model_validate({**{name: getattr(request, name) for name in LLMRequest.model_fields}, **missing})
+    try:
+        return LLMRequest(**{**{name: getattr(request, name) for name in LLMRequest.model_fields}, **missing})
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise RequestError(f"a default in the configuration cannot be sent: {problems}") from None

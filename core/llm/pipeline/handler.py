@@ -31,6 +31,10 @@ Mode = Literal["generate", "stream", "embed"]
 Outcome = Literal["open", "answered", "failed", "cancelled", "abandoned"]
 
 
+def _none() -> bool:
+    return False
+
+
 class Call:
     """Everything that belongs to one call while it runs."""
 
@@ -86,8 +90,8 @@ class Call:
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
         self.attempts_left = 1
-        self.alternatives = False
-        """True while routing has another candidate to go to."""
+        self.alternatives: Callable[[], bool] = _none
+        """Whether routing has another candidate to go to; asked only once an attempt has failed."""
 
     def elapsed(self) -> float:
         """Seconds since the call began."""

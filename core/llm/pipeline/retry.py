@@ -41,13 +41,13 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         free_retries=free,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
-                        alternatives=call.alternatives,
+                        alternatives=call.alternatives(),
                         rng=call.rng,
                     )
                     again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
                     if again and not verdict.free:
                         again = upstream.budget.withdraw(call.clock.monotonic())
-                    attempt.decision = "retry" if again else "next_candidate" if call.alternatives else "raise"
+                    attempt.decision = "retry" if again else "next_candidate" if call.alternatives() else "raise"
                     call.events.publish(AttemptFailed(call.id, attempt))
                     if not again or verdict.delay is None:
                         raise
@@ -61,7 +61,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                 except LLMError as error:
                     attempt.duration = call.elapsed() - attempt.started
                     attempt.error_type, attempt.error = type(error).__name__, str(error)
-                    attempt.decision = "next_candidate" if call.alternatives else "raise"
+                    attempt.decision = "next_candidate" if call.alternatives() else "raise"
                     call.events.publish(AttemptFailed(call.id, attempt))
                     raise
                 except asyncio.CancelledError:

@@ -10,6 +10,7 @@ from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.routing.fit import misfit
 from core.llm.routing.router import Plan, Router
 from core.llm.runtime.state import RuntimeState
 
@@ -45,6 +46,12 @@ class Runtime(Candidates):
         if ref.provider in self.providers:
             return None
         return self.disabled.get(ref.provider, "the provider is not configured")
+
+    def misfit(self, ref: ModelRef, call: Call) -> str | None:
+        """Why the model of *ref* cannot take *call*, as far as its facts are known."""
+        if not ref.model:
+            return None
+        return misfit(call.request, call.mode, self.known_target(ref).facts)
 
     async def target(self, ref: ModelRef) -> Target:
         """The target of *ref*, made when it is first asked for."""

@@ -132,7 +132,7 @@ async def test_a_failure_that_is_no_provider_error_is_reported_too() -> None:
     """A model that cannot be loaded is a failed attempt like any other, and is not repeated."""
     rig = Rig(ModelLoadError("no such file", model="m"))
     call = rig.call()
-    call.alternatives = True
+    call.alternatives = lambda: True
     with pytest.raises(ModelLoadError):
         await rig.handler(call)
     assert rig.decisions() == ["next_candidate"]
