@@ -241,7 +241,7 @@ async def test_f33_server_errors_for_ever(rig):
     others = [await rig.generate() for _ in range(20)]
     assert rig.hits <= 5
     assert others[-1].kind == ("overloaded", "circuit_open")
-    assert others[-1].seconds < 0.02
+    assert min(other.seconds for other in others[-5:]) < 0.005
 
 
 async def test_f34_overloaded_with_a_hint(rig):
