@@ -10,7 +10,7 @@ MASK: Final = "***"
 
 # What API keys of the known vendors look like, plus bearer tokens and keys in query strings.
 _LIKELY: Final = re.compile(
-    r"(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|csk|key)[-_][A-Za-z0-9_\-*]{8,}"
+    r"(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|csk|key)[-_][A-Za-z0-9_\-*+/=]{8,}(?:\.[A-Za-z0-9_\-*+/=]+)*"
     r"|AIza[A-Za-z0-9_\-]{20,}"
     r"|A(?:KIA|SIA)[A-Z0-9]{12,}"
     r"|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}(?:\.[A-Za-z0-9_\-]+)?"

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
-from core.llm.common.secrets import redact
+from core.llm.common.secrets import MASK, redact
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
@@ -108,6 +108,7 @@ class HttpProvider(BaseLLMProvider):
             finally:
                 reply.close()
             if reply.status >= 300:
+                body = _without(request.api_key, body)
                 raise self.dialect.error(reply.status, reply.headers, body)
             response = self.dialect.decode(request, reply.status, reply.headers, body)
         except ProviderError as error:
@@ -123,7 +124,8 @@ class HttpProvider(BaseLLMProvider):
             reply = await self.transport.send(call, request.limits)
             try:
                 if reply.status >= 300:
-                    raise self.dialect.error(reply.status, reply.headers, await reply.read())
+                    body = _without(request.api_key, await reply.read())
+                    raise self.dialect.error(reply.status, reply.headers, body)
                 decoder = self.dialect.decoder(request, reply.headers)
                 try:
                     async for data in reply.chunks():
@@ -165,6 +167,7 @@ class HttpProvider(BaseLLMProvider):
             finally:
                 reply.close()
             if reply.status >= 300:
+                body = _without(request.api_key, body)
                 raise self.dialect.error(reply.status, reply.headers, body)
         except ProviderError as error:
             raise self._placed(error, request) from None
@@ -177,6 +180,15 @@ class HttpProvider(BaseLLMProvider):
             error.message = redact(error.message, key)
             error.args = (error.message,)
         return error.at(self.name, request.model)
+
+
+def _without(key: str | None, body: bytes) -> bytes:
+    """*body* without the key of this attempt, which some providers quote.
+
+    Before anything reads it: a log line may show the local variables of every frame, and masking what merely looks like
+    a key could leave the rest of it standing.
+    """
+    return body.replace(key.encode(), MASK.encode()) if key else body
 
 
 def _has_output(events: list[StreamEvent]) -> bool:
