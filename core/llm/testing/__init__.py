@@ -1,6 +1,6 @@
-"""The test kit, for the tests of host applications, of plugins, and of this library.
+"""The test kit, for the tests of host applications, of plugins, and of this library; see docs/testing.md.
 
-`ProviderContract` needs pytest, the rest does not.
+`ProviderContract` needs pytest and `OllamaServer` aiohttp: they are imported when they are asked for.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ from core.llm.testing.services import provider_services
 if TYPE_CHECKING:
     from core.llm.testing.contract import ProviderContract
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
+    from core.llm.testing.ollama_server import OllamaServer
+    from core.llm.testing.wire_server import WireServer
 
 __all__ = [
     "SCRIPTED",
@@ -32,6 +34,7 @@ __all__ = [
     "FakeClock",
     "Gate",
     "NetworkForbidden",
+    "OllamaServer",
     "Pause",
     "ProviderContract",
     "Script",
@@ -43,20 +46,23 @@ __all__ = [
     "SecretLeaked",
     "UpstreamAnswer",
     "UpstreamFailure",
+    "WireServer",
     "forbid_network",
     "provider_services",
 ]
 
-_NEEDS_PYTEST = {
+_LATE = {
     "ProviderContract": "core.llm.testing.contract",
     "ContractUpstream": "core.llm.testing.contract_upstream",
     "UpstreamAnswer": "core.llm.testing.contract_upstream",
     "UpstreamFailure": "core.llm.testing.contract_upstream",
+    "OllamaServer": "core.llm.testing.ollama_server",
+    "WireServer": "core.llm.testing.wire_server",
 }
 
 
 def __getattr__(name: str) -> Any:
-    module = _NEEDS_PYTEST.get(name)
+    module = _LATE.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module  # noqa: PLC0415 - only these names cost the import

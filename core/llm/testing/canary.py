@@ -43,11 +43,11 @@ class SecretCanary:
 
     def __init__(self, prefix: str = "sk-canary") -> None:
         # `+`, `/` and `=` are what makes the URL-encoded form differ from the plain one.
-        self.secret: Final = f"{prefix}-{secrets.token_hex(12)}+/={secrets.token_hex(4)}"
+        self.secret: Final = f"{prefix}-{secrets.token_hex(12)}+/={secrets.token_hex(6)}"
         """What to use as the API key, token or password under test."""
         self._watched: list[tuple[str, Any]] = []
-        core = self.secret.split("-")[-1].partition("+")[0]
-        self._forms = _forms_of(self.secret) | {core: "its middle part"}
+        middle, _, end = self.secret.split("-")[-1].partition("+/=")
+        self._forms = _forms_of(self.secret) | {middle: "its middle", end: "its end"}
 
     def __repr__(self) -> str:
         return "SecretCanary(***)"

@@ -37,9 +37,21 @@ def test_each_secret_is_unique():
         lambda secret: base64.b64encode(f"ab{secret}, and more".encode()).decode(),
         lambda secret: secret.encode().hex(),
         lambda secret: secret[10:34],
+        lambda secret: "***" + secret[-15:],
         lambda secret: secret[::-1],
     ],
-    ids=["plain", "url", "base64", "base64url", "basic-auth", "base64-inside", "hex", "its middle", "reversed"],
+    ids=[
+        "plain",
+        "url",
+        "base64",
+        "base64url",
+        "basic-auth",
+        "base64-inside",
+        "hex",
+        "its middle",
+        "its end",
+        "reversed",
+    ],
 )
 def test_it_is_found_in_every_form(canary, encode):
     """Encoding a secret does not hide it."""
