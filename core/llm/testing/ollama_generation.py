@@ -46,7 +46,10 @@ class Generation:
         if reason is not None:
             final["done_reason"] = reason
         if answer.counts:
-            final.update(self._numbers(min(tokens, limit), len(pieces) + len(answer.thoughts())))
+            said = len(pieces) + len(answer.thoughts())
+            final.update(
+                self._numbers(*(answer.counts if isinstance(answer.counts, tuple) else (min(tokens, limit), said)))
+            )
         if self._body.get("stream") is False:
             return await self._whole(answer, pieces, final)
         return await self._stream(request, answer, pieces, final)
@@ -78,7 +81,7 @@ class Generation:
         response = web.StreamResponse(headers={"content-type": "application/x-ndjson"})
         await response.prepare(request)
         for number, line in enumerate(lines):
-            if number == 1 and answer.hold is not None:
+            if number == answer.hold_after and answer.hold is not None:
                 await answer.hold.wait()
             await response.write(to_json(line) + b"\n")
         await response.write_eof()

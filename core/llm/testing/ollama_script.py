@@ -42,15 +42,16 @@ class OllamaAnswer:
     tool_ids: bool = True
     """Whether the calls have ids, as recent servers send them."""
     done_reason: str | None = "stop"
-    counts: bool = True
-    """Whether token counts are reported."""
+    counts: bool | tuple[int, int] = True
+    """Whether token counts are reported, or the counts themselves: prompt and answer."""
     error: str | None = None
     """Ends the answer: a status 500 when nothing was said yet or it is no stream, else a line in the stream."""
     status: int = 500
     cut: bool = False
     """End the body after the pieces, without the last line."""
     hold: asyncio.Event | None = None
-    """Wait for this after the first piece (before the answer, where it is no stream)."""
+    """Wait for this after `hold_after` pieces (before the answer, where it is no stream)."""
+    hold_after: int = 1
 
     def pieces(self) -> list[str]:
         """The text as it is streamed."""

@@ -11,13 +11,13 @@ No model runs in it: nothing that depends on one (quality, speed, memory) can be
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.testing import ollama_types as types
@@ -46,8 +46,15 @@ class OllamaCall:
 class _Failure:
     path: str
     status: int
-    error: str
+    body: bytes
+    headers: Mapping[str, str]
     times: int
+
+
+class _Refused(Exception):
+    def __init__(self, failure: _Failure) -> None:
+        super().__init__(failure.path)
+        self.failure = failure
 
 
 class OllamaServer:
@@ -71,6 +78,7 @@ class OllamaServer:
         self.open_streams = 0
         """Streams that are being sent at the moment."""
         self._answers: deque[OllamaAnswer] = deque()
+        self._vectors: deque[Sequence[Sequence[float]]] = deque()
         self._failures: list[_Failure] = []
         self._runner: web.AppRunner | None = None
         self._port = 0
@@ -84,9 +92,17 @@ class OllamaServer:
         """What the next chat and generate requests get, in order; afterwards the user's words come back."""
         self._answers.extend(answers)
 
-    def fail(self, path: str, status: int, error: str, times: int = 1) -> None:
-        """Refuse the next *times* requests to *path* with *status* and `{"error": error}`."""
-        self._failures.append(_Failure(path, status, error, times))
+    def script_vectors(self, *vectors: Sequence[Sequence[float]]) -> None:
+        """What the next embed requests get, in order, instead of numbers made from the texts."""
+        self._vectors.extend(vectors)
+
+    def fail(
+        self, path: str, status: int, error: str | bytes, *, times: int = 1, headers: Mapping[str, str] | None = None
+    ) -> None:
+        """Answer *times* requests to *path* with *status* and `{"error": error}`; bytes are sent as they are (HTML)."""
+        body = error if isinstance(error, bytes) else to_json({"error": error})
+        kind = "text/html" if isinstance(error, bytes) else "application/json"
+        self._failures.append(_Failure(path, status, body, {"content-type": kind, **(headers or {})}, times))
 
     def publish(self, *downloads: OllamaDownload | str) -> None:
         """Make models available to `pull`."""
@@ -109,6 +125,19 @@ class OllamaServer:
         site = web.TCPSite(self._runner, "127.0.0.1", port)
         await site.start()
         self._port = self._runner.addresses[0][1]
+
+    def shut(self) -> None:
+        """Close the listening socket and every connection at once: from now on nobody answers. `stop` follows."""
+        runner = self._runner
+        if runner is None or runner.server is None:
+            return
+        for site in runner.sites:
+            server = getattr(site, "_server", None)
+            if server is not None:
+                server.close()
+        for connection in runner.server.connections:
+            if connection.transport is not None:
+                connection.transport.abort()
 
     async def stop(self) -> None:
         """Stop listening and cut what is open. Idempotent."""
@@ -157,6 +186,9 @@ class OllamaServer:
                 if shape is not None:
                     check(body, shape[1], shape[0])
                 return await handler(request, body)
+            except _Refused as refused:
+                failure = refused.failure
+                return web.Response(status=failure.status, body=failure.body, headers=failure.headers)
             except BadRequest as refused:
                 return web.json_response({"error": str(refused)}, status=refused.status)
 
@@ -168,7 +200,7 @@ class OllamaServer:
         for failure in self._failures:
             if failure.path == request.path and failure.times > 0:
                 failure.times -= 1
-                raise BadRequest(failure.error, failure.status)
+                raise _Refused(failure)
 
     async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         messages = body.get("messages") or []
@@ -214,11 +246,10 @@ class OllamaServer:
             lengths = [len(text.split()) for text in inputs]
             if body.get("truncate") is False and max(lengths, default=0) > limit:
                 raise BadRequest("input length exceeds maximum context length")
+            made = [vector(text, body.get("dimensions") or spec.dimensions, normalised=True) for text in inputs]
             answer: dict[str, Any] = {
                 "model": body["model"],
-                "embeddings": [
-                    vector(text, body.get("dimensions") or spec.dimensions, normalised=True) for text in inputs
-                ],
+                "embeddings": self._vectors.popleft() if self._vectors else made,
             }
             if inputs:
                 total = int((self.clock.monotonic() - begun) * 1e9) + 1

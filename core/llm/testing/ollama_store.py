@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -49,10 +49,10 @@ class OllamaStore:
     def add(self, models: Iterable[OllamaModelSpec | str]) -> None:
         """Install *models*."""
         for model in models:
-            spec = OllamaModelSpec(model) if isinstance(model, str) else model
-            name = full_name(spec.name)
-            spec.name = name
-            self.installed[name] = spec
+            given = OllamaModelSpec(model) if isinstance(model, str) else model
+            name = full_name(given.name)
+            # A copy: a test that changes it changes it for this server only.
+            self.installed[name] = replace(given, name=name)
             self.modified[name] = self.clock.now() + timedelta(microseconds=len(self.modified))
 
     def find(self, name: str) -> OllamaModelSpec:

@@ -68,7 +68,8 @@ def test_tool_calls_get_an_id_where_the_server_sends_none():
 
 
 @pytest.mark.parametrize(
-    ("raw", "unified"), [("stop", "stop"), ("length", "length"), (None, "stop"), ("", "stop"), ("load", "other"), ("new", "other")]
+    ("raw", "unified"),
+    [("stop", "stop"), ("length", "length"), (None, "stop"), ("", "stop"), ("load", "other"), ("new", "other")],
 )
 def test_the_reason_is_mapped_and_kept(raw, unified):
     """F51, F63: `done` is the end; a missing or unknown word for it is no error."""
@@ -201,7 +202,9 @@ def test_f39_the_label_of_the_content_is_no_matter():
 
 
 def test_f83_one_json_object_where_a_stream_was_asked_for_is_delivered():
-    events, error = run([json.dumps({**OPEN, "message": {"role": "assistant", "content": "all"}, "done": True}).encode()])
+    events, error = run(
+        [json.dumps({**OPEN, "message": {"role": "assistant", "content": "all"}, "done": True}).encode()]
+    )
 
     assert error is None
     assert text_of(events) == "all"

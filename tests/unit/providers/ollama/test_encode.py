@@ -42,7 +42,14 @@ def test_streaming_is_said_both_ways():
 def test_settings_become_options_under_ollamas_names():
     body = encoded(
         chat_request(
-            temperature=0, top_p=0.9, top_k=40, max_tokens=64, seed=7, stop="END", frequency_penalty=0.1, presence_penalty=0.2
+            temperature=0,
+            top_p=0.9,
+            top_k=40,
+            max_tokens=64,
+            seed=7,
+            stop="END",
+            frequency_penalty=0.1,
+            presence_penalty=0.2,
         )
     )
 
@@ -177,7 +184,9 @@ def test_tools_are_declared_and_results_find_their_call():
 
 def test_unreadable_arguments_of_another_provider_are_reported():
     """Ollama wants an object; text that is none cannot be sent."""
-    request = chat_request([Message("user", "x"), Message("assistant", "", tool_calls=(ToolCall.from_text("a", "f", "{bad"),))])
+    request = chat_request(
+        [Message("user", "x"), Message("assistant", "", tool_calls=(ToolCall.from_text("a", "f", "{bad"),))]
+    )
     body = encoded(request)
 
     assert body["messages"][1]["tool_calls"][0]["function"]["arguments"] == {}
@@ -187,7 +196,10 @@ def test_unreadable_arguments_of_another_provider_are_reported():
 def test_own_thinking_goes_back_and_foreign_thinking_stays_here():
     messages = [
         Message("user", "x"),
-        Message("assistant", (ThinkingPart("mine", provider="ollama"), ThinkingPart("theirs", provider="openai"), TextPart("y"))),
+        Message(
+            "assistant",
+            (ThinkingPart("mine", provider="ollama"), ThinkingPart("theirs", provider="openai"), TextPart("y")),
+        ),
     ]
 
     assert encoded(chat_request(messages))["messages"][1] == {"role": "assistant", "content": "y", "thinking": "mine"}

@@ -83,7 +83,9 @@ def test_an_error_line_has_only_words(text, kind, code, retryable):
     assert (error.type, error.code, error.retryable, error.status_code) == (kind, code, retryable, None)
 
 
-@pytest.mark.parametrize("body", [b"", b"<html><h1>Bad gateway", b"\xff\xfe", b"[]", b"null", b'{"error": {"message": "x"}}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"<html><h1>Bad gateway", b"\xff\xfe", b"[]", b"null", b'{"error": {"message": "x"}}']
+)
 def test_a_body_that_is_no_ollama_error_is_still_an_error(body):
     """A proxy in front of the server answers in its own words."""
     assert error_from(502, {}, body).type == "server_error"

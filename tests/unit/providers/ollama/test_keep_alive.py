@@ -53,7 +53,9 @@ def test_nothing_is_sent_where_nothing_is_configured():
     assert keep_alive_to_wire(None) is None
 
 
-@pytest.mark.parametrize(("given", "sent"), [("5m", "5m"), ("-1", -1), ("-1m", "-1m"), ("30", 30), (1.5, 1.5), ("0", 0)])
+@pytest.mark.parametrize(
+    ("given", "sent"), [("5m", "5m"), ("-1", -1), ("-1m", "-1m"), ("30", 30), (1.5, 1.5), ("0", 0)]
+)
 def test_a_typed_request_repairs_a_number_in_quotes(given, sent):
     """Ollama refuses "-1" and "30" as strings; what is meant is clear."""
     assert checked_keep_alive(given) == sent

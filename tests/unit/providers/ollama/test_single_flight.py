@@ -52,13 +52,18 @@ async def test_fifty_callers_start_the_work_once():
 
 async def test_everyone_gets_an_error_of_their_own():
     """Shared tracebacks grow with every waiter."""
-    flight, work = SingleFlight(), Work(ProviderError("server_error", "no memory", code="out_of_memory", retryable=False))
+    flight, work = (
+        SingleFlight(),
+        Work(ProviderError("server_error", "no memory", code="out_of_memory", retryable=False)),
+    )
     callers = [asyncio.create_task(flight.join("k", work)) for _ in range(3)]
     await settle()
     work.gate.set()
     errors = await asyncio.gather(*callers, return_exceptions=True)
 
-    assert [(error.message, error.code, error.retryable) for error in errors] == [("no memory", "out_of_memory", False)] * 3
+    assert [(error.message, error.code, error.retryable) for error in errors] == [
+        ("no memory", "out_of_memory", False)
+    ] * 3
     assert len({id(error) for error in errors}) == 3
 
 
