@@ -11,6 +11,9 @@ from core.llm.common.exceptions import ConfigIssue
 from core.llm.providers.config.fields import field_at, models_at
 from core.llm.providers.config.tree import Node, Path, printable_key
 
+MAX_ISSUES: Final = 100
+"""Mistakes that are told at once; nobody reads more."""
+
 # What other tools call it. Only names that are too far from ours to be found by likeness.
 _ELSEWHERE: Final = {
     "url": "base_url",
@@ -99,7 +102,7 @@ def validation_issues(
 ) -> list[ConfigIssue]:
     """Every error of *error*, which came from validating *tree* as a *root*; *prefix* is the path of *tree*."""
     found: dict[tuple[Path, str], ConfigIssue] = {}
-    for detail in error.errors(include_input=False, include_url=False):
+    for detail in error.errors(include_input=False, include_url=False)[:MAX_ISSUES]:
         path, node, _ = located(tree, detail["loc"])
         kind = detail["type"]
         origin = node.at
@@ -172,6 +175,8 @@ def suggest_name(name: str, known: Iterable[str], what: str = "known") -> str:
 
 def _default_advice(root: type[BaseModel], path: Path) -> str | None:
     info = field_at(root, path)
+    if info is not None and info.default is None:
+        return "leave it out for no limit" if "limit" in str(path) else "leave it out where it is not needed"
     if info is None or info.default is PydanticUndefined or not isinstance(info.default, str | int | float):
         return "see docs/configuration.md"
     default = f"{info.default:g}" if isinstance(info.default, float) else info.default

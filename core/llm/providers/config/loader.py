@@ -8,16 +8,17 @@ that has been complained about is not complained about again by a later step.
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue
-from core.llm.common.secrets import redact
+from core.llm.common.secrets import one_line, redact
 from core.llm.providers.config.fields import is_secret, secret_nodes, secret_shape
 from core.llm.providers.config.interpolation import BadSubstitution, UnsetVariable, substitute
-from core.llm.providers.config.issues import located, suggest_name, validation_issues
+from core.llm.providers.config.issues import MAX_ISSUES, located, suggest_name, validation_issues
 from core.llm.providers.config.layers import mapping_root, read_layers
 from core.llm.providers.config.migrations import migrate
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
@@ -34,6 +35,7 @@ TypeResolver = Callable[[str], type[ProviderConfig] | None]
 """The configuration class of a provider type; None where there is no such type."""
 
 Source = Path | Mapping[str, Any] | LLMServiceConfig
+_LONGEST_MESSAGE: Final = 500
 _TEXT_ERRORS: Final = frozenset({"string_type", "model_type", "model_attributes_type"})
 
 
@@ -111,15 +113,16 @@ def _unwrapped(value: Any) -> Any:
 
 
 def _scrubbed(issue: ConfigIssue, secrets: Iterable[str]) -> ConfigIssue:
-    """Messages repeat names; what is a secret, or looks like one, is taken out."""
-    advice = redact(issue.suggestion, *secrets) if issue.suggestion else None
-    return replace(issue, message=redact(issue.message, *secrets), suggestion=advice)
+    """Messages repeat names; secrets and what looks like one are taken out, line breaks are escaped."""
+    advice = one_line(redact(issue.suggestion, *secrets), _LONGEST_MESSAGE) if issue.suggestion else None
+    return replace(issue, message=one_line(redact(issue.message, *secrets), _LONGEST_MESSAGE), suggestion=advice)
 
 
 def _ordered(issues: Iterable[ConfigIssue], secrets: Iterable[str]) -> list[ConfigIssue]:
-    """The errors in the order of the file."""
-    errors = [_scrubbed(issue, secrets) for issue in issues if issue.severity == "error"]
-    return sorted(errors, key=lambda issue: (issue.file or "", issue.line or 0, issue.column or 0))
+    """The errors in the order of the file, as many as anybody reads."""
+    errors = [issue for issue in issues if issue.severity == "error"]
+    errors.sort(key=lambda issue: (issue.file or "", issue.line or 0, issue.column or 0))
+    return [_scrubbed(issue, secrets) for issue in errors[:MAX_ISSUES]]
 
 
 class _Loading:
@@ -157,7 +160,7 @@ class _Loading:
         if config is None:
             return None
         names = frozenset(entries)
-        for finding in cross_check(config, names):
+        for finding in islice(cross_check(config, names), MAX_ISSUES):
             self._add(tree, finding)
         warnings = tuple(_scrubbed(issue, self.secrets) for issue in self._issues if issue.severity == "warning")
         return LoadedConfig(config, tree, dict(sorted(self._disabled.items())), warnings)

@@ -25,6 +25,7 @@ class Finding(NamedTuple):
     """The key itself is wrong, not its value."""
 
 
+MAX_ALIASES_IN_A_ROW: Final = 20
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*")
 
 
@@ -110,7 +111,9 @@ class Names:
             return
         chain.append(alias)
         for path, target in edges[alias]:
-            if target in chain:
+            if len(chain) > MAX_ALIASES_IN_A_ROW:
+                yield Finding(path, f"goes through more than {MAX_ALIASES_IN_A_ROW} aliases", "name a `provider/model`")
+            elif target in chain:
                 circle = " → ".join([*chain[chain.index(target) :], target])
                 yield Finding(path, f"leads in a circle: {circle}", "let one of them name a `provider/model`")
             elif target in edges:
