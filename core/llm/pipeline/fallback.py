@@ -30,6 +30,11 @@ STOPS = frozenset({"invalid_request", "content_filter", "cancelled"})
 """Errors that another provider would only repeat, or that must not be routed around."""
 
 
+def ends_the_call(error: LLMError) -> bool:
+    """Whether *error* goes to the caller whatever other candidates there are."""
+    return isinstance(error, ProviderError) and (error.type in STOPS or error.code == "deadline_exceeded")
+
+
 class Candidates(Protocol):
     """What the fallback layer needs to know about the configuration it runs in."""
 
@@ -108,9 +113,7 @@ async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors
         entry.outcome = "failed" if sent else "skipped"
         entry.reason = _reason(error)
         errors.append(error)
-        if isinstance(error, ProviderError) and error.type in STOPS:
-            raise
-        if isinstance(error, ProviderError) and error.code == "deadline_exceeded":
+        if ends_the_call(error):
             raise
         return None
     entry.outcome = "answered"

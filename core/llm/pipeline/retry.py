@@ -8,9 +8,10 @@ from functools import partial
 
 from core.llm.common.events import AttemptFailed
 from core.llm.common.exceptions import LLMError, ProviderError
-from core.llm.common.trace import AttemptTrace
+from core.llm.common.trace import AttemptDecision, AttemptTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import judge
+from core.llm.pipeline.fallback import ends_the_call
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models import RetryOptions
@@ -47,7 +48,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
                     if again and not verdict.free:
                         again = upstream.budget.withdraw(call.clock.monotonic())
-                    attempt.decision = "retry" if again else "next_candidate" if call.alternatives() else "raise"
+                    attempt.decision = "retry" if again else _given_up(call, error)
                     call.events.publish(AttemptFailed(call.id, attempt))
                     if not again or verdict.delay is None:
                         raise
@@ -61,7 +62,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                 except LLMError as error:
                     attempt.duration = call.elapsed() - attempt.started
                     attempt.error_type, attempt.error = type(error).__name__, str(error)
-                    attempt.decision = "next_candidate" if call.alternatives() else "raise"
+                    attempt.decision = _given_up(call, error)
                     call.events.publish(AttemptFailed(call.id, attempt))
                     raise
                 except asyncio.CancelledError:
@@ -80,6 +81,10 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
         return handle
 
     return layer
+
+
+def _given_up(call: Call, error: LLMError) -> AttemptDecision:
+    return "raise" if ends_the_call(error) or not call.alternatives() else "next_candidate"
 
 
 def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:

@@ -171,3 +171,22 @@ async def test_the_health_of_a_provider_counts_what_is_not_about_the_request(
     await answered(rig.handler, rig.call())
     assert rig.upstream.consecutive_failures == 0
     assert rig.upstream.last_success == rig.clock.now()
+
+
+@pytest.mark.parametrize(
+    ("error", "decision"),
+    [
+        (an_error("server_error", retryable=False), "next_candidate"),
+        (an_error("invalid_request"), "raise"),
+        (an_error("content_filter"), "raise"),
+        (an_error("timeout", code="deadline_exceeded", retryable=False), "raise"),
+    ],
+)
+async def test_the_trace_says_what_really_happens_after_a_failure(error: ProviderError, decision: str) -> None:
+    """A refused request is not said to move on to another candidate that is never asked."""
+    rig = Rig(error)
+    call = rig.call()
+    call.alternatives = lambda: True
+    with pytest.raises(ProviderError):
+        await rig.handler(call)
+    assert rig.decisions() == [decision]
