@@ -10,7 +10,7 @@ from tests.leaks import Resources, assert_nothing_left
 
 # Where the project is installed, pytest has found the plugin of the test kit by its entry point already.
 _INSTALLED = any(entry.name == "core_llm" for entry in entry_points(group="pytest11"))
-pytest_plugins = ["pytester"] if _INSTALLED else ["pytester", "core.llm.testing.pytest_plugin"]
+pytest_plugins = [] if _INSTALLED else ["core.llm.testing.pytest_plugin"]
 
 
 def pytest_configure(config: pytest.Config) -> None:
