@@ -11,7 +11,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, NoReturn, Self
 
 from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
@@ -191,19 +191,19 @@ class Reply:
                 guard.leave()
         except StopAsyncIteration:
             if self.collector.finish is None:
-                raise self._broken(_truncated()) from None
+                raise_alone(self._broken(_truncated()))
             return None
         except asyncio.CancelledError:
             error = guard.verdict()
             if error is None:
                 raise
-            raise self._broken(error) from None
+            raise_alone(self._broken(error))
         except ProviderError as error:
-            raise self._broken(error) from None
+            raise_alone(self._broken(error))
         except Exception as error:
             if self._convert is None:
                 raise
-            raise self._broken(self._convert(error)) from None
+            raise_alone(self._broken(self._convert(error)))
         self.collector.add(event)
         return event
 
@@ -214,6 +214,15 @@ class Reply:
             if error.billing in {"none", "ambiguous"}:
                 error.billing = "estimated"
         return error
+
+
+def raise_alone(error: LLMError) -> NoReturn:
+    """Raise *error* without what it was made from: the text of a foreign exception may hold request headers."""
+    try:
+        raise error from None
+    finally:
+        # `from None` hides the context in a traceback only; whoever walks the chain would still find it.
+        error.__context__ = None
 
 
 def _truncated() -> ProviderError:

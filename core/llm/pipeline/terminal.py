@@ -7,7 +7,7 @@ anything before the user has something to see.
 from collections.abc import AsyncIterator
 
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
-from core.llm.pipeline.handler import Call, Handler, Reply
+from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
 from core.llm.providers.base.response import OUTPUT_EVENTS, StreamEvent, StreamFinish
@@ -75,7 +75,7 @@ class _only_our_errors:  # noqa: N801 - used like a keyword
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, StopAsyncIteration):
             return
-        raise own_error(error, self._target) from None
+        raise_alone(own_error(error, self._target))
 
 
 def own_error(error: Exception, target: Target) -> LLMError:
