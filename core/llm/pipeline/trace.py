@@ -1,5 +1,6 @@
 """The outermost layer: the whole story on every answer and every error, and one event when the call has ended."""
 
+import asyncio
 from functools import partial
 
 from core.llm.common.events import CallFinished, CallRecovered
@@ -18,8 +19,8 @@ def trace(inner: Handler) -> Handler:
             error.trace = call.trace
             _publish(call, "failed", None)
             raise
-        except BaseException:
-            _publish(call, "cancelled", None)
+        except BaseException as error:
+            _publish(call, "cancelled" if isinstance(error, asyncio.CancelledError) else "failed", None)
             raise
         reply.on_end(partial(_finish, call))
         return reply
