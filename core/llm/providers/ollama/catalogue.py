@@ -36,15 +36,18 @@ class OllamaCatalogue:
         self._installed: tuple[InstalledModel, ...] = ()
         self._listed_at = float("-inf")
         self._shown: dict[str, tuple[str | None, ShowResponse]] = {}
+        self._facts: dict[str, ModelFacts] = {}
 
     def facts(self, model: str) -> ModelFacts:
-        """What is known without asking."""
-        pinned = self._config.options_of(model).get("num_ctx")
-        window = pinned if isinstance(pinned, int) and pinned > 0 else None
-        _, shown = self._shown.get(canonical_name(model), (None, None))
-        if shown is None:
-            return ModelFacts(context_window=window)
-        return facts_of(shown, window)
+        """What is known without asking; the same object until something more is learnt."""
+        facts = self._facts.get(model)
+        if facts is None:
+            pinned = self._config.options_of(model).get("num_ctx")
+            window = pinned if isinstance(pinned, int) and pinned > 0 else None
+            _, shown = self._shown.get(canonical_name(model), (None, None))
+            facts = ModelFacts(context_window=window) if shown is None else facts_of(shown, window)
+            self._facts[model] = facts
+        return facts
 
     async def installed(self) -> tuple[InstalledModel, ...]:
         """The installed models, the most recently changed first; at most ten seconds old."""
@@ -68,6 +71,7 @@ class OllamaCatalogue:
         known = self._shown.get(name)
         if known is None or (digest is not None and known[0] != digest):
             self._shown[name] = (digest, await self._client.show(ShowRequest(model=model)))
+            self._facts.clear()
         return self.facts(model)
 
     async def learn_all(self, models: tuple[InstalledModel, ...]) -> None:

@@ -324,6 +324,8 @@ def _add_extra(request: ChatRequest, body: dict[str, Any]) -> None:
             request.warn("dropped", name, f"`extra` cannot replace `{name}`")
         elif name in _LOAD_FIELDS:
             request.warn("dropped", name, f"set `{name}` in the configuration, so that every call sends the same")
+        elif value is None:
+            body.pop(name, None)
         elif name == "keep_alive" and isinstance(value, int | float | str):
             try:
                 body[name] = checked_keep_alive(value)

@@ -104,6 +104,11 @@ def test_raw_fields_are_sent_but_cannot_replace_what_makes_the_call():
     assert [warning.parameter for warning in request.warnings] == ["model", "shift"]
 
 
+def test_a_raw_null_takes_a_field_away():
+    """One call without the configured keep_alive, for example."""
+    assert "keep_alive" not in encoded(chat_request(raw={"keep_alive": None}), keep_alive="5m")
+
+
 def test_a_keep_alive_that_the_server_would_refuse_is_refused_here():
     with pytest.raises(ProviderError, match="keep_alive"):
         encoded(chat_request(raw={"keep_alive": "soon"}))
