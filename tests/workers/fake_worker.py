@@ -26,6 +26,9 @@ class FakeEngine:
         self.cancelled: list[int] = []
         self.running = 0
 
+    def __del__(self) -> None:
+        time.sleep(60)  # as native engines do now and then
+
     def load(self, params: Any, job: Job) -> Any:
         if log := params.get("log"):
             with Path(log).open("a") as file:

@@ -5,12 +5,14 @@ import gc
 import logging
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from core.llm.common.exceptions import ModelLoadError, ProviderError, WorkerCrashed
+from core.llm.transport.process_calls import NO_LIMITS
 
 pytestmark = pytest.mark.leakcheck
 
@@ -76,10 +78,6 @@ async def test_a_load_that_takes_too_long_is_killed_F141(make_worker, tmp_path):
 
 async def test_a_callers_deadline_does_not_stop_a_load(make_worker, tmp_path):
     """A model that takes longer to load than one call may last would never be ready."""
-    from dataclasses import replace
-
-    from core.llm.transport.process_calls import NO_LIMITS
-
     log = tmp_path / "loads"
     worker = make_worker(load={"log": str(log), "seconds": 0.5})
     with pytest.raises(ProviderError) as caught:
@@ -87,6 +85,28 @@ async def test_a_callers_deadline_does_not_stop_a_load(make_worker, tmp_path):
     assert caught.value.code == "deadline_exceeded"
     assert await worker.request("echo", {}) == {}
     assert len(log.read_text().split()) == 1
+
+
+async def test_a_cancellation_at_the_deadline_counts_as_the_deadline(make_worker, tmp_path):
+    """Whoever enforces the deadline from outside cancels the call; the load goes on all the same."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 0.5})
+    call = asyncio.create_task(worker.request("echo", {}, replace(NO_LIMITS, deadline_at=time.monotonic() + 0.25)))
+    await asyncio.sleep(0.2)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert await worker.request("echo", {}) == {}
+    assert len(log.read_text().split()) == 1
+
+
+async def test_every_waiter_gets_an_error_of_its_own(make_worker):
+    """What handles errors writes on them."""
+    worker = make_worker(load={"seconds": 0.1, "refuse": "no such architecture"})
+    errors = await asyncio.gather(*[worker.start() for _ in range(3)], return_exceptions=True)
+    assert len({id(error) for error in errors}) == 3
+    assert {str(error) for error in errors} == {"the local model fake cannot be loaded: no such architecture"}
+    assert {type(error) for error in errors} == {ModelLoadError}
 
 
 async def test_a_refused_load_tells_why_and_leaves_no_process_F140(make_worker, tmp_path, exits):
@@ -133,6 +153,15 @@ async def test_stopping_cuts_what_takes_longer_F143(worker):
     with pytest.raises(ProviderError, match="was unloaded") as caught:
         await reader
     assert caught.value.code == "worker_stopped"
+
+
+async def test_an_orderly_end_does_not_wait_for_the_engines_destructor(worker, exits):
+    """Native libraries hang in it now and then; the end of the process does its work."""
+    await worker.start()
+    began = time.monotonic()
+    await worker.stop(grace=5)
+    assert time.monotonic() - began < 2
+    assert [one.exit_code for one in exits] == [0]
 
 
 async def test_a_call_during_a_stop_is_served_by_the_next_process(worker):

@@ -13,6 +13,7 @@ import asyncio
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import replace
 from typing import Any, Final, Literal
 
@@ -224,7 +225,11 @@ class WorkerProcess:
             if not (await asyncio.wait((task,), timeout=left))[0]:
                 message = f"the deadline passed while the local model {self.spec.name} was starting; the start goes on"
                 raise ProviderError("timeout", message, code="deadline_exceeded")
-            return None if task.cancelled() else task.result()
+            if task.cancelled():
+                return None
+            if (error := task.exception()) is not None:
+                raise copy(error)  # each waiter gets one of its own: what handles errors writes on them
+            return task.result()
         finally:
             self._waiters -= 1
             # A caller may enforce the same deadline itself, by a cancellation that comes a moment before our own.

@@ -176,11 +176,13 @@ def serve(create: Callable[[], Engine]) -> NoReturn:
     channel = Channel(socket.socket(fileno=options.channel))
     channel.send({"hello": PROTOCOL, "pid": os.getpid()})
     threading.Thread(target=_beat, args=(channel, options.heartbeat), name="heartbeat", daemon=True).start()
-    Worker(channel, create()).run()
+    # Held in a name to the end: native libraries hang now and then in their destructors. The end of the process gives
+    # everything back without them.
+    worker = Worker(channel, create())
+    worker.run()
     with contextlib.suppress(OSError):
         sys.stdout.flush()
         sys.stderr.flush()
-    # Native libraries may hang in their destructors; the end of the process gives everything back.
     os._exit(0)
 
 

@@ -1,6 +1,7 @@
 """One configured model: its file, its worker process, and what is known about both. Survives configuration reloads."""
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import os
@@ -80,11 +81,12 @@ class LocalModel(WorkerObserver):
         self.options = options
         self.file: ModelFile | None = None
         """The file as it was when it was last looked at."""
-        self.problem = ""
-        """Why the last look or load failed; empty while all is well."""
+        self._file_problem = ""
+        self._load_problem = ""
         self.load_seconds: float | None = None
         self._events = services.events
-        self._loaded: FileState | None = None
+        self._loaded: ModelFile | None = None
+        self._refused: FileState | None = None
         limit = options.memory_limit
         spec = WorkerSpec(
             name,
@@ -100,12 +102,20 @@ class LocalModel(WorkerObserver):
         """The process that holds the model, while it does."""
         return self._worker.pid
 
+    @property
+    def problem(self) -> str:
+        """Why the file cannot be loaded, or why the last load or process failed; empty while all is well."""
+        return self._file_problem or self._load_problem
+
+    @property
+    def serves(self) -> bool:
+        """True where calls are worth a try: it is loaded, or nothing is known against loading it."""
+        return self.pid is not None or not (self._file_problem or self._worker.state == "failed")
+
     async def look(self) -> None:
         """Look at the file without loading it; `file` and `problem` hold what was found."""
-        try:
+        with contextlib.suppress(ModelLoadError):  # it is in `problem`
             await self._inspect()
-        except ModelLoadError as error:
-            self.problem = str(error)
 
     async def load(self, *, force: bool = False, deadline: float = float("inf")) -> None:
         """Return once the model is in memory; one load for all who wait. A file that was replaced is loaded anew.
@@ -114,8 +124,8 @@ class LocalModel(WorkerObserver):
             ModelLoadError: the file cannot be loaded, or loading it takes too long; says why.
             ProviderError: it crashed lately and is restarting, or the deadline passed while it loads.
         """
-        if self._worker.state == "ready" and self._was_replaced():
-            await self._worker.stop(self.options.unload_timeout)
+        if self._worker.state == "ready":
+            await self._make_way()
         try:
             await self._worker.start(force=force, deadline=deadline)
         except ModelLoadError as error:
@@ -164,7 +174,7 @@ class LocalModel(WorkerObserver):
         if options.sha256 is not None and await asyncio.to_thread(_sha256, file.path) != options.sha256.lower():
             message = f"{file.path} does not have the configured sha256: it is another file, or a damaged one"
             raise ModelLoadError(message, model=self.name)
-        self._loaded = file.state
+        self._loaded = file
         params = {
             "name": self.name.partition("/")[2],
             "path": str(file.path),
@@ -186,28 +196,44 @@ class LocalModel(WorkerObserver):
         try:
             file = self.file = await asyncio.to_thread(_inspected, self.options, self.file)
         except (ModelFileError, GgufError, OSError) as error:
-            self.file = None
+            if self.pid is None:
+                self.file = None
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-            message = f"the local model {self.name} cannot be loaded: {reason}"
-            raise ModelLoadError(message, model=self.name) from None
-        self.problem = ""
+            self._file_problem = f"the local model {self.name} cannot be loaded: {reason}"
+            raise ModelLoadError(self._file_problem, model=self.name) from None
+        self._file_problem = ""
         return file
 
-    def _was_replaced(self) -> bool:
-        """True where the file is not the one that was loaded. One that was deleted is still in memory."""
-        if self.file is None or self._loaded is None:
-            return False
+    async def _make_way(self) -> None:
+        """Where the file is not the one that was loaded, end the process, so that the new file is loaded.
+
+        A file that was deleted is still in memory, and so is one that was replaced by another that is no good: both
+        serve on. One that was overwritten in place is not, since llama.cpp maps it.
+        """
+        loaded = self._loaded
+        if loaded is None:
+            return
         try:
-            return file_state(self.file.path) != self._loaded
+            found = file_state(loaded.path)
         except ModelFileError:
-            return False
+            return
+        if found in {loaded.state, self._refused}:
+            return
+        if (found.device, found.inode) != (loaded.state.device, loaded.state.inode):
+            try:
+                await self._inspect()
+            except ModelLoadError as error:
+                self._refused = found
+                self._tell("load", "failed", f"{error}; the file that was loaded before serves on")
+                return
+        await self._worker.stop(self.options.unload_timeout)
 
     def _explained(self, error: ModelLoadError) -> ModelLoadError:
         found = _REASON.search(error.output)
         if found is None or found[1] in str(error):
             return error
         explained = ModelLoadError(f"{error}: {found[1]}", model=error.model, output=error.output)
-        self.problem = str(explained)
+        self._load_problem = str(explained)
         return explained
 
     # What becomes of the worker (WorkerObserver).
@@ -218,14 +244,14 @@ class LocalModel(WorkerObserver):
 
     def ready(self, seconds: float) -> None:
         """The model is loaded."""
-        self.problem = ""
+        self._load_problem = ""
         self.load_seconds = seconds
         self._tell("load", "ready", f"{seconds:.2f} s")
 
     def failed(self, error: Exception) -> None:
         """The load has failed."""
-        self.problem = str(error)
-        self._tell("load", "failed", self.problem)
+        self._load_problem = str(error)
+        self._tell("load", "failed", self._load_problem)
 
     def called_off(self) -> None:
         """Nobody waited for the load any more."""
@@ -234,7 +260,7 @@ class LocalModel(WorkerObserver):
     def ended(self, how: WorkerExit) -> None:
         """The process is gone."""
         if not how.expected:
-            self.problem = how.reason
+            self._load_problem = how.reason
             self._tell("crash", "failed", how.reason)
 
     def _tell(self, kind: Any, state: str, message: str = "") -> None:

@@ -143,7 +143,7 @@ class LlamaCppProvider(OpenAIStyleProvider):
             return HealthReport(False, missing)
         await asyncio.gather(*[model.look() for model in self._models.values()])
         broken = [model.problem for model in self._models.values() if model.problem]
-        names = tuple(name for name, model in self._models.items() if not model.problem)
+        names = tuple(name for name, model in self._models.items() if model.serves)
         return HealthReport(bool(names), "; ".join(broken) or f"{len(names)} models", models=names)
 
     async def list_models(self) -> Sequence[ModelInfo]:

@@ -148,6 +148,29 @@ async def test_a_file_that_is_overwritten_in_place_does_not_spoil_later_answers(
     assert (await provider.embed(texts("hello"))).vectors == before
 
 
+async def test_a_bad_file_that_replaces_a_good_one_does_not_end_the_loaded_model_F140(make_provider, copy):
+    """The old content is still in memory; the problem is told, and a good file is taken up again."""
+    provider = await make_provider({"tiny": copy})
+    first = (await provider.load_model("tiny")).pid
+    with open(copy + ".new", "wb") as file:
+        file.write(embedded.path().read_bytes()[:900_000])
+    os.replace(copy + ".new", copy)
+    for _ in range(3):
+        assert (await provider.generate(chat("hello"))).content
+    status = await provider.model_status("tiny")
+    assert status.pid == first
+    assert "cut off" in status.detail
+    assert [event.state for event in provider.told] == ["loading", "ready", "failed"]
+    assert (await provider.health_check()).healthy
+    assert provider.facts("tiny").context_window == 1024
+    shutil.copy(embedded.path(), copy + ".new")
+    os.replace(copy + ".new", copy)
+    assert (await provider.generate(chat("hello"))).content
+    status = await provider.model_status("tiny")
+    assert status.pid != first
+    assert status.detail == ""
+
+
 async def test_a_model_whose_file_was_deleted_serves_on(make_provider, copy):
     """It is in memory; only the next load will fail."""
     provider = await make_provider({"tiny": copy})
