@@ -49,9 +49,11 @@ from core.llm.common.messages import (
 )
 from core.llm.common.trace import AttemptTrace, CallTrace, CandidateTrace
 from core.llm.common.types import CallWarning, Cost, FinishReason, ModelFacts, ModelRef, PartialOutput, Price, Usage
+from core.llm.common.units import format_duration
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.module import ProviderModule
+from core.llm.observability.logs import setup_logging
 from core.llm.providers.base.provider import (
     BaseLLMProvider,
     HealthReport,
@@ -83,7 +85,7 @@ from core.llm.providers.base.response import (
 )
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models import LLMServiceConfig, LoggingOptions, ProviderConfig
 from core.llm.service import LLMService
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
@@ -125,6 +127,7 @@ __all__ = [
     "LLMService",
     "LLMServiceConfig",
     "LLMStream",
+    "LoggingOptions",
     "Message",
     "MissingExtra",
     "ModelError",
@@ -178,4 +181,6 @@ __all__ = [
     "UsageReport",
     "WatcherDegraded",
     "WorkerCrashed",
+    "format_duration",
+    "setup_logging",
 ]

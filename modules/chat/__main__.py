@@ -6,9 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from core.container import Container
-from core.llm import ConfigError, ProviderModule
-from core.llm.observability.logs import setup_logging
-from core.llm.providers.config.models import LoggingOptions
+from core.llm import ConfigError, LoggingOptions, ProviderModule, setup_logging
 from modules.chat.module import ChatModule
 from modules.chat.screen import Screen
 from modules.chat.session import ChatOptions

@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from core.llm import ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded
-from core.llm.common.units import format_duration
+from core.llm import ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded, format_duration
 
 # A model's output is not ours to trust: it must not move the cursor or change the title of the window.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
