@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import LLMError, ProviderError, WorkerCrashed
@@ -194,8 +194,8 @@ class WorkerChild(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection."""
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 - tells the type checker what a socket gives
-        self._transport = transport
+        # Not every event loop derives its transports from asyncio's classes.
+        self._transport = cast("asyncio.Transport", transport)
 
     def pause_writing(self) -> None:
         """The worker reads slowly: further calls wait."""
