@@ -20,9 +20,10 @@ from core.llm.providers.config.changes import ConfigChange, ConfigStatus, Reload
 from core.llm.providers.config.diff import ConfigDiff, compare
 from core.llm.providers.config.explain import explain
 from core.llm.providers.config.issues import suggest_name
-from core.llm.providers.config.loader import LoadedConfig, ProviderTypes, TypeResolver
+from core.llm.providers.config.loader import LoadedConfig
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig, ReloadOptions
 from core.llm.providers.config.reading import ConfigReader, Reading
+from core.llm.providers.config.resolving import ProviderTypes, TypeResolver
 from core.llm.providers.config.sources import WatchSet
 from core.llm.providers.config.tree import find, parse_dotted
 from core.llm.providers.config.truncation import TruncationGuard
@@ -282,7 +283,7 @@ class ProviderConfigManager:
             return self._result("unchanged", read)
         if from_watcher:
             patience = _CONFIRM_POLLS * self.current.reload.poll_interval
-            doubt = self._guard.check(read.sources.contents, read.sources.digest(), read.started, patience)
+            doubt = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience)
             if doubt is not None:
                 if self._watcher is not None:
                     self._watcher.look_again_in(patience)
@@ -328,7 +329,7 @@ class ProviderConfigManager:
         self._refused = ""
         self._seen = read.sources.digest()
         self._watch_set = read.sources.watch_set
-        self._guard.accept(read.sources.contents)
+        self._guard.accept(read.sources.texts)
 
     def _reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> ReloadResult:
         digest = read.sources.digest()

@@ -9,7 +9,8 @@ from typing import Final
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import ConfigError, ConfigIssue
-from core.llm.providers.config.loader import LoadedConfig, ProviderTypes, Source, SourcesMoving, load_with
+from core.llm.providers.config.loader import LoadedConfig, Source, SourcesMoving, load_with
+from core.llm.providers.config.resolving import ProviderTypes
 from core.llm.providers.config.sources import SourceReader, WatchSet, file_mark
 
 _OFF_LOOP_BYTES: Final = 64 * 1024

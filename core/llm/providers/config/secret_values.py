@@ -68,7 +68,7 @@ class SecretReader:
         if not file.is_absolute() and node.at.line is not None:
             file = Path(node.at.layer).parent / file
         try:
-            data = self.reader.read(file, MAX_SECRET_BYTES)
+            data = self.reader.read(file, MAX_SECRET_BYTES, secret=True)
             text = None if data is None else data.decode()
         except TooLarge as problem:
             self._complain(node, path, f"the secret file {problem}", "point it at a file that holds the key alone")

@@ -84,16 +84,24 @@ class SourceReader:
     def __init__(self) -> None:
         self.contents: dict[Path, bytes | None] = {}
         """Everything that was asked for; None where there was no such file."""
+        self._secret: set[Path] = set()
         self._marks: dict[Path, FileMark | None] = {}
         self._patterns: dict[tuple[Path, str], tuple[Path, ...]] = {}
 
-    def read(self, path: Path, limit: int = MAX_FILE_BYTES) -> bytes | None:
+    @property
+    def texts(self) -> dict[Path, bytes | None]:
+        """Everything that was read, without the files that are secrets."""
+        return {path: data for path, data in self.contents.items() if path not in self._secret}
+
+    def read(self, path: Path, limit: int = MAX_FILE_BYTES, *, secret: bool = False) -> bytes | None:
         """The bytes of *path*, or None where it does not exist.
 
         Raises:
             TooLarge: more than *limit* bytes, or a pipe or device.
             OSError: it exists and cannot be read.
         """
+        if secret:
+            self._secret.add(path)
         if path in self.contents:
             return self.contents[path]
         self.contents[path] = None

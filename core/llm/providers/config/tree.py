@@ -50,7 +50,7 @@ CODE: Final = Origin("code")
 class Node:
     """One value: a mapping of nodes, a list of nodes, or a scalar."""
 
-    value: Any
+    value: Any = field(repr=False)
     at: Origin
     key_at: Origin | None = None
     """Where its key stands, for a value in a mapping."""
@@ -58,7 +58,7 @@ class Node:
     """Written without quotes: a value that is wholly a substitution takes the type it looks like."""
     literal: bool = False
     """Already final: `${…}` in it means itself."""
-    text: str | None = None
+    text: str | None = field(default=None, repr=False)
     """What a variable held, where `value` is the number or boolean it looks like: a text field takes this instead."""
     secret: bool = False
     under: "Node | None" = field(default=None, repr=False)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue
-from core.llm.providers.config.loader import LoadedConfig, ProviderTypes, load_config
+from core.llm.providers.config.loader import LoadedConfig, load_config
 from core.llm.providers.config.models import ModelOptions, ProviderConfig
+from core.llm.providers.config.resolving import ProviderTypes
 
 
 class HostedConfig(ProviderConfig):

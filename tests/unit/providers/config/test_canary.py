@@ -136,3 +136,19 @@ async def test_f111_secrets_need_not_look_like_one(tmp_path: Path, name: str) ->
     with pytest.raises(ConfigError) as caught:
         await manager_for(path, canary, seen).load()
     canary.check(seen, str(caught.value), caught.value.issues)
+
+
+async def test_s1_the_manager_keeps_no_secret_but_as_secret(tmp_path: Path, canary: SecretCanary) -> None:
+    """S1: after a load, neither the tree that explains values nor the watcher's memory holds the key of a file."""
+    (tmp_path / "key").write_text(canary.secret)
+    path = tmp_path / "llm.yaml"
+    path.write_text("llm_service: {providers: {openai: {api_key: {file: key}, headers: {X: {file: key}}}}}\n")
+    bus = EventBus()
+    manager = ProviderConfigManager(path, resolve=resolve, events=bus, clock=SystemClock(), env={}, watch=False)
+    await manager.load()
+    (tmp_path / "key").write_text(f"{canary.secret}2")
+    assert (await manager.reload()).status == "applied"
+
+    (tmp_path / "key").unlink()  # the one place where it belongs
+    canary.check(manager, manager._loaded, manager._guard, repr(manager._loaded))
+    assert manager.current.providers["openai"].api_key.get_secret_value() == f"{canary.secret}2"
