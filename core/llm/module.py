@@ -1,17 +1,17 @@
 """`ProviderModule`: the bindings of the LLM layer. Nothing is opened, read or started here."""
 
 import random
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
+from typing import Any
 
-from injector import Binder, InstanceProvider, Module, Provider, UnsatisfiedRequirement, provider, singleton
+from injector import Binder, InstanceProvider, Module, provider, singleton
 
-from core.llm.chat_model import ChatModel, Named
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.observability.logs import EventLog
+from core.llm.on_demand import bind_on_demand
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models import LLMServiceConfig
@@ -20,9 +20,6 @@ from core.llm.runtime.resources import ResourcePool
 from core.llm.runtime.state import RuntimeState
 from core.llm.runtime.swap import RuntimeHolder
 from core.llm.service import LLMService
-
-if TYPE_CHECKING:
-    from injector import Injector
 
 
 class ProviderModule(Module):
@@ -55,9 +52,9 @@ class ProviderModule(Module):
         self._rng = rng or random.Random()
 
     def configure(self, binder: Binder) -> None:
-        """Bind the clock, the typed clients, and a chat model for any name that is asked for."""
+        """Bind the clock; chat models and typed clients are bound when somebody asks for them."""
         binder.bind(Clock, to=InstanceProvider(self._clock))
-        _bind_named_models(binder)
+        bind_on_demand(binder)
 
     @singleton
     @provider
@@ -108,47 +105,3 @@ class ProviderModule(Module):
     @provider
     def _service(self, live: LiveConfiguration, events: EventBus) -> LLMService:
         return LLMService(live, events, self._clock, self._rng)
-
-
-class _NamedModel(Provider[ChatModel]):
-    """Makes the chat model of one name once the service is there."""
-
-    dependencies = (LLMService,)
-    """For the graph check of the container."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def get(self, injector: "Injector") -> ChatModel:
-        return ChatModel(injector.get(LLMService), self._name)
-
-
-def _bind_named_models(binder: Binder) -> None:
-    """Let `Annotated[ChatModel, Named(x)]` be injected for any x.
-
-    Which aliases there are is known only once the configuration has been read, which is I/O, and it changes while the
-    application runs. So the binding is made when a name is first asked for.
-    """
-    known: Callable[[type], Any] = binder.get_binding
-
-    def get_binding(interface: type) -> Any:
-        try:
-            return known(interface)
-        except UnsatisfiedRequirement:
-            name = _name_in(interface)
-            if name is None:
-                raise
-            named: Any = _NamedModel(name)
-            binder.bind(interface, to=named, scope=singleton)
-            return known(interface)
-
-    binder.get_binding = get_binding  # type: ignore[method-assign]  # the only door that every look-up passes
-
-
-def _name_in(interface: Any) -> str | None:
-    if get_origin(interface) is not Annotated:
-        return None
-    bound, *metadata = get_args(interface)
-    if bound is not ChatModel:
-        return None
-    return next((item.alias for item in metadata if isinstance(item, Named)), None)

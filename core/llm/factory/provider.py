@@ -50,6 +50,19 @@ class LLMProviderFactory:
         spec = self.spec(kind)
         return spec.config_class() if spec else None
 
+    def client_kind(self, client: type) -> str:
+        """The provider type whose typed client *client* is.
+
+        Raises:
+            UnknownProvider: no known provider type has it.
+        """
+        reference = f"{client.__module__}:{client.__qualname__}"
+        for kind in self.names():
+            spec = self.spec(kind)
+            if spec is not None and spec.client == reference:
+                return kind
+        raise UnknownProvider(f"{reference} is no provider's client")
+
     def build(self, name: str, config: ProviderConfig) -> BaseLLMProvider:
         """A provider called *name* from *config*; nothing is opened yet.
 

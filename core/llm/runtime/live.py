@@ -33,6 +33,7 @@ class LiveConfiguration:
         if self._closed:
             raise ServiceStopping("the service is stopping: the edited configuration is not applied")
         new = change.new
+        await self.holder.make_room()
         runtime = await build_runtime(
             change.generation, new, change.disabled, self._factory, self._state, self.holder.previous
         )

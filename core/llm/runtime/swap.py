@@ -12,6 +12,8 @@ from core.llm.pipeline.handler import Call
 from core.llm.runtime.runtime import Runtime
 
 MAX_LIVE = 4
+ROOM_PATIENCE = 10.0
+"""Seconds that a reload waits for an old runtime to end before it cuts the oldest."""
 CUT_GRACE = 1.0
 """Seconds that calls have to end after they were cut."""
 
@@ -79,8 +81,20 @@ class RuntimeHolder:
             if waiting is not None:
                 waiting.set()
 
+    async def make_room(self) -> None:
+        """Wait a while for old runtimes to end when there are so many that the next swap would cut one.
+
+        Edits in quick succession thereby become fewer, later reloads instead of broken streams.
+        """
+        deadline = asyncio.get_running_loop().time() + ROOM_PATIENCE
+        while len(self._retiring) >= MAX_LIVE - 1:
+            rest = deadline - asyncio.get_running_loop().time()
+            if rest <= 0:
+                return
+            await asyncio.wait(self._retiring.values(), timeout=rest, return_when=asyncio.FIRST_COMPLETED)
+
     def swap(self, new: Runtime, drain_timeout: float) -> None:
-        """Make *new* the live runtime and retire the one before."""
+        """Make *new* the live runtime and retire the one before; the oldest is cut when there are too many."""
         old, self._current = self._current, new
         if old is not None:
             self._retire(old, drain_timeout)
