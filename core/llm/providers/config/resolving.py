@@ -153,8 +153,9 @@ class TreeResolver:
     def _drop_unset(self, name: str, node: Node) -> None:
         """Take secrets that are not there out of the tree; without a key that it was given, a provider is off."""
         gone = {path: why for path, why in self._secrets.unset.items() if path[:2] == ("providers", name)}
-        for path in sorted(gone, key=lambda path: str(path[-1]), reverse=True):
-            parent, leaf = find(node, path[2:-1]), find(node, path[2:])
+        # Found before any is removed: removing one item of a list moves those after it.
+        places = [(path, find(node, path[2:-1]), find(node, path[2:])) for path in gone]
+        for path, parent, leaf in places:
             if parent is None or leaf is None:
                 continue
             if isinstance(parent.value, list):

@@ -204,7 +204,8 @@ class _Builder:
         if key == "<<":
             self._merge(frame, node)
         else:
-            frame.node.value[key] = replace(node, key_at=key_at)
+            node.key_at = key_at
+            frame.node.value[key] = node
         frame.pending = None
 
     def _merge(self, frame: _Frame, node: Node) -> None:

@@ -119,6 +119,11 @@ def test_f112_a_pool_of_keys_loses_those_that_are_missing(tmp_path: Path) -> Non
     assert some.disabled == {}
     assert "openai" in load_text(tmp_path, text, {}).disabled
 
+    many = ", ".join(f'"${{K{number}:-}}"' for number in range(14))
+    text = f"llm_service: {{providers: {{openai: {{api_keys: [{many}]}}}}}}\n"
+    pool = load_text(tmp_path, text, {"K3": "three", "K11": "eleven"}).config.providers["openai"].api_keys
+    assert [key.get_secret_value() for key in pool] == ["three", "eleven"]
+
 
 def test_f112_other_secrets_switch_off_unless_they_may_be_empty(tmp_path: Path) -> None:
     """A header that is demanded is not left out in silence; one with an empty default is."""
