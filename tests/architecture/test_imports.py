@@ -46,7 +46,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "xllamacpp": ("core.llm.providers.llama_cpp",),
     "injector": (
         "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.module",
-        "core.llm.chat_model", "modules",
+        "core.llm.chat_model", "core.llm.on_demand", "modules",
     ),
     "pydantic": ("core.llm",),
     "pydantic_core": ("core.llm",),
