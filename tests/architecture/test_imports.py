@@ -174,11 +174,16 @@ def test_the_table_allows_what_it_should(source, target):
 
 
 def test_nobody_imports_a_concrete_provider():
-    """Providers are found through their `ProviderSpec`, so that a new one is a new folder and nothing else."""
+    """Providers are found through their `ProviderSpec`, so that a new one is a new folder and nothing else.
+
+    The package's own list of public names may name a typed client; that it is loaded late is tested elsewhere.
+    """
     wrong = [
         str(one)
         for one in own_imports()
-        if is_concrete(one.target) and place_of(one.source.module) != place_of(one.target)
+        if is_concrete(one.target)
+        and place_of(one.source.module) not in {place_of(one.target), "core.llm.testing"}
+        and not (one.source.module == "core.llm" and one.target.endswith(".client"))
     ]
 
     assert not wrong, "\n".join(wrong)
