@@ -1,5 +1,8 @@
 """The LLM layer of an application: one module for the container, one service for every model."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from core.llm.chat_model import ChatModel, Named
 from core.llm.common.clock import Clock
 from core.llm.common.events import (
@@ -90,6 +93,19 @@ from core.llm.service import LLMService
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
 
+if TYPE_CHECKING:
+    from core.llm.providers.ollama.client import OllamaClient
+
+# Typed clients are imported when they are used: a provider that is not in use costs nothing.
+_LAZY = {"OllamaClient": "core.llm.providers.ollama.client"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_LAZY[name]), name)
+
+
 __all__ = [
     "AllAttemptsFailed",
     "AttemptFailed",
@@ -140,6 +156,7 @@ __all__ = [
     "ModelStatus",
     "Named",
     "NamedTool",
+    "OllamaClient",
     "Part",
     "PartialOutput",
     "Price",

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from core.llm import ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded, format_duration
+from core.llm import ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded
 
 # A model's output is not ours to trust: it must not move the cursor or change the title of the window.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -120,10 +120,10 @@ def summary(response: LLMResponse) -> str:
         f"{response.provider}/{response.model}",
         f"{about}{usage.total} tokens ({usage.input_total} in, {usage.output_total} out)",
         _money(response),
-        format_duration(round(response.duration, 2 if response.duration >= 1 else 3)),
+        _seconds(response.duration),
     ]
     if response.time_to_first_token is not None:
-        parts[-1] += f" (first output {format_duration(round(response.time_to_first_token, 3))})"
+        parts[-1] += f" (first output {_seconds(response.time_to_first_token)})"
     if response.finish_reason.unified != "stop":
         parts.append(f"ended by {response.finish_reason.unified}")
     lines = ["— " + " · ".join(parts)]
@@ -136,6 +136,10 @@ def summary(response: LLMResponse) -> str:
             if candidate.outcome in {"skipped", "failed"}
         )
     return "\n".join(lines)
+
+
+def _seconds(duration: float) -> str:
+    return f"{duration:.1f} s" if duration >= 10 else f"{duration:.2f} s"
 
 
 def _money(response: LLMResponse) -> str:
