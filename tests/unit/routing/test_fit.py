@@ -1,0 +1,66 @@
+"""Whether a model can take a request at all."""
+
+from typing import Any
+
+import pytest
+
+from core.llm.common.messages import AudioPart, DocumentPart, ImagePart, Message, TextPart
+from core.llm.common.types import Capability, ModelFacts
+from core.llm.providers.base.request import LLMRequest
+from core.llm.routing.fit import misfit, needs
+
+SCHEMA = {"type": "object", "properties": {}}
+
+
+def asking(content: Any = "hi", **fields: Any) -> LLMRequest:
+    """A request with that content."""
+    return LLMRequest(messages=[Message("user", content)], **fields)
+
+
+@pytest.mark.parametrize(
+    ("request_", "mode", "found"),
+    [
+        (asking(), "generate", {"chat"}),
+        (asking(), "stream", {"chat", "stream"}),
+        (asking(), "embed", {"embeddings"}),
+        (asking(tools=[{"name": "f"}]), "generate", {"chat", "tools"}),
+        (asking(response_format="json"), "generate", {"chat", "json"}),
+        (asking(response_format=SCHEMA), "generate", {"chat", "json_schema"}),
+        (asking([ImagePart(url="u")]), "generate", {"chat", "vision"}),
+        (asking([TextPart("t"), DocumentPart(data=b"d")]), "generate", {"chat", "documents"}),
+        (asking([AudioPart(data=b"a"), AudioPart(data=b"b")]), "stream", {"chat", "stream", "audio"}),
+    ],
+)
+def test_a_request_says_what_it_needs(request_: LLMRequest, mode: str, found: set[Capability]) -> None:
+    """Each need is named once."""
+    assert sorted(needs(request_, mode)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("request_", "mode", "has", "reason"),
+    [
+        (asking(), "generate", {"chat"}, None),
+        (asking(tools=[{"name": "f"}]), "generate", {"chat"}, "the model does not support tools"),
+        (asking(tools=[{"name": "f"}]), "generate", set(), None),
+        (asking([ImagePart(url="u")]), "generate", {"chat", "tools"}, "the model does not support images"),
+        (asking(response_format=SCHEMA), "generate", {"chat", "json"}, "the model does not support JSON schemas"),
+        (asking(), "embed", {"chat"}, "the model does not support embeddings"),
+        (asking(), "generate", {"embeddings"}, "the model does not support chat"),
+        (asking(), "stream", {"chat"}, "the model does not support streaming"),
+    ],
+)
+def test_what_a_model_is_known_not_to_do_is_a_reason(
+    request_: LLMRequest, mode: str, has: set[Capability], reason: str | None
+) -> None:
+    """Unknown capabilities refuse nothing."""
+    assert misfit(request_, mode, ModelFacts(capabilities=frozenset(has))) == reason
+
+
+def test_a_prompt_that_surely_does_not_fit_is_a_reason() -> None:
+    """The bound is generous: what may fit is sent, and the provider decides."""
+    facts = ModelFacts(context_window=100)
+    assert misfit(asking("x" * 1009), "generate", facts) is None
+    assert misfit(asking("x" * 1010), "generate", facts) == (
+        "the prompt has at least 101 tokens, the context window is 100"
+    )
+    assert misfit(asking("x" * 10_000), "embed", facts) is None

@@ -1,0 +1,39 @@
+"""Estimates where nobody has counted."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.llm.common.messages import ImagePart, Message, TextPart, ToolCall, ToolResultPart
+from core.llm.providers.base.request import LLMRequest
+from core.llm.routing.tokens import estimate_input, estimate_text, least_input
+
+
+def test_no_text_is_no_token_and_any_text_at_least_one() -> None:
+    """A quarter of the bytes, as English has it."""
+    assert estimate_text("") == 0
+    assert estimate_text("a") == 1
+    assert estimate_text("four letters per token") == 5
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=200))
+def test_the_sure_bound_is_never_above_the_estimate(text: str) -> None:
+    """What is used to refuse a request stays below what is used to bill one; lone surrogates harm neither."""
+    request = LLMRequest(messages=[Message("user", text)])
+    assert least_input(request) <= estimate_input(request)
+
+
+def test_everything_that_is_sent_counts() -> None:
+    """Pictures, tool calls, tool results and tool definitions add to the prompt."""
+    plain = estimate_input(LLMRequest(messages=[Message("user", [TextPart("look")])]))
+    with_picture = estimate_input(LLMRequest(messages=[Message("user", [TextPart("look"), ImagePart(url="u")])]))
+    with_tools = estimate_input(
+        LLMRequest(messages=[Message("user", [TextPart("look")])], tools=[{"name": "look_up", "description": "d" * 40}])
+    )
+    history = [
+        Message("user", [TextPart("look")]),
+        Message("assistant", "", tool_calls=(ToolCall("1", "look_up", {"word": "w" * 80}),)),
+        Message("tool", [ToolResultPart("1", "r" * 80)]),
+    ]
+    assert with_picture >= plain + 500
+    assert with_tools > plain + 10
+    assert estimate_input(LLMRequest(messages=history)) >= plain + 40
