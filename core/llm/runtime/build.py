@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Mapping
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError
+from core.llm.common.log import log
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models import LLMServiceConfig
@@ -47,8 +48,15 @@ async def build_runtime(
         return Runtime(generation, config, providers, {**off, **disabled}, state)
     except BaseException:
         for provider in reversed(fresh):
-            await provider.close()
+            await _discard(provider)
         raise
+
+
+async def _discard(provider: BaseLLMProvider) -> None:
+    try:
+        await provider.close()
+    except Exception as error:  # noqa: BLE001 - what refused the configuration matters more, and the others must close
+        log("WARNING", "provider {} raised {} while closing", provider.name, type(error).__name__)
 
 
 def _create(factory: LLMProviderFactory, name: str, config: LLMServiceConfig) -> BaseLLMProvider:
