@@ -100,7 +100,7 @@ class RuntimeHolder:
             self._retire(old, drain_timeout)
         surplus = len(self._retiring) - (MAX_LIVE - 1)
         for runtime in list(self._retiring)[: max(0, surplus)]:
-            _cut(runtime)
+            self._force(runtime)
 
     async def retire_all(self, drain_timeout: float) -> None:
         """Drain and dispose everything; returns when nothing is left."""
@@ -113,7 +113,7 @@ class RuntimeHolder:
             _, late = await asyncio.wait(list(self._retiring.values()), timeout=rest)
             if late:
                 for runtime in list(self._retiring):
-                    _cut(runtime)
+                    self._force(runtime)
                 await asyncio.wait(late)
 
     def _retire(self, runtime: Runtime, drain_timeout: float) -> None:
@@ -131,16 +131,20 @@ class RuntimeHolder:
                 await asyncio.wait_for(empty.wait(), drain_timeout)
             except TimeoutError:
                 forced = True
-                _cut(runtime)
-                try:
-                    await asyncio.wait_for(empty.wait(), CUT_GRACE)
-                except TimeoutError:
-                    log("WARNING", "{} calls of generation {} did not end when cut", runtime.leases, runtime.generation)
+                self._force(runtime)
+                await empty.wait()
+            if runtime.leases:
+                log("WARNING", "{} calls of generation {} did not end when cut", runtime.leases, runtime.generation)
         finally:
             del self._retiring[runtime]
             del self._empty[runtime]
             await self._dispose(runtime)
             self._events.publish(RuntimeRetired(runtime.generation, forced))
+
+    def _force(self, runtime: Runtime) -> None:
+        """Cut the calls of *runtime* and end its drain soon, also where a consumer never comes back for its error."""
+        _cut(runtime)
+        asyncio.get_running_loop().call_later(CUT_GRACE, self._empty[runtime].set)
 
     async def _dispose(self, runtime: Runtime) -> None:
         kept = {id(provider) for other in self.live for provider in other.providers.values()}
