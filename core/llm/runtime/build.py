@@ -48,11 +48,12 @@ async def build_runtime(
         return Runtime(generation, config, providers, {**off, **disabled}, state)
     except BaseException:
         for provider in reversed(fresh):
-            await _discard(provider)
+            await discard(provider)
         raise
 
 
-async def _discard(provider: BaseLLMProvider) -> None:
+async def discard(provider: BaseLLMProvider) -> None:
+    """Close a provider that never came into use; whatever it raises is logged."""
     try:
         await provider.close()
     except Exception as error:  # noqa: BLE001 - what refused the configuration matters more, and the others must close

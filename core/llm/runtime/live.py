@@ -40,6 +40,10 @@ class LiveConfiguration:
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
 
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise ServiceStopping("the service is stopping: the edited configuration is not applied")
+
     async def shut_down(self) -> None:
         """Drain and dispose every runtime."""
         self._closed = True

@@ -27,13 +27,17 @@ class WatchedConfig(ScriptedConfig):
     """Says how the provider misbehaves."""
 
     fails: str = ""
-    """`constructor`, `start`, `start_ours`, `start_hangs` or `close`."""
+    """`constructor`, `start`, `start_hangs`, `slow` or `close`."""
 
 
 class Watched(ScriptedProvider):
     """Writes down what happens to it in `Watched.log`."""
 
     log: list[str] = []
+    starting: asyncio.Event
+    """Set when a slow start has begun."""
+    go_on: asyncio.Event
+    """Ends slow starts."""
 
     config: WatchedConfig
 
@@ -48,6 +52,9 @@ class Watched(ScriptedProvider):
             raise ValueError("secret text of a start")
         if self.config.fails == "start_hangs":
             await asyncio.Event().wait()
+        if self.config.fails == "slow":
+            self.starting.set()
+            await self.go_on.wait()
         await super().start()
         self.log.append(f"{self.name} started")
 
@@ -72,6 +79,7 @@ class World:
 
     def __init__(self) -> None:
         Watched.log.clear()
+        Watched.starting, Watched.go_on = asyncio.Event(), asyncio.Event()
         self.events = EventBus()
         self.clock = SystemClock()
         self.resources = ResourcePool()
