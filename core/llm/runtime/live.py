@@ -4,7 +4,7 @@ from core.llm.common.exceptions import ServiceStopping
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.config.changes import ConfigChange
 from core.llm.providers.config.manager import ProviderConfigManager
-from core.llm.runtime.build import build_runtime
+from core.llm.runtime.build import build_runtime, discard
 from core.llm.runtime.state import RuntimeState
 from core.llm.runtime.swap import RuntimeHolder
 
@@ -30,13 +30,17 @@ class LiveConfiguration:
         return previous.config.lifecycle.shutdown_timeout if previous else 15.0
 
     async def _apply(self, change: ConfigChange) -> None:
-        if self._closed:
-            raise ServiceStopping("the service is stopping: the edited configuration is not applied")
-        new = change.new
+        self._refuse_when_closed()
         await self.holder.make_room()
-        runtime = await build_runtime(
-            change.generation, new, change.disabled, self._factory, self._state, self.holder.previous
-        )
+        self._refuse_when_closed()
+        new, previous = change.new, self.holder.previous
+        runtime = await build_runtime(change.generation, new, change.disabled, self._factory, self._state, previous)
+        if self._closed:
+            # The shutdown came while this was built, and has disposed what was taken over.
+            for provider in reversed(runtime.providers.values()):
+                if previous is None or provider not in previous.providers.values():
+                    await discard(provider)
+            self._refuse_when_closed()
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
 

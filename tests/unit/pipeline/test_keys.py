@@ -177,3 +177,11 @@ async def test_S13_neither_errors_nor_events_hold_a_part_of_the_key() -> None:
     errors = [await rig.failure(an_error("authentication")), await rig.failure()]
     canary.check(errors, rig.seen.events, repr(rig.states.of(canary.secret)))
     assert rig.states.of(canary.secret).id in rig.seen.last(ProviderStateChanged).subject
+
+
+async def test_F33_the_refusal_of_an_open_breaker_rests_no_key() -> None:
+    """The breaker says when its next probe is due; that is no word of the provider."""
+    rig = Rig("only")
+    error = await rig.failure(an_error("overloaded", code="circuit_open", retryable=False, retry_after=5.0))
+    assert error.code == "circuit_open"
+    assert await rig.call() == "hello"
