@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.request import LLMRequest
 from core.llm.routing.fit import misfit
+from core.llm.routing.router import Plan
 from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderStatus
 
@@ -15,10 +16,7 @@ FAILING_AFTER = 3
 
 def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Explanation:
     """Where *request* would go now."""
-    # A copy draws the numbers that the next real call will draw.
-    peeking = random.Random()
-    peeking.setstate(rng.getstate())
-    plan = runtime.router.plan(request.model, request.provider, peeking, peek=True)
+    plan = peek(runtime, request, rng)
     candidates: list[ExplainedCandidate] = []
     for ref in plan.candidates:
         reason = runtime.unavailable(ref)
@@ -30,6 +28,14 @@ def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str
             first = all(candidate.verdict == "skipped" for candidate in candidates)
             candidates.append(ExplainedCandidate(ref, "first" if first else "next"))
     return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates))
+
+
+def peek(runtime: Runtime, request: LLMRequest, rng: random.Random) -> Plan:
+    """The plan that the next call would get; nobody's turn is used up."""
+    # A copy draws the numbers that the next real call will draw.
+    peeking = random.Random()
+    peeking.setstate(rng.getstate())
+    return runtime.router.plan(request.model, request.provider, peeking, peek=True)
 
 
 def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:

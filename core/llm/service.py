@@ -12,7 +12,7 @@ from core.llm.common.events import EventBus
 from core.llm.common.exceptions import RequestError, StructuredOutputError, UnsupportedFeature
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
-from core.llm.inspection import available_models, explain, provider_status
+from core.llm.inspection import available_models, explain, peek, provider_status
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import (
     ModelHost,
@@ -158,7 +158,7 @@ class LLMService:
         prepared = await self._prepared(request, options)
         call, runtime = self._admit(prepared, "generate")
         try:
-            for ref in runtime.plan(call).candidates:
+            for ref in peek(runtime, prepared, self._rng).candidates:
                 if runtime.unavailable(ref) is None:
                     target = await runtime.target(ref)
                     if isinstance(target.provider, _TokenCounter):

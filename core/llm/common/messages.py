@@ -145,7 +145,7 @@ class Message:
     tool_call_id: str | None = None
 
     def __post_init__(self) -> None:
-        if self.role not in _ROLES:
+        if not isinstance(self.role, str) or self.role not in _ROLES:
             raise ValueError(f"unknown role {self.role!r}: use one of {', '.join(sorted(_ROLES))}")
         if not isinstance(self.content, str):
             raw: Any = self.content
@@ -153,8 +153,10 @@ class Message:
                 self, "content", () if raw is None else tuple(part_from(part) for part in _sequence(raw))
             )
         if self.tool_calls.__class__ is not tuple or self.tool_calls:
-            raw_calls: Any = self.tool_calls
-            object.__setattr__(self, "tool_calls", tuple(_tool_call_from(call) for call in raw_calls or ()))
+            raw_calls: Any = self.tool_calls or ()
+            if not isinstance(raw_calls, Sequence):
+                raise ValueError(f"tool_calls are a list, not {type(raw_calls).__name__}")
+            object.__setattr__(self, "tool_calls", tuple(_tool_call_from(call) for call in raw_calls))
         if (
             self.role == "tool"
             and self.tool_call_id is None
@@ -223,7 +225,7 @@ def message_from(value: object) -> Message:
         role=_role(value["role"]),
         content="" if content is None else content,
         name=value.get("name"),
-        tool_calls=tuple(value.get("tool_calls") or ()),
+        tool_calls=value.get("tool_calls") or (),
         tool_call_id=value.get("tool_call_id"),
     )
 
@@ -250,7 +252,7 @@ def part_from(value: object) -> Part:
     try:
         match kind:
             case "text" | "input_text" | "output_text":
-                return TextPart(fields["text"])
+                return TextPart(_text(fields["text"]))
             case "image_url":
                 link = fields["image_url"]
                 link = {"url": link} if isinstance(link, str) else link
@@ -270,7 +272,7 @@ def part_from(value: object) -> Part:
             case "tool_call":
                 return _tool_call_from(fields)
             case "tool_result":
-                return ToolResultPart(**fields)
+                return ToolResultPart(**{**fields, "content": _text(fields["content"])})
             case "thinking":
                 return ThinkingPart(**fields)
             case _:
@@ -310,7 +312,15 @@ def _with_bytes(fields: dict[str, Any]) -> dict[str, Any]:
     return {**fields, "data": _decoded(data)} if isinstance(data, str) else fields
 
 
-def _media(kind: type[_M], url: str, **more: Any) -> _M:
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"the text of a content part is a string, not {type(value).__name__}")
+    return value
+
+
+def _media(kind: type[_M], url: object, **more: Any) -> _M:
+    if not isinstance(url, str):
+        raise ValueError(f"the address of a content part is a string, not {type(url).__name__}")
     if url.startswith("data:"):
         head, _, body = url[5:].partition(",")
         return kind(data=_decoded(body), media_type=head.removesuffix(";base64") or None, **more)

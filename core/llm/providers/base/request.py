@@ -131,7 +131,11 @@ def _response_format(value: object) -> ResponseFormat | None:
 def _stop(value: object) -> tuple[str, ...] | None:
     if isinstance(value, str):
         return (value,)
-    return None if value is None else tuple(cast("Sequence[str]", value))
+    if value is None:
+        return None
+    if not isinstance(value, Sequence):
+        raise ValueError("stop is a text or a list of texts")
+    return tuple(value)
 
 
 def _thinking(value: object) -> ThinkingLevel | int | None:
