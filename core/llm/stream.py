@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+from core.llm.common.exceptions import ProviderError
 from core.llm.pipeline.handler import Call, Outcome, Reply
 from core.llm.providers.base.response import LLMResponse, StreamEvent
 from core.llm.runtime.runtime import Runtime
@@ -56,13 +57,14 @@ class LLMStream(AsyncIterator[StreamEvent]):
     Without `async with`, iterate it to the end or call `aclose`. One consumer only.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_loop", "_response", "_session")
+    __slots__ = ("__weakref__", "_begin", "_loop", "_reading", "_response", "_session")
 
     def __init__(self, begin: Callable[[], Awaitable[StreamSession]]) -> None:
         self._begin: Callable[[], Awaitable[StreamSession]] | None = begin
         self._session: StreamSession | None = None
         self._response: LLMResponse | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._reading = False
 
     async def _open(self) -> Reply | None:
         begin, self._begin = self._begin, None
@@ -88,41 +90,53 @@ class LLMStream(AsyncIterator[StreamEvent]):
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        session, self._session = self._session, None
         self._begin = None
+        if self._reading and self._session is not None:
+            # Another task waits for the next event: it gets an error there, and closes the stream on its way out.
+            self._session.call.guard.cut(
+                ProviderError("cancelled", "the stream was closed while another task was reading it", code="closed")
+            )
+            return
+        session, self._session = self._session, None
         if session is not None:
             cancelled = isinstance(error, asyncio.CancelledError)
             await session.close("cancelled" if cancelled else "abandoned")
 
     async def __anext__(self) -> StreamEvent:
-        session = self._session
-        if session is None:
-            if self._begin is None:
-                raise StopAsyncIteration
-            await self._open()
+        if self._reading:
+            raise RuntimeError("another task is reading this stream: it has one consumer")
+        self._reading = True
+        try:
             session = self._session
             if session is None:
+                if self._begin is None:
+                    raise StopAsyncIteration
+                await self._open()
+                session = self._session
+                if session is None:
+                    raise StopAsyncIteration
+            reply = session.reply
+            if reply is None:
                 raise StopAsyncIteration
-        reply = session.reply
-        if reply is None:
+            try:
+                event = await reply.next()
+            except asyncio.CancelledError as error:
+                self._session = None
+                await session.close("cancelled", error)
+                raise
+            except BaseException as error:
+                self._session = None
+                await session.close("failed", error)
+                raise
+            if event is not None:
+                return event
+            self._session = None
+            reply.response = reply.collector.response()
+            await session.close("answered")
+            self._response = reply.response
             raise StopAsyncIteration
-        try:
-            event = await reply.next()
-        except asyncio.CancelledError as error:
-            self._session = None
-            await session.close("cancelled", error)
-            raise
-        except BaseException as error:
-            self._session = None
-            await session.close("failed", error)
-            raise
-        if event is not None:
-            return event
-        self._session = None
-        reply.response = reply.collector.response()
-        await session.close("answered")
-        self._response = reply.response
-        raise StopAsyncIteration
+        finally:
+            self._reading = False
 
     async def response(self) -> LLMResponse:
         """The whole answer; reads the rest of the stream if there is any.
@@ -146,12 +160,13 @@ class LLMStream(AsyncIterator[StreamEvent]):
         if session is None or loop is None or loop.is_closed():
             return
         self._session = None
+        # First, because a warning may be an error here.
+        loop.call_soon_threadsafe(_reclaim, loop, session)
         warnings.warn(
             f"a stream of call {session.call.id} was dropped before its end: use `async with llm.stream(...)`",
             ResourceWarning,
             stacklevel=2,
         )
-        loop.call_soon_threadsafe(_reclaim, loop, session)
 
 
 def _reclaim(loop: asyncio.AbstractEventLoop, session: StreamSession) -> None:
