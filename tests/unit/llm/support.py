@@ -1,7 +1,7 @@
 """A running service on scripted providers."""
 
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -9,6 +9,7 @@ from core.container import Container
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
 from core.llm.module import ProviderModule
+from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.runtime.swap import RuntimeHolder
 from core.llm.service import LLMService
@@ -44,7 +45,7 @@ class World:
         return sum(runtime.leases for runtime in self.holder.live)
 
 
-def settings(scripts: Mapping[str, Script], **config: Any) -> dict[str, Any]:
+def settings(scripts: Mapping[str, Script], retries: int = 0, **config: Any) -> dict[str, Any]:
     """A configuration with one scripted provider for each of *scripts*; *config* is laid over it."""
     providers = {name: {"type": "scripted", "script": script.name, "models": ["m"]} for name, script in scripts.items()}
     given = config.pop("providers", {})
@@ -52,7 +53,7 @@ def settings(scripts: Mapping[str, Script], **config: Any) -> dict[str, Any]:
         providers[name] = {**providers.get(name, {}), **options}
     base = {
         "default_model": "alpha/m",
-        "retry": {"initial_delay": "1ms", "max_delay": "2ms", "max_retries": 0},
+        "retry": {"initial_delay": "1ms", "max_delay": "2ms", "max_retries": retries},
         "health_check": {"enabled": False},
         "lifecycle": {"shutdown_timeout": "500ms"},
     }
@@ -61,16 +62,22 @@ def settings(scripts: Mapping[str, Script], **config: Any) -> dict[str, Any]:
 
 @asynccontextmanager
 async def serving(
-    *names: str, clock: Clock | None = None, seed: int = 0, modules: tuple[Any, ...] = (), **config: Any
+    *names: str,
+    clock: Clock | None = None,
+    seed: int = 0,
+    modules: tuple[Any, ...] = (),
+    plugins: Sequence[ProviderSpec] = (),
+    retries: int = 0,
+    **config: Any,
 ) -> AsyncIterator[World]:
     """A service on scripted providers called *names* (alpha and beta unless given)."""
     # Each world has scripts of its own, so that tests cannot meet in a name.
     scripts = {name: Script.named(f"{name}-{random.getrandbits(64):x}") for name in names or ("alpha", "beta")}
     module = ProviderModule(
-        settings(scripts, **config),
+        settings(scripts, retries, **config),
         watch=False,
         env={},
-        plugins=[SCRIPTED, SCRIPTED_HOST],
+        plugins=[SCRIPTED, SCRIPTED_HOST, *plugins],
         clock=clock,
         rng=random.Random(seed),
     )
