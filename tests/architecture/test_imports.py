@@ -17,6 +17,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.pipeline", "core.llm.residency"),
     ("core.llm.routing", "core.llm.accounting", "core.llm.state"),
     ("core.llm.providers",),  # each concrete provider
+    ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
     ("core.llm.providers.openai_style",),  # what two providers share
     ("core.llm.dialects",),
     ("core.llm.providers.base",),
@@ -74,7 +75,12 @@ IMPURE = (
 PUBLIC = ("core.container", "core.lifecycle", "core.llm", "core.llm.testing", "modules")
 """What a host may import."""
 
-_NOT_CONCRETE = ("core.llm.providers.base", "core.llm.providers.config", "core.llm.providers.openai_style")
+_NOT_CONCRETE = (
+    "core.llm.providers.base",
+    "core.llm.providers.config",
+    "core.llm.providers.openai_server",
+    "core.llm.providers.openai_style",
+)
 _PLACES = sorted((place for level in LEVELS for place in level), key=len, reverse=True)
 
 

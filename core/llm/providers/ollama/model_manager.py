@@ -10,14 +10,15 @@ from typing import Final, Literal
 from core.llm.common.events import ModelEvent
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.base.provider import ModelStatus, Progress, ProgressCallback, ProviderServices
+from core.llm.providers.base.single_flight import SingleFlight, Tell, within
+from core.llm.providers.base.throttle import Throttle
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
 from core.llm.providers.ollama.models.catalogue import RunningModel, TransferProgress
 from core.llm.providers.ollama.models.requests import EmbedRequest, GenerateRequest, PullRequest
 from core.llm.providers.ollama.naming import canonical_name
-from core.llm.providers.ollama.progress import PullTotals, Throttle
-from core.llm.providers.ollama.single_flight import SingleFlight, Tell, within
+from core.llm.providers.ollama.progress import PullTotals
 
 _POLL_FIRST: Final = 0.05
 _POLL_LONGEST: Final = 0.5

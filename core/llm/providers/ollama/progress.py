@@ -1,12 +1,7 @@
-"""Progress of a pull as one rising number, told no more often than anyone can read it."""
+"""Progress of a pull as one rising number."""
 
-from typing import Final
-
-from core.llm.common.clock import Clock
 from core.llm.providers.base.provider import Progress
 from core.llm.providers.ollama.models.catalogue import TransferProgress
-
-PER_SECOND: Final = 10
 
 
 class PullTotals:
@@ -36,21 +31,3 @@ class PullTotals:
             return Progress(message)
         self._completed = max(self._completed, sum(done for done, _ in self._layers.values()))
         return Progress(message, self._completed, sum(total for _, total in self._layers.values()))
-
-
-class Throttle:
-    """Lets at most ten updates a second pass."""
-
-    __slots__ = ("_clock", "_next")
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self._next = float("-inf")
-
-    def due(self) -> bool:
-        """Whether an update may be told now."""
-        now = self._clock.monotonic()
-        if now < self._next:
-            return False
-        self._next = now + 1 / PER_SECOND
-        return True

@@ -96,7 +96,7 @@ class SingleFlight(Generic[_T]):
             for listener in tuple(shared.listeners):
                 listener(progress)
 
-        shared = self._running[key] = _Shared(asyncio.get_running_loop().create_task(start(tell), name=f"ollama {key}"))
+        shared = self._running[key] = _Shared(asyncio.get_running_loop().create_task(start(tell), name=f"shared {key}"))
         shared.task.add_done_callback(lambda task: self._ended(key, shared, task))
         return shared
 

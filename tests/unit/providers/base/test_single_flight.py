@@ -6,9 +6,8 @@ import pytest
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.base.provider import Progress
-from core.llm.providers.ollama.models.catalogue import TransferProgress
-from core.llm.providers.ollama.progress import PullTotals, Throttle
-from core.llm.providers.ollama.single_flight import SingleFlight, within
+from core.llm.providers.base.single_flight import SingleFlight, within
+from core.llm.providers.base.throttle import Throttle
 from core.llm.testing import FakeClock
 
 
@@ -152,17 +151,6 @@ async def test_cancelling_a_limited_wait_cancels_what_it_waits_for():
 
     assert task.cancelled()
     assert work.cancelled == 1
-
-
-def test_progress_of_a_pull_never_falls():
-    """F148: a part that is tried again reports fewer bytes; the sum stays."""
-    totals = PullTotals()
-    lines = [("a", 100, 10), ("a", 100, 60), ("a", 100, 20), ("b", 50, None), ("b", 50, 50), ("a", 100, 100)]
-    seen = [totals.add(TransferProgress("pulling", digest, total, completed)) for digest, total, completed in lines]
-
-    assert [progress.completed for progress in seen] == [10, 60, 60, 60, 110, 150]
-    assert seen[-1].total == 150
-    assert totals.finished() == Progress("success", 150, 150)
 
 
 async def test_progress_is_told_ten_times_a_second_at_most():

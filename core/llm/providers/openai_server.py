@@ -1,0 +1,164 @@
+"""An OpenAI-style server of one's own: chat as everywhere, and the life of its models over an API that is its own.
+
+It lies between `openai_style` and the folders of such servers, which add their endpoints.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from core.llm.common.clock import Clock
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.secrets import MASK
+from core.llm.common.types import PhaseLimits
+from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.dialects.errors import classify, error_of, http_error, is_error
+from core.llm.dialects.json import encode_json, parse_json
+from core.llm.providers.base.model_manager import ServerModelManager
+from core.llm.providers.base.provider import ModelStatus, ProgressCallback, ProviderServices
+from core.llm.providers.openai_style import OpenAIStyleProvider
+
+_JSON: Final = {"content-type": "application/json", "accept": "application/json"}
+_UNREACHABLE: Final = frozenset({"connect", "dns", "connect_timeout"})
+_QUICK: Final = 30.0
+_PATIENT: Final = PhaseLimits(connect=10.0, first_token=None, idle=None, progress=None)
+
+
+class NativeApi:
+    """Sends JSON to the server's own endpoints. Every method raises `ProviderError`: classified, free of secrets."""
+
+    def __init__(self, binding: Callable[[], Transport], clock: Clock, key: Callable[[], str | None]) -> None:
+        """*binding* returns the transport of the moment, *key* the bearer token, if there is one."""
+        self._binding = binding
+        self._clock = clock
+        self._key = key
+
+    async def get(self, path: str, *, report: bool = False) -> Any:
+        """The JSON that `GET path` answers, within seconds; a *report* may hold an `error` that is not its own."""
+        return await self._send(HttpCall("GET", path, headers=_JSON, idempotent=True), self._soon(), report=report)
+
+    async def post(self, path: str, body: Mapping[str, Any] | None = None, *, patient: bool = False) -> Any:
+        """The JSON that `POST path` answers; *patient*: however long the server takes, until the caller gives up."""
+        call = HttpCall("POST", path, encode_json({} if body is None else body), _JSON)
+        return await self._send(call, _PATIENT if patient else self._soon())
+
+    def _soon(self) -> PhaseLimits:
+        return PhaseLimits(deadline_at=self._clock.monotonic() + _QUICK)
+
+    async def _send(self, call: HttpCall, limits: PhaseLimits, *, report: bool = False) -> Any:
+        key = self._key()
+        if key:
+            call = replace(call, headers={**call.headers, "authorization": f"Bearer {key}"})
+        reply = await self._binding().send(call, limits)
+        try:
+            body = await reply.read()
+        finally:
+            reply.close()
+        if key:
+            # Some servers quote what they refuse.
+            body = body.replace(key.encode(), MASK.encode())
+        if reply.status >= 300:
+            raise http_error(reply.status, reply.headers, body)
+        answer = parse_json(body) if body.strip() else {}
+        if not report and isinstance(answer, dict) and is_error(answer):
+            raise classify(error_of(answer), headers=reply.headers)
+        return answer
+
+
+class ServerTransport:
+    """Another transport, which it does not own; says what it means when nobody answers at the address."""
+
+    def __init__(self, inner: Transport, base_url: str, product: str, start_it: str) -> None:
+        self._inner = inner
+        self._said = f"no {product} server at {address_of(base_url)}: {start_it}, or correct base_url"
+
+    async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpReply:
+        """Send *call*; see `core.llm.common.wire.Transport`."""
+        try:
+            return await self._inner.send(call, limits)
+        except ProviderError as error:
+            if error.code in _UNREACHABLE:
+                error.message = f"{self._said} ({error.message})"
+                error.args = (error.message,)
+            raise
+
+    async def close(self) -> None:
+        """Nothing: the pool belongs to whoever lent it."""
+
+
+class OpenAIServerProvider(OpenAIStyleProvider):
+    """One such server: a `ModelHost`."""
+
+    product: str
+    start_it: str
+    """What to do when no server answers."""
+    manager: ServerModelManager
+
+    def native(self, services: ProviderServices) -> NativeApi:
+        """The sender for the server's own endpoints."""
+        return NativeApi(self._transport_now, services.clock, self._first_key)
+
+    def _transport_now(self) -> Transport:
+        transport: Transport | None = getattr(self, "transport", None)
+        if transport is None:
+            raise ProviderError(
+                "network_error",
+                "this provider is not running: start the container first",
+                code="not_started",
+                retryable=False,
+                provider=self.name,
+            )
+        return transport
+
+    async def start(self) -> None:
+        """Take a share in the connection pool. Nothing is sent: the server may be started later."""
+        await super().start()
+        if not isinstance(self.transport, ServerTransport):
+            self.transport = ServerTransport(self.transport, self.base_url, self.product, self.start_it)
+
+    async def close(self) -> None:
+        """Stop loads and pulls and give the share in the connection pool back."""
+        await self.manager.close()
+        await super().close()
+
+    async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
+        """Load *model*; returns at once when it is loaded."""
+        try:
+            return await self.manager.load(model, progress)
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
+        finally:
+            self.forget()
+
+    async def unload_model(self, model: str) -> ModelStatus:
+        """Take *model* out of memory; returns once the server says that it has gone."""
+        try:
+            return await self.manager.unload(model)
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
+        finally:
+            self.forget()
+
+    async def model_status(self, model: str) -> ModelStatus:
+        """Where *model* is in its life, asked from the server."""
+        try:
+            return await self.manager.status(model)
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
+
+    @abstractmethod
+    def forget(self) -> None:
+        """Believe nothing any more about what is in memory."""
+
+
+def address_of(base_url: str) -> str:
+    """*base_url* without name and password."""
+    parts = urlsplit(base_url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def is_missing_endpoint(error: ProviderError) -> bool:
+    """True where the server has no such address, which is what an older version says."""
+    return error.status_code in {404, 405, 501} or "unexpected endpoint" in error.message.lower()
