@@ -7,7 +7,7 @@ message is (`message_from`).
 import base64
 import binascii
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar, cast, get_args
 
 from pydantic_core import from_json, to_json
@@ -83,6 +83,8 @@ class ToolCall:
     """Why `arguments` could not be read; `arguments` is then empty."""
     signature: str | None = None
     """Opaque data that some providers want back with the call."""
+    provider: str | None = None
+    """Which provider the signature came from; no other one is sent it."""
     type: Literal["tool_call"] = "tool_call"
 
     @staticmethod
@@ -339,5 +341,7 @@ def _tool_call_from(value: object) -> ToolCall:
         raise ValueError("a tool call needs a name")
     identifier = str(value.get("id") or value.get("call_id") or "")
     if isinstance(arguments, str):
-        return ToolCall.from_text(identifier, name, arguments, value.get("signature"))
-    return ToolCall(identifier, name, arguments, signature=value.get("signature"))
+        call = ToolCall.from_text(identifier, name, arguments, value.get("signature"))
+        provider = value.get("provider")
+        return call if provider is None else replace(call, provider=provider)
+    return ToolCall(identifier, name, arguments, signature=value.get("signature"), provider=value.get("provider"))
