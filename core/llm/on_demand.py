@@ -7,7 +7,7 @@ while the application runs. What is injected holds a name and looks it up at eac
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin
 
-from injector import Binder, Provider, UnsatisfiedRequirement, singleton
+from injector import Binder, Provider, singleton
 
 from core.llm.chat_model import ChatModel, Named
 from core.llm.common.clock import Clock
@@ -21,20 +21,24 @@ if TYPE_CHECKING:
 
 
 def bind_on_demand(binder: Binder) -> None:
-    """Let *binder* make these bindings when a look-up finds nothing."""
+    """Let *binder* make these bindings when somebody asks for one that the host has not made itself."""
     known: Callable[[type], Any] = binder.get_binding
 
     def get_binding(interface: type) -> Any:
-        try:
-            return known(interface)
-        except UnsatisfiedRequirement:
-            maker = _maker(interface)
-            if maker is None:
-                raise
+        # Before the look-up: an injector with auto_bind, which is the default, would make the bare class instead.
+        if not _is_bound(binder, interface) and (maker := _maker(interface)) is not None:
             binder.bind(interface, to=maker, scope=singleton)
-            return known(interface)
+        return known(interface)
 
     binder.get_binding = get_binding  # type: ignore[method-assign]  # the only door that every look-up passes
+
+
+def _is_bound(binder: Binder | None, interface: type) -> bool:
+    while binder is not None:
+        if binder.has_explicit_binding_for(interface):
+            return True
+        binder = binder.parent
+    return False
 
 
 def _maker(interface: Any) -> Any:
