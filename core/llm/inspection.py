@@ -19,6 +19,7 @@ def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str
     plan = peek(runtime, request, rng)
     candidates: list[ExplainedCandidate] = []
     for ref in plan.candidates:
+        ref = runtime.completed(ref)
         reason = runtime.unavailable(ref)
         if reason is None and ref.model:
             reason = misfit(request, mode, runtime.known_target(ref).facts)

@@ -49,15 +49,24 @@ class Runtime(Candidates):
 
     def misfit(self, ref: ModelRef, call: Call) -> str | None:
         """Why the model of *ref* cannot take *call*, as far as its facts are known."""
+        ref = self.completed(ref)
         if not ref.model:
             return None
         return misfit(call.request, call.mode, self.known_target(ref).facts)
 
     async def target(self, ref: ModelRef) -> Target:
         """The target of *ref*, made when it is first asked for."""
+        ref = self.completed(ref)
         if not ref.model:
             ref = ModelRef(ref.provider, await self._default_model(ref.provider))
         return self.known_target(ref)
+
+    def completed(self, ref: ModelRef) -> ModelRef:
+        """*ref* with the provider's default model where it names none and the configuration does."""
+        if ref.model:
+            return ref
+        config = self.config.providers[ref.provider]
+        return ModelRef(ref.provider, config.default_model or next(iter(config.models), ""))
 
     def known_target(self, ref: ModelRef) -> Target:
         """The target of a complete reference."""
@@ -84,11 +93,6 @@ class Runtime(Candidates):
         return provider
 
     async def _default_model(self, name: str) -> str:
-        config = self.config.providers[name]
-        if config.default_model:
-            return config.default_model
-        if config.models:
-            return next(iter(config.models))
         model = await self.providers[name].resolve_default_model()
         if model is None:
             raise ProviderError(
