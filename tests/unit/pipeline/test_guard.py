@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from core.llm.common.exceptions import LLMError, ProviderError
-from core.llm.pipeline.guard import Guard
+from core.llm.pipeline.guard import GRACE, Guard
 from core.llm.testing import FakeClock
 
 DRAINED = ProviderError("cancelled", "the configuration goes down", code="drained")
@@ -31,7 +31,7 @@ async def test_a_deadline_ends_the_wait_that_is_going_on() -> None:
     task = asyncio.create_task(wait_in(guard))
     await clock.advance(4.9)
     assert not task.done()
-    await clock.advance(0.1)
+    await clock.advance(0.1 + GRACE)
     with pytest.raises(ProviderError) as caught:
         await task
     assert (caught.value.type, caught.value.code, caught.value.retryable) == ("timeout", "deadline_exceeded", False)
@@ -78,7 +78,7 @@ async def test_the_first_cut_wins() -> None:
     clock = FakeClock()
     guard = armed(clock, 5.0)
     guard.cut(DRAINED)
-    await clock.advance(5.0)
+    await clock.advance(5.1)
     with pytest.raises(ProviderError) as caught:
         guard.enter()
     assert caught.value is DRAINED
@@ -125,7 +125,7 @@ async def test_the_guard_works_inside_a_task_that_is_being_cancelled() -> None:
     task = asyncio.create_task(clean_up())
     await asyncio.sleep(0)
     task.cancel()
-    await clock.advance(1.0)
+    await clock.advance(1.1)
     found = await task
     assert isinstance(found, ProviderError)
 

@@ -8,7 +8,8 @@ import pytest
 
 from core.llm.common.exceptions import ConfigError, LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
 from core.llm.common.types import FinishReason, ModelRef
-from core.llm.pipeline.handler import Call, Reply
+from core.llm.pipeline.guard import GRACE
+from core.llm.pipeline.handler import Call, Mode, Reply
 from core.llm.pipeline.terminal import terminal
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest
@@ -195,11 +196,26 @@ async def test_the_deadline_ends_a_provider_that_never_answers() -> None:
     provider = a_provider(clock=clock)
     provider.will_hold()
     task = asyncio.create_task(terminal(a_target(provider))(a_call("stream", clock=clock, seconds=5.0)))
-    await clock.advance(5.0)
+    await clock.advance(5.0 + GRACE)
     with pytest.raises(ProviderError) as caught:
         await task
     assert caught.value.code == "deadline_exceeded"
     assert provider.script.outcomes["cut"] == 1
+
+
+@pytest.mark.parametrize("mode", ["generate", "stream"])
+@pytest.mark.parametrize(
+    ("seconds", "code"), [(60.0, "attempt_timeout"), (5.0, "deadline_exceeded")], ids=["the attempt's", "the call's"]
+)
+async def test_an_attempt_that_uses_up_its_own_time_is_told_from_a_call_that_does(
+    mode: Mode, seconds: float, code: str
+) -> None:
+    """After `timeouts.total` of one provider there is time for the next one."""
+    late = an_error("timeout", code="deadline_exceeded", retryable=False)
+    provider = Bare(raising(late), [late])
+    with pytest.raises(ProviderError) as caught:
+        await terminal(a_target(provider, timeouts={"total": "30s"}))(a_call(mode, seconds=seconds))
+    assert caught.value.code == code
 
 
 async def test_a_cut_while_the_consumer_holds_an_event_fails_its_next_step() -> None:
