@@ -10,8 +10,8 @@ import io
 import os
 import ssl
 import warnings
-from collections.abc import AsyncIterable, AsyncIterator, Mapping
-from typing import Any, Self
+from collections.abc import AsyncIterator, Mapping
+from typing import Self, cast
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractResolver
@@ -25,12 +25,12 @@ from core.llm.transport.http_attempt import Attempt, Phase
 from core.llm.transport.http_connector import Connector, current_attempt, keepalive_socket
 from core.llm.transport.http_encoding import ACCEPTED, Inflater, inflater, too_large
 from core.llm.transport.http_errors import CAUGHT, error_of_body, error_of_request, redirect_error
+from core.llm.transport.http_exchange import Exchange, Exchanger
 from core.llm.transport.http_headers import HeaderView
 from core.llm.transport.http_options import HttpOptions
 
 ERROR_BODY_SECONDS = 5.0
 """The body of an error is worth no longer wait; its status says most."""
-_URLS_KEPT = 256
 _ONE_WRITE = 2**20
 
 
@@ -58,9 +58,9 @@ class HttpTransport:
         headers.update({name.lower(): value for name, value in options.headers})
         self._headers = headers
         self._stream_headers = {**headers, "accept-encoding": "identity"}
-        self._urls: dict[str, URL] = {}
         self._live: set[Attempt] = set()
         self._session: ClientSession | None = None
+        self._exchanger: Exchanger | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._closed = False
@@ -75,21 +75,14 @@ class HttpTransport:
         if attempt.is_late:
             attempt.failure = "deadline_exceeded"
             raise attempt.end(attempt.error(self.where))
-        headers = (self._stream_headers if call.streaming else self._headers).copy()
-        for name, value in call.headers.items():
-            headers[name.lower()] = value
         failure: ProviderError | None = None
-        response: ClientResponse | None = None
+        response: ClientResponse | Exchange | None = None
         token = current_attempt.set(attempt)
         try:
-            response = await session.request(
-                call.method,
-                self._url(call.path),
-                data=_payload(call.body),
-                headers=headers,
-                proxy=self._proxy,
-                allow_redirects=False,
-            )
+            if self._proxy is None and (call.body is None or _fits_one_write(call.body)):
+                response = await self._exchange(session, call)
+            else:
+                response = await self._request(session, call)
         except asyncio.CancelledError:
             failure = attempt.end(attempt.error(self.where))
             if attempt.failure is None or not attempt.absorb_cancel():
@@ -102,6 +95,30 @@ class HttpTransport:
             raise failure or attempt.error(self.where)
         return self._answer(response, attempt, call)
 
+    async def _exchange(self, session: ClientSession, call: HttpCall) -> Exchange:
+        """The short way, for everything that fits into one write and needs no proxy."""
+        exchanger = self._exchanger
+        if exchanger is None:
+            connector = cast("Connector", session.connector)
+            limit = self.options.max_header_bytes
+            exchanger = Exchanger(connector, self._base, self._headers, self._stream_headers, limit)
+            self._exchanger = exchanger
+        body = cast("bytes | None", call.body)
+        return await exchanger.send(call.method, call.path, call.headers, body, streaming=call.streaming)
+
+    async def _request(self, session: ClientSession, call: HttpCall) -> ClientResponse:
+        """The long way, for proxies and for bodies that are written bit by bit."""
+        headers = (self._stream_headers if call.streaming else self._headers).copy()
+        for name, value in call.headers.items():
+            headers[name.lower()] = value
+        # Already encoded: whoever built the path has quoted what needs quoting, and nothing may be undone.
+        url = URL(self._base + call.path, encoded=True)
+        # Written in pieces, a large picture does not hold up the event loop.
+        data = io.BytesIO(call.body) if isinstance(call.body, bytes) else call.body
+        return await session.request(
+            call.method, url, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
+        )
+
     def _failure_of(self, cause: BaseException, attempt: Attempt) -> ProviderError:
         if attempt.failure is not None:
             attempt.absorb_cancel()
@@ -110,7 +127,7 @@ class HttpTransport:
             error = error_of_request(cause, attempt, self.where, tls=self._tls)
         return attempt.end(error)
 
-    def _answer(self, response: ClientResponse, attempt: Attempt, call: HttpCall) -> "HttpAnswer":
+    def _answer(self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall) -> "HttpAnswer":
         status = response.status
         attempt.answered(response)
         encoding = response.headers.get("Content-Encoding")
@@ -141,15 +158,6 @@ class HttpTransport:
         if encoding is not None:
             answer.decode(encoding)
         return answer
-
-    def _url(self, path: str) -> URL:
-        url = self._urls.get(path)
-        if url is None:
-            if len(self._urls) >= _URLS_KEPT:
-                self._urls.clear()
-            # Already encoded: whoever built the path has quoted what needs quoting, and nothing may be undone.
-            url = self._urls[path] = URL(self._base + path, encoded=True)
-        return url
 
     def _session_here(self) -> ClientSession:
         session = self._session
@@ -205,11 +213,8 @@ class HttpTransport:
         await session.close()
 
 
-def _payload(body: bytes | AsyncIterable[bytes] | None) -> Any:
-    if isinstance(body, bytes) and len(body) > _ONE_WRITE:
-        # Written in pieces, a large picture does not hold up the event loop.
-        return io.BytesIO(body)
-    return body
+def _fits_one_write(body: object) -> bool:
+    return isinstance(body, bytes) and len(body) <= _ONE_WRITE
 
 
 class HttpAnswer:
@@ -217,7 +222,9 @@ class HttpAnswer:
 
     __slots__ = ("_attempt", "_call", "_content", "_inflate", "_limit", "_received", "_transport", "headers", "status")
 
-    def __init__(self, response: ClientResponse, attempt: Attempt, call: HttpCall, transport: HttpTransport) -> None:
+    def __init__(
+        self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall, transport: HttpTransport
+    ) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = HeaderView(response.headers)
         self._content = response.content

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse
 
     from core.llm.transport.http_connector import Wire
+    from core.llm.transport.http_exchange import Exchange
 
 NEVER: Final = float("inf")
 EARLY: Final = 0.002
@@ -91,7 +92,7 @@ class Attempt:
         self.output = False
         self.failure: str | None = None
         """Code of the reason why the attempt was ended from outside."""
-        self.response: ClientResponse | None = None
+        self.response: ClientResponse | Exchange | None = None
         self.wire: Wire | None = None
         """The connection while the request is being sent; afterwards it is the response that knows it."""
         self._live = live
@@ -121,7 +122,7 @@ class Attempt:
         if self.connected_anew:
             self.arm()
 
-    def answered(self, response: "ClientResponse") -> None:
+    def answered(self, response: "ClientResponse | Exchange") -> None:
         """The head is here: from now on it is the connection that is cut, not the task that is cancelled."""
         self.response = response
         self.task = self.wire = None

@@ -9,13 +9,21 @@ import os
 import ssl
 
 import aiohttp
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.secrets import one_line
 from core.llm.transport.http_attempt import Attempt
 
-CAUGHT = (aiohttp.ClientError, asyncio.TimeoutError, OSError, RuntimeError, ValueError, EOFError)
+CAUGHT = (
+    aiohttp.ClientError,
+    HttpProcessingError,
+    asyncio.TimeoutError,
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+)
 """Everything that a request or a read is known to raise: aiohttp reports a closed session by `RuntimeError` and a
 malformed header by `ValueError`."""
 
@@ -38,7 +46,7 @@ def error_of_request(cause: BaseException, attempt: Attempt, where: str, *, tls:
         return _tls(cause, where)
     if isinstance(cause, aiohttp.ClientConnectorError):
         return _network("connect", f"cannot connect to {where}: {_reason(cause.os_error)}; check base_url")
-    if isinstance(cause, aiohttp.ClientResponseError):
+    if isinstance(cause, aiohttp.ClientResponseError | HttpProcessingError):
         return _malformed(cause, attempt, where)
     if isinstance(cause, aiohttp.ServerTimeoutError):
         return ProviderError("timeout", f"no connection to {where} in time", code="connect_timeout")
@@ -108,8 +116,9 @@ def _tls(cause: aiohttp.ClientSSLError, where: str) -> ProviderError:
     return _network("tls", f"no TLS connection to {where}: {one_line(str(detail), 80)}{hint}")
 
 
-def _malformed(cause: aiohttp.ClientResponseError, attempt: Attempt, where: str) -> ProviderError:
-    deeper = cause.__cause__.__cause__ if cause.__cause__ is not None else None
+def _malformed(cause: aiohttp.ClientResponseError | HttpProcessingError, attempt: Attempt, where: str) -> ProviderError:
+    parsing = cause.__cause__ if isinstance(cause, aiohttp.ClientResponseError) else cause
+    deeper = parsing.__cause__ if parsing is not None else None
     if isinstance(deeper, LineTooLong) or "Too many headers" in cause.message:
         return ProviderError(
             "protocol", f"the headers of {where}'s answer are beyond the limits", code="headers", retryable=False,
