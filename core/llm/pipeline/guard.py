@@ -11,6 +11,10 @@ from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import LLMError, ProviderError
 
 
+GRACE = 0.05
+"""Seconds after the deadline at which a provider that ignores it is cut."""
+
+
 class Guard:
     """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
 
@@ -25,9 +29,12 @@ class Guard:
         self._timer: TimerHandle | None = None
 
     def arm(self, at: float) -> None:
-        """Cut the call with a deadline error once the clock reaches *at*."""
+        """Cut the call with a deadline error once *at* has passed.
+
+        A moment later than *at*: a provider that keeps to its limits has said by then what it was doing.
+        """
         if at != float("inf"):
-            self._timer = self._clock.call_at(at, self._expired)
+            self._timer = self._clock.call_at(at + GRACE, self._expired)
 
     def disarm(self) -> None:
         """Forget the deadline."""

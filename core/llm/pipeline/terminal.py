@@ -7,6 +7,7 @@ anything before the user has something to see.
 from collections.abc import AsyncIterator
 
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
+from core.llm.common.types import PhaseLimits
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
@@ -16,12 +17,11 @@ from core.llm.providers.base.response import OUTPUT_EVENTS, StreamEvent, StreamF
 def terminal(target: Target) -> Handler:
     """The handler that calls the provider of *target*."""
     provider = target.provider
-    ours = _only_our_errors(target)
 
     async def handle(call: Call) -> Reply:
         if call.mode == "generate":
             request = target.chat_request(call, call.api_key)
-            with call.guard, ours:
+            with call.guard, _only_our_errors(target, call, request.limits):
                 response = await provider.generate(request)
             response.provider = response.provider or target.ref.provider
             response.model = response.model or target.ref.model
@@ -34,8 +34,9 @@ def terminal(target: Target) -> Handler:
             raise UnsupportedFeature(
                 f"{target.ref.provider} has no embeddings: choose a provider and model that can embed"
             )
-        with call.guard, ours:
-            vectors = await provider.embed(target.embedding_request(call, call.api_key))
+        wanted = target.embedding_request(call, call.api_key)
+        with call.guard, _only_our_errors(target, call, wanted.limits):
+            vectors = await provider.embed(wanted)
         vectors.provider = vectors.provider or target.ref.provider
         vectors.model = vectors.model or target.ref.model
         return Reply(call, embedding=vectors)
@@ -44,7 +45,7 @@ def terminal(target: Target) -> Handler:
         request = target.chat_request(call, call.api_key)
         events = provider.stream_generate(request)
         try:
-            with call.guard, ours:
+            with call.guard, _only_our_errors(target, call, request.limits):
                 head = await _until_output(events, target)
         except BaseException:
             await _close(events)
@@ -64,10 +65,12 @@ def terminal(target: Target) -> Handler:
 class _only_our_errors:  # noqa: N801 - used like a keyword
     """A provider's stray exception becomes a `ProviderError`: nothing foreign crosses the public interface."""
 
-    __slots__ = ("_target",)
+    __slots__ = ("_call", "_limits", "_target")
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, call: Call, limits: PhaseLimits) -> None:
         self._target = target
+        self._call = call
+        self._limits = limits
 
     def __enter__(self) -> None:
         pass
@@ -75,7 +78,12 @@ class _only_our_errors:  # noqa: N801 - used like a keyword
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, StopAsyncIteration):
             return
-        raise_alone(own_error(error, self._target))
+        found = own_error(error, self._target)
+        own_limit = self._limits.deadline_at < self._call.deadline.at
+        if isinstance(found, ProviderError) and found.code == "deadline_exceeded" and own_limit:
+            # `timeouts.total` of this provider has passed: the call has time left for another candidate.
+            found.code = "attempt_timeout"
+        raise_alone(found)
 
 
 def own_error(error: Exception, target: Target) -> LLMError:
