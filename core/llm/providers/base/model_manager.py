@@ -1,7 +1,7 @@
 """The life of models on a server that others use too: load, unload, pull, status.
 
-Nothing here is remembered as truth: the state is asked for. Loads and pulls are shared: fifty callers cause one load, and
-a caller who gives up does not take the others' load away. What is sent to the server is the business of a subclass.
+Nothing here is remembered as truth: the state is asked for. Loads and pulls are shared: fifty callers cause one load,
+and a caller who gives up does not take the load of the others away. What is sent is the business of a subclass.
 """
 
 import asyncio
