@@ -10,7 +10,8 @@ MASK: Final = "***"
 
 # What API keys of the known vendors look like, plus bearer tokens and keys in query strings.
 _LIKELY: Final = re.compile(
-    r"(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|csk|key)[-_][A-Za-z0-9_\-*+/=]{8,}(?:\.[A-Za-z0-9_\-*+/=]+)*"
+    # Where a word begins (`task-oriented` is none), or behind an escape of JSON or of a URL.
+    r"(?:(?<![A-Za-z0-9])|(?<=\\[nrt])|(?<=%[0-9A-Fa-f]{2}))(?:sk|pk|rk|gsk|xai|hf|pplx|r8|nvapi|csk|key)[-_][A-Za-z0-9_\-*+/=]{8,}(?:\.[A-Za-z0-9_\-*+/=]+)*"
     r"|AIza[A-Za-z0-9_\-]{20,}"
     r"|A(?:KIA|SIA)[A-Z0-9]{12,}"
     r"|eyJ[A-Za-z0-9_\-]{10,}\.[A-Za-z0-9_\-]{10,}(?:\.[A-Za-z0-9_\-]+)?"
@@ -24,7 +25,8 @@ _FINGERPRINT_KEY: Final = random_secrets.token_bytes(16)
 
 def redact(text: str, *known: str) -> str:
     """*text* without the *known* secrets and without anything that looks like one."""
-    for secret in known:
+    # The longest first: where one secret begins like another, no tail is left.
+    for secret in sorted(known, key=len, reverse=True):
         if len(secret) >= 4:
             text = text.replace(secret, MASK)
     return _LIKELY.sub(MASK, text)
