@@ -1,0 +1,69 @@
+"""The Messages wire format, spoken by Anthropic and by servers that imitate it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.wire import HttpCall
+from core.llm.dialects.anthropic_decode import decode_answer, placed_id
+from core.llm.dialects.anthropic_encode import betas_of, count_body, encode_body
+from core.llm.dialects.anthropic_quirks import AnthropicQuirks
+from core.llm.dialects.anthropic_stream import AnthropicStreamDecoder
+from core.llm.dialects.errors import http_error
+from core.llm.dialects.json import encode_json, parse_json
+from core.llm.providers.base.request import ChatRequest
+from core.llm.providers.base.response import LLMResponse
+
+VERSION: Final = "2023-06-01"
+"""The only version of the API there has been; sent as `anthropic-version`."""
+
+
+class AnthropicDialect:
+    """Messages with the quirks of one server."""
+
+    __slots__ = ("quirks",)
+
+    def __init__(self, quirks: AnthropicQuirks | None = None) -> None:
+        self.quirks = quirks or AnthropicQuirks()
+
+    def encode(self, request: ChatRequest) -> HttpCall:
+        """The HTTP call for *request*; adds to its warnings what the server or model does not take."""
+        body = encode_json(encode_body(request, self.quirks))
+        headers = self._headers(request, "text/event-stream" if request.stream else "application/json")
+        return HttpCall("POST", self.quirks.messages_path, body, headers, streaming=request.stream)
+
+    def encode_count(self, request: ChatRequest, path: str) -> HttpCall:
+        """The HTTP call that counts the prompt tokens of *request* at *path*; costs nothing."""
+        body = encode_json(count_body(encode_body(request, self.quirks)))
+        return HttpCall("POST", path, body, self._headers(request, "application/json"), idempotent=True)
+
+    def decode(
+        self,
+        request: ChatRequest,
+        status: int,  # noqa: ARG002 - part of the contract; errors do not come here
+        headers: Mapping[str, str],
+        body: bytes,
+    ) -> LLMResponse:
+        """The answer in *body*."""
+        return decode_answer(request, self.quirks, headers, body)
+
+    def decoder(self, request: ChatRequest, headers: Mapping[str, str]) -> AnthropicStreamDecoder:
+        """A fresh decoder for one stream."""
+        return AnthropicStreamDecoder(request, self.quirks, headers)
+
+    def error(self, status: int, headers: Mapping[str, str], body: bytes) -> ProviderError:
+        """The error that an answer with *status* stands for."""
+        error = http_error(status, headers, body)
+        if error.request_id is None:
+            try:
+                return placed_id(error, parse_json(body))
+            except ProviderError:
+                return error
+        return error
+
+    def _headers(self, request: ChatRequest, accept: str) -> dict[str, str]:
+        headers = {"content-type": "application/json", "accept": accept}
+        betas = betas_of(request, self.quirks)
+        if betas:
+            headers["anthropic-beta"] = betas
+        return headers

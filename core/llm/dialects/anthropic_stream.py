@@ -1,0 +1,373 @@
+"""Streamed answers of the Messages format.
+
+An answer is complete with `message_stop`; the reason for stopping in `message_delta` is enough when the body ends after
+it. An `error` event may come at any time, with a status of 200 before it.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.messages import ToolCall
+from core.llm.common.types import Billing
+from core.llm.dialects.anthropic_blocks import carried
+from core.llm.dialects.anthropic_decode import decode_answer, placed_id
+from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field
+from core.llm.dialects.anthropic_quirks import AnthropicQuirks
+from core.llm.dialects.anthropic_tools import answer_tool
+from core.llm.dialects.anthropic_usage import usage_from_anthropic
+from core.llm.dialects.errors import ErrorBody, classify, error_of, is_error, request_id
+from core.llm.dialects.framing import SSESplitter
+from core.llm.dialects.json import MAX_BYTES, parse_object, schema_error
+from core.llm.dialects.openai_decode import not_json
+from core.llm.providers.base.request import ChatRequest
+from core.llm.providers.base.response import (
+    LLMResponse,
+    RefusalDelta,
+    StreamEvent,
+    StreamFinish,
+    StreamStart,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    UsageReport,
+)
+
+_PLAIN: Final = 0
+_TOOL: Final = 1
+_ANSWER: Final = 2
+_OTHER: Final = 3
+
+
+class _Open:
+    """A content block that is being written."""
+
+    __slots__ = ("block", "id", "kind", "name", "number", "pieces")
+
+    def __init__(self, kind: int, block: dict[str, Any]) -> None:
+        self.kind = kind
+        self.block = block
+        self.number = 0
+        self.id = text_field(block, "id")
+        self.name = text_field(block, "name")
+        self.pieces: list[str] = []
+
+
+class AnthropicStreamDecoder:
+    """One stream. `done` is set by `message_stop` or a failure; `finished` already by the reason for stopping."""
+
+    __slots__ = (
+        "_answer_name",
+        "_answered",
+        "_blocks",
+        "_calls",
+        "_failure",
+        "_finish",
+        "_headers",
+        "_json",
+        "_output",
+        "_quirks",
+        "_refusal",
+        "_request",
+        "_splitter",
+        "_started",
+        "_undecided",
+        "_usage",
+        "done",
+    )
+
+    def __init__(self, request: ChatRequest, quirks: AnthropicQuirks, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._quirks = quirks
+        self._headers = headers
+        self._splitter = SSESplitter()
+        self._undecided = True
+        self._json: bytearray | None = None
+        self._started = False
+        self._output = False
+        self._answer_name = answer_tool(request, quirks)
+        self._answered = False
+        self._blocks: dict[int, _Open] = {}
+        self._calls = 0
+        self._finish: str | None = None
+        self._refusal: str | None = None
+        self._usage: dict[str, Any] = {}
+        self._failure: ProviderError | None = None
+        self.done = False
+
+    @property
+    def finished(self) -> bool:
+        """True once the model has said why it stopped: the body may end here, or the connection fall silent."""
+        return self._finish is not None and self._failure is None
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Events completed by *data*. Never raises: an error sets `done`, and `end` raises it."""
+        events: list[StreamEvent] = []
+        if self.done:
+            return events
+        try:
+            if self._undecided:
+                data = self._decide(data)
+            if self._json is not None:
+                self._collect(data)
+                return events
+            for name, payload in self._splitter.feed(data):
+                self._event(name, payload, events)
+                if self.done:
+                    break
+        except ProviderError as error:
+            self._failure = error
+            self.done = True
+        return events
+
+    def end(self) -> list[StreamEvent]:
+        """The body has ended, or `done` is set.
+
+        Raises:
+            ProviderError: `protocol` for anything unreadable (`truncated`, `empty`: there was no terminal marker);
+                or the error that the provider sent in the stream.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self.done:
+            return []
+        if self._json is not None:
+            self.done = True
+            return _events_of(decode_answer(self._request, self._quirks, self._headers, bytes(self._json)))
+        if self._finish is not None:
+            events: list[StreamEvent] = []
+            self._complete(events)
+            return events
+        if not self._started and not self._splitter.rest:
+            raise ProviderError("protocol", "the stream ended without an answer", code="empty", billing="ambiguous")
+        raise ProviderError(
+            "protocol",
+            "the stream ended in the middle: no reason for stopping had arrived",
+            code="truncated",
+            billing=self._billing(),
+        )
+
+    def _decide(self, data: bytes) -> bytes:
+        """Look at the first visible byte: an answer begins with a brace, a page with `<`, a stream with neither."""
+        data = data.removeprefix(b"\xef\xbb\xbf")
+        first = data.lstrip()[:1]
+        if not first:
+            return data
+        self._undecided = False
+        if first in {b"{", b"["}:
+            self._json = bytearray()
+        elif first == b"<" or "html" in self._headers.get("content-type", ""):
+            raise not_json(data, self._headers)
+        return data
+
+    def _collect(self, data: bytes) -> None:
+        collected = self._json
+        if collected is None:
+            return
+        collected += data
+        if len(collected) > MAX_BYTES:
+            raise ProviderError(
+                "protocol", f"the answer is larger than {MAX_BYTES} bytes", code="too_large", retryable=False
+            )
+
+    def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
+        if name == b"error" and payload[:1] != b"{":
+            raise classify(ErrorBody(payload.decode("utf-8", "replace")), billing=self._billing())
+        if not payload or payload == b"[DONE]":
+            return
+        event = parse_object(payload)
+        match event.get("type"):
+            case "content_block_delta":
+                self._delta(event, events)
+            case "content_block_start":
+                self._begin(event, events)
+            case "content_block_stop":
+                block = self._blocks.pop(_index(event), None)
+                if block is not None:
+                    self._close(block, events)
+            case "message_start":
+                self._start(event, events)
+            case "message_delta":
+                self._message_delta(event)
+            case "message_stop":
+                self._complete(events)
+            case "ping":
+                return
+            case _ if name == b"error" or is_error(event):
+                raise placed_id(classify(error_of(event), headers=self._headers, billing=self._billing()), event)
+
+    def _start(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        message = event.get("message")
+        if not isinstance(message, dict):
+            raise schema_error("message_start has no message")
+        if self._started:
+            raise schema_error("a second message began in the same stream")
+        self._started = True
+        events.append(StreamStart(text_field(message, "model"), request_id=request_id(self._headers)))
+        self._add_usage(message.get("usage"))
+
+    def _begin(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        if not self._started:
+            raise schema_error("content came before message_start")
+        block = event.get("content_block")
+        if not isinstance(block, dict):
+            raise schema_error("content_block_start has no block")
+        index = _index(event)
+        if index in self._blocks:
+            raise schema_error("a content block began twice")
+        kind = block.get("type")
+        if kind == "text":
+            opened = _Open(_PLAIN, block)
+            if text := text_field(block, "text"):
+                self._output = True
+                events.append(TextDelta(text))
+        elif kind == "thinking":
+            opened = _Open(_PLAIN, block)
+            text, signature = text_field(block, "thinking"), text_field(block, "signature")
+            if text or signature:
+                self._output = True
+                events.append(ThinkingDelta(text, signature or None))
+        elif kind == "tool_use":
+            opened = self._begin_tool(block, events)
+        else:
+            opened = _Open(_OTHER, block)
+        self._blocks[index] = opened
+
+    def _begin_tool(self, block: dict[str, Any], events: list[StreamEvent]) -> _Open:
+        self._output = True
+        if self._answer_name is not None and block.get("name") == self._answer_name:
+            self._answered = True
+            return _Open(_ANSWER, block)
+        opened = _Open(_TOOL, block)
+        if not opened.name:
+            raise schema_error("a tool call has no name")
+        opened.number = self._calls
+        self._calls += 1
+        events.append(ToolCallDelta(opened.number, opened.id, opened.name))
+        return opened
+
+    def _delta(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        delta = event.get("delta")
+        block = self._blocks.get(event.get("index", -1))
+        if block is None or delta.__class__ is not dict:
+            raise schema_error("a delta belongs to no content block")
+        kind = delta.get("type")
+        if kind == "text_delta":
+            text = delta.get("text")
+            if text.__class__ is str and text:
+                self._output = True
+                events.append(TextDelta(text))
+        elif kind == "input_json_delta":
+            self._add_input(block, text_field(delta, "partial_json"), events)
+        elif kind == "thinking_delta":
+            if text := text_field(delta, "thinking"):
+                self._output = True
+                events.append(ThinkingDelta(text))
+        elif kind == "signature_delta":
+            if signature := text_field(delta, "signature"):
+                self._output = True
+                events.append(ThinkingDelta("", signature))
+        elif block.kind == _OTHER:
+            block.block.update({name: value for name, value in delta.items() if name != "type" and value is not None})
+
+    def _add_input(self, block: _Open, piece: str, events: list[StreamEvent]) -> None:
+        if not piece:
+            return
+        if block.kind == _ANSWER:
+            events.append(TextDelta(piece))
+        elif block.kind == _TOOL:
+            events.append(ToolCallDelta(block.number, arguments=piece))
+        block.pieces.append(piece)
+
+    def _close(self, block: _Open, events: list[StreamEvent]) -> None:
+        """The block is complete."""
+        given = block.block.get("input")
+        if block.kind == _TOOL:
+            text = "".join(block.pieces)
+            if text or not isinstance(given, dict):
+                call = ToolCall.from_text(block.id, block.name, text)
+            else:
+                call = ToolCall(block.id, block.name, given)
+                if given:
+                    events.append(ToolCallDelta(block.number, arguments=call.arguments_json()))
+            events.append(ToolCallReady(block.number, call))
+        elif block.kind == _ANSWER and not block.pieces:
+            events.append(TextDelta(carried(given) if isinstance(given, dict) else "{}"))
+        elif block.kind == _OTHER:
+            self._output = True
+            events.append(ThinkingDelta("", None, self._opaque(block)))
+
+    @staticmethod
+    def _opaque(block: _Open) -> str:
+        if block.block.get("type") == "redacted_thinking":
+            return text_field(block.block, "data")
+        if block.pieces:
+            block.block["input"] = dict(ToolCall.from_text("", "server tool", "".join(block.pieces)).arguments)
+        return carried(block.block)
+
+    def _message_delta(self, event: Mapping[str, Any]) -> None:
+        delta = event.get("delta")
+        if isinstance(delta, dict):
+            # Usage may be corrected by a later delta that gives no reason.
+            self._finish = text_field(delta, "stop_reason") or self._finish
+            self._refusal = refusal_text(delta.get("stop_details")) or self._refusal
+        self._add_usage(event.get("usage"))
+
+    def _add_usage(self, usage: object) -> None:
+        """Counts are cumulative: what is given replaces what was known."""
+        if isinstance(usage, dict):
+            self._usage.update({name: value for name, value in usage.items() if value is not None})
+
+    def _billing(self) -> Billing:
+        return "estimated" if self._output else "ambiguous"
+
+    def _complete(self, events: list[StreamEvent]) -> None:
+        self.done = True
+        if self._finish is None:
+            code = "truncated" if self._started else "empty"
+            raise ProviderError(
+                "protocol", "the stream ended without a reason for stopping", code=code, billing=self._billing()
+            )
+        if not self._started:
+            raise schema_error("the message ended before it began")
+        for block in self._blocks.values():
+            self._close(block, events)
+        self._blocks.clear()
+        finish = finish_from_anthropic(self._finish, has_calls=bool(self._calls), answered_by_tool=self._answered)
+        if finish.unified == "refusal" and self._refusal:
+            events.append(RefusalDelta(self._refusal))
+        if self._usage:
+            usage, warning = usage_from_anthropic(self._usage)
+            if warning is not None:
+                self._request.warnings.append(warning)
+            events.append(UsageReport(usage))
+        events.append(StreamFinish(finish))
+
+
+def _index(event: Mapping[str, Any]) -> int:
+    index = event.get("index")
+    if type(index) is not int:
+        raise schema_error("an event names no content block")
+    return index
+
+
+def _events_of(answer: LLMResponse) -> list[StreamEvent]:
+    """The events of an answer that came as one JSON object although a stream was asked for."""
+    events: list[StreamEvent] = [StreamStart(answer.model, request_id=answer.request_id)]
+    number = 0
+    for part in answer.parts:
+        if part.type == "text":
+            events.append(TextDelta(part.text))
+        elif part.type == "thinking":
+            events.append(ThinkingDelta(part.text, part.signature, part.redacted))
+        else:
+            events.append(ToolCallDelta(number, part.id, part.name, part.arguments_json()))
+            events.append(ToolCallReady(number, part))
+            number += 1
+    if answer.refusal:
+        events.append(RefusalDelta(answer.refusal))
+    if answer.usage.raw is not None:
+        events.append(UsageReport(answer.usage))
+    events.append(StreamFinish(answer.finish_reason))
+    return events
