@@ -7,6 +7,7 @@ from core.llm.chat_model import ChatModel, Named
 from core.llm.common.clock import Clock
 from core.llm.common.events import (
     AttemptFailed,
+    CallFailed,
     CallFinished,
     CallRecovered,
     ConfigApplied,
@@ -114,6 +115,7 @@ __all__ = [
     "AvailableModel",
     "BaseLLMProvider",
     "BudgetExceeded",
+    "CallFailed",
     "CallFinished",
     "CallRecovered",
     "CallTrace",

@@ -38,6 +38,11 @@ class CallFinished(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class CallFailed(CallFinished):
+    """A call has ended without an answer, or its stream broke."""
+
+
+@dataclass(frozen=True, slots=True)
 class AttemptFailed(Event):
     """One attempt has failed; `attempt.decision` says what happens next."""
 
@@ -154,16 +159,20 @@ class EventBus:
     A subscriber must be quick; for slow work use `stream`, which buffers and drops the oldest events when full.
     """
 
-    __slots__ = ("_complained", "_subscribers")
+    __slots__ = ("_complained", "_subscribers", "_wanted")
 
     def __init__(self) -> None:
         self._complained: float = float("-inf")
+        self._wanted: dict[type[Event], bool] = {}
         self._subscribers: tuple[tuple[Subscriber, tuple[type[Event], ...]], ...] = ()
 
-    @property
-    def active(self) -> bool:
-        """True while anyone listens; lets hot paths skip building an event."""
-        return bool(self._subscribers)
+    def wants(self, kind: type[Event]) -> bool:
+        """True while anyone listens to events of *kind*; lets hot paths skip building one."""
+        wanted = self._wanted.get(kind)
+        if wanted is None:
+            wanted = any(not kinds or issubclass(kind, kinds) for _, kinds in self._subscribers)
+            self._wanted[kind] = wanted
+        return wanted
 
     def publish(self, event: Event) -> None:
         """Deliver *event*; never raises."""
@@ -185,9 +194,11 @@ class EventBus:
         """Call *subscriber* for each event of *kinds* (all events when none are named)."""
         entry = (subscriber, kinds)
         self._subscribers = (*self._subscribers, entry)
+        self._wanted.clear()
 
         def cancel() -> None:
             self._subscribers = tuple(other for other in self._subscribers if other is not entry)
+            self._wanted.clear()
 
         return Subscription(cancel)
 

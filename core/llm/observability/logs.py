@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 
 from core.llm.common.events import (
     AttemptFailed,
+    CallFailed,
     CallFinished,
     CallRecovered,
     ConfigApplied,
@@ -29,6 +30,18 @@ from core.llm.providers.config.models import LoggingOptions
 
 _ORDER: Final = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARNING": 3, "ERROR": 4}
 _LINE_LIMIT: Final = 600
+_WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
+    AttemptFailed,
+    CallFailed,
+    CallRecovered,
+    ConfigApplied,
+    ConfigRejected,
+    ModelEvent,
+    ProviderDisabled,
+    ProviderStateChanged,
+    RuntimeRetired,
+    WatcherDegraded,
+)
 
 
 class EventLog:
@@ -41,7 +54,7 @@ class EventLog:
 
     async def start(self) -> None:
         """Begin to listen."""
-        self._subscription = self._events.subscribe(self._on_event)
+        self._listen()
         if foreign_sink_leaks():
             log(
                 "WARNING",
@@ -54,7 +67,17 @@ class EventLog:
         if self._subscription is not None:
             self._subscription.close()
 
+    def _listen(self) -> None:
+        # Answered calls are worth a line at DEBUG only: at any other level nobody builds an event for them.
+        every_call = _ORDER[self._options().level] <= _ORDER["DEBUG"]
+        kinds = (*_WORTH_A_LINE, CallFinished) if every_call else _WORTH_A_LINE
+        before, self._subscription = self._subscription, self._events.subscribe(self._on_event, *kinds)
+        if before is not None:
+            before.close()
+
     def _on_event(self, event: Event) -> None:
+        if isinstance(event, ConfigApplied):
+            self._listen()
         level, text, bound = _line(event)
         if text and _ORDER[level] >= _ORDER[self._options().level]:
             log(level, "{}", one_line(redact(text), _LINE_LIMIT), **bound)

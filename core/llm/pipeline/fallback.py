@@ -47,6 +47,9 @@ class Candidates(Protocol):
     def misfit(self, ref: ModelRef, call: Call) -> str | None:
         """Why the model of *ref* cannot take *call*; `None` where nobody knows a reason without asking the provider."""
 
+    def target_now(self, ref: ModelRef) -> Target | None:
+        """The target of *ref*; `None` where its provider has to be asked for a model first."""
+
     async def target(self, ref: ModelRef) -> Target:
         """What calls to *ref* go through; finds the provider's default model where *ref* names none."""
 
@@ -62,8 +65,7 @@ def fallback(candidates: Candidates, max_attempts: int) -> Handler:
 
 async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: int) -> Reply:
     plan = candidates.plan(call)
-    if plan.defaults:
-        call.request = with_defaults(call, plan.defaults)
+    asked = with_defaults(call.request, plan.defaults) if plan.defaults else call.request
     call.attempts_left = max_attempts
     entries = [CandidateTrace(ref) for ref in plan.candidates]
     call.trace.candidates = entries
@@ -72,17 +74,15 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
         if reason is not None:
             entry.outcome, entry.reason = "skipped", reason
     errors: list[LLMError] = []
-    asked = call.request
+    call.request = asked
     for index, entry in enumerate(entries):
         if entry.outcome == "skipped":
             continue
-        # The defaults of the model before are not this one's.
-        call.request = asked
         call.alternatives = partial(_any_left, call, candidates, entries[index + 1 :])
         if errors and call.attempts_left <= 0:
             entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
             continue
-        reply = await _try(call, candidates, entry, errors)
+        reply = await _try(call, candidates, entry, errors, asked)
         if reply is not None:
             return reply
     raise _nobody(call, entries, errors)
@@ -92,19 +92,24 @@ def _any_left(call: Call, candidates: Candidates, entries: list[CandidateTrace])
     return any(entry.outcome == "untried" and candidates.misfit(entry.target, call) is None for entry in entries)
 
 
-async def _try(call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError]) -> Reply | None:
+async def _try(
+    call: Call, candidates: Candidates, entry: CandidateTrace, errors: list[LLMError], asked: LLMRequest
+) -> Reply | None:
     tried_before = len(call.trace.attempts)
     target: Target | None = None
     try:
-        with call.guard:
-            target = await candidates.target(entry.target)
+        target = candidates.target_now(entry.target)
+        if target is None:
+            with call.guard:
+                target = await candidates.target(entry.target)
         entry.target = call.target = target.ref
-        unfit = _too_small(errors, target) or misfit(call.request, call.mode, target.facts)
+        unfit = _too_small(errors, target) or misfit(asked, call.mode, target.facts)
         if unfit is not None or target.handler is None:
             entry.outcome, entry.reason = "skipped", unfit or "no handler"
             return None
-        if target.config.models and (defaults := target.config.models.get(target.ref.model)) and defaults.defaults:
-            call.request = with_defaults(call, defaults.defaults)
+        options = target.config.models.get(target.ref.model) if target.config.models else None
+        # Each candidate starts from what was asked for: the defaults of one are not sent to the next.
+        call.request = with_defaults(asked, options.defaults) if options and options.defaults else asked
         reply = await target.handler(call)
     except (ProviderError, ModelError, UnsupportedFeature) as error:
         if target and isinstance(error, ProviderError) and error.type == "context_length" and not error.context_window:
@@ -155,9 +160,8 @@ def _nobody(call: Call, entries: list[CandidateTrace], errors: list[LLMError]) -
     return AllAttemptsFailed(f"no candidate for {asked} could answer:\n{lines}", errors, skipped)
 
 
-def with_defaults(call: Call, defaults: Mapping[str, Any]) -> LLMRequest:
-    """The request of *call* with *defaults* in every field that the caller left open."""
-    request = call.request
+def with_defaults(request: LLMRequest, defaults: Mapping[str, Any]) -> LLMRequest:
+    """*request* with *defaults* in every field that the caller left open."""
     unknown = defaults.keys() - LLMRequest.model_fields.keys()
     if unknown:
         raise RequestError(f"the configuration sets a default for {min(unknown)!r}, which is no field of a request")

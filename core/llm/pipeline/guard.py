@@ -10,7 +10,6 @@ from types import TracebackType
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import LLMError, ProviderError
 
-
 GRACE = 0.05
 """Seconds after the deadline at which a provider that ignores it is cut."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from functools import partial
 
-from core.llm.common.events import CallFinished, CallRecovered
+from core.llm.common.events import CallFailed, CallFinished, CallRecovered
 from core.llm.common.exceptions import LLMError
 from core.llm.common.types import Usage
 from core.llm.pipeline.handler import Call, Handler, Outcome, Reply
@@ -47,9 +47,10 @@ def _finish(call: Call, reply: Reply, error: BaseException | None) -> None:
 
 
 def _publish(call: Call, outcome: Outcome, usage: Usage | None) -> None:
-    if not call.events.active:
-        return
+    events = call.events
     if outcome == "answered" and len(call.trace.attempts) > 1 and call.target is not None:
-        call.events.publish(CallRecovered(call.id, call.target, len(call.trace.attempts)))
-    ended = "failed" if outcome == "open" else outcome
-    call.events.publish(CallFinished(call.id, ended, call.target, call.elapsed(), usage, call.trace))
+        events.publish(CallRecovered(call.id, call.target, len(call.trace.attempts)))
+    kind = CallFailed if outcome == "failed" else CallFinished
+    if events.wants(kind):
+        ended = "failed" if outcome == "open" else outcome
+        events.publish(kind(call.id, ended, call.target, call.elapsed(), usage, call.trace))

@@ -54,6 +54,14 @@ class Runtime(Candidates):
             return None
         return misfit(call.request, call.mode, self.known_target(ref).facts)
 
+    def target_now(self, ref: ModelRef) -> Target | None:
+        """The target of *ref*, unless its provider has to be asked for a model first."""
+        target = self._targets.get(ref)
+        if target is None:
+            ref = self.completed(ref)
+            target = self.known_target(ref) if ref.model else None
+        return target
+
     async def target(self, ref: ModelRef) -> Target:
         """The target of *ref*, made when it is first asked for."""
         ref = self.completed(ref)

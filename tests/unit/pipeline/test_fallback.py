@@ -65,6 +65,9 @@ class World(Candidates):
     def misfit(self, ref: ModelRef, call: Call) -> str | None:
         return misfit(call.request, call.mode, self.targets[ref].facts)
 
+    def target_now(self, ref: ModelRef) -> Target | None:
+        return None
+
     async def target(self, ref: ModelRef) -> Target:
         return self.targets[ref]
 

@@ -264,7 +264,7 @@ class LocalModel(WorkerObserver):
             self._tell("crash", "failed", how.reason)
 
     def _tell(self, kind: Any, state: str, message: str = "") -> None:
-        if self._events.active:
+        if self._events.wants(ModelEvent):
             self._events.publish(ModelEvent(self.name, kind, state, message=message))
 
 

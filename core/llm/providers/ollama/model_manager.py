@@ -202,7 +202,7 @@ class OllamaModelManager:
 
     def _event(self, model: str, kind: _Kind, state: str, progress: Progress | None = None, message: str = "") -> None:
         bus = self._services.events
-        if not bus.active:
+        if not bus.wants(ModelEvent):
             return
         at = progress or Progress(message)
         bus.publish(ModelEvent(f"{self._services.name}/{model}", kind, state, at.completed, at.total, at.message))
