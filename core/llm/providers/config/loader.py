@@ -167,7 +167,7 @@ class _Loading:
             return None
         if not config.enabled:
             self._disabled[name] = "enabled: false"
-        elif config.needs_key and not config.api_key and not config.api_keys and not config.headers:
+        elif config.key_needed and not config.api_key and not config.api_keys and not config.headers:
             self._disabled.setdefault(name, "it has no api_key")
         off = name in self._disabled and config.enabled
         return config.model_copy(update={"enabled": False}) if off else config

@@ -145,6 +145,11 @@ class ProviderConfig(Frozen):
     max_connections: int = Field(512, gt=0, le=100_000)
     max_response_bytes: Size = Field(64 * 2**20)
 
+    @property
+    def key_needed(self) -> bool:
+        """Whether this provider, as it is configured, needs a key; subclasses that can do without one say when."""
+        return self.needs_key
+
 
 class AliasTarget(Frozen):
     """One of several models behind an alias."""
