@@ -205,7 +205,7 @@ class ResponseCollector:
                 self._flush("text")
             self._pieces.append(event.text)
         elif isinstance(event, ThinkingDelta):
-            if self._kind != "thinking" or (self._signature is not None and event.thinking):
+            if self._kind != "thinking" or self._begins_another(event):
                 self._flush("thinking")
             self._pieces.append(event.thinking)
             self._signature = event.signature or self._signature
@@ -222,6 +222,16 @@ class ResponseCollector:
             self.refusal += event.refusal
         elif isinstance(event, StreamStart):
             self.start = event
+
+    def _begins_another(self, event: ThinkingDelta) -> bool:
+        """Whether *event* belongs to another piece of thinking than the one before, which its opaque data has closed."""
+        if self._signature is None and self._redacted is None:
+            return False
+        if event.thinking:
+            return True
+        if event.signature is not None and self._signature is not None:
+            return event.signature != self._signature
+        return event.redacted is not None
 
     def _flush(self, next_kind: str) -> None:
         if self._kind == "text" and self._pieces:
