@@ -109,7 +109,7 @@ async def test_files_are_read_before_a_provider_sees_them(tmp_path: Path) -> Non
         part = world.alpha.last_request.messages[0].content[0]
         assert isinstance(part, ImagePart)
         assert (part.data, part.media_type, part.path) == (b"\x89PNG", "image/png", None)
-        with pytest.raises(RequestError, match="cannot read missing.png"):
+        with pytest.raises(RequestError, match=r"cannot read missing\.png"):
             await world.service.generate([{"role": "user", "content": [ImagePart(path=str(tmp_path / "missing.png"))]}])
 
 
