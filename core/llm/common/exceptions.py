@@ -23,7 +23,7 @@ A message says what happened, where, and what to do next. None of them holds a s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from core.llm.common.types import Billing, ModelRef, PartialOutput
 
@@ -68,11 +68,19 @@ _SCOPE: dict[str, ErrorScope] = {
 }
 
 
+def _rebuilt(kind: "type[LLMError]", *args: Any) -> "LLMError":
+    return kind.__new__(kind, *args)
+
+
 class LLMError(Exception):
     """Root of everything this library raises on purpose."""
 
     trace: "CallTrace | None" = None
     """What was tried, where the error ended a call."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Travel as the text and the fields, whatever the constructor wants: errors cross processes."""
+        return (_rebuilt, (type(self), *self.args), self.__dict__)
 
 
 class ProviderError(LLMError):
@@ -95,6 +103,7 @@ class ProviderError(LLMError):
         billing: Billing = "none",
         context_window: int | None = None,
     ) -> None:
+        message = message or f"no details were given ({type})"
         super().__init__(message)
         self.type: ErrorType = type
         self.message = message
@@ -126,10 +135,6 @@ class ProviderError(LLMError):
         status = f" (HTTP {self.status_code})" if self.status_code else ""
         wait = f" Retry after {self.retry_after:g} s." if self.retry_after else ""
         return f"{where}: {self.message}{status}{wait}" if where else f"{self.message}{status}{wait}"
-
-    def __reduce__(self) -> tuple[object, ...]:
-        """Rebuild from the type and message, then restore the fields; lets errors cross processes."""
-        return (ProviderError, (self.type, self.message), self.__dict__)
 
 
 class AllAttemptsFailed(LLMError):
