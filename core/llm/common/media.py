@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.llm.common.exceptions import RequestError
 from core.llm.common.messages import MediaPart, Message, Part
+from core.llm.common.secrets import one_line
 
 MAX_FILE_BYTES = 20 * 2**20
 
@@ -44,8 +45,10 @@ def _loaded_part(part: Part) -> Part:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise RequestError(f"cannot read {path.name} for the message: {error.strerror}. Check the path") from None
+    except (OSError, ValueError) as error:
+        # ValueError: a name that no file can have, such as one with a NUL in it.
+        reason = error.strerror if isinstance(error, OSError) else "that is no file name"
+        raise RequestError(f"cannot read {one_line(path.name)} for the message: {reason}. Check the path") from None
     if len(data) > MAX_FILE_BYTES:
         raise RequestError(f"{path.name} is larger than {MAX_FILE_BYTES // 2**20} MiB, too large for a message")
     media_type = part.media_type or mimetypes.guess_type(path.name)[0]
