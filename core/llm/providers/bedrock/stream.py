@@ -1,0 +1,232 @@
+"""Streamed answers of Converse: frames of the AWS event stream, each with one JSON object.
+
+The reason to stop comes first (`messageStop`), the usage after it (`metadata`); errors come as frames of their own.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.messages import ToolCall
+from core.llm.common.types import Billing, FinishReason
+from core.llm.dialects.aws_event_stream import EventFrame, EventStreamSplitter
+from core.llm.dialects.json import parse_object, schema_error
+from core.llm.dialects.openai_decode import not_json
+from core.llm.providers.base.request import ChatRequest
+from core.llm.providers.base.response import (
+    StreamEvent,
+    StreamFinish,
+    StreamStart,
+    TextDelta,
+    ThinkingDelta,
+    ToolCallDelta,
+    ToolCallReady,
+    UsageReport,
+)
+from core.llm.providers.bedrock.decode import finish_from_converse, usage_from_converse
+from core.llm.providers.bedrock.errors import error_from_frame, request_id
+from core.llm.providers.bedrock.naming import tool_names_back
+
+EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
+
+
+class _OpenCall:
+    """A tool call whose arguments are still being written."""
+
+    __slots__ = ("arguments", "id", "name", "number")
+
+    def __init__(self, number: int, identifier: str, name: str) -> None:
+        self.number = number
+        self.id = identifier
+        self.name = name
+        self.arguments: list[str] = []
+
+
+class ConverseStreamDecoder:
+    """One stream. `done` is set by the usage, which comes last; `finished` already by the reason to stop."""
+
+    __slots__ = (
+        "_calls",
+        "_count",
+        "_failure",
+        "_finish",
+        "_headers",
+        "_names",
+        "_output",
+        "_received",
+        "_request",
+        "_splitter",
+        "_started",
+        "done",
+    )
+
+    def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
+        self._request = request
+        self._headers = headers
+        self._splitter = EventStreamSplitter()
+        self._names = tool_names_back(tool.name for tool in request.params.tools or ())
+        self._calls: dict[Any, _OpenCall] = {}
+        self._count = 0
+        self._received = False
+        self._started = False
+        self._output = False
+        self._finish: FinishReason | None = None
+        self._failure: ProviderError | None = None
+        self.done = False
+
+    @property
+    def finished(self) -> bool:
+        """True once the model has said why it stopped: the body may end here, or the connection fall silent."""
+        return self._finish is not None and self._failure is None
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        """Events completed by *data*. Never raises: an error sets `done`, and `end` raises it."""
+        events: list[StreamEvent] = []
+        if self.done or not data:
+            return events
+        try:
+            if not self._received:
+                self._received = True
+                self._check_label(data)
+            for frame in self._splitter.feed(data):
+                self._frame(frame, events)
+                if self.done:
+                    break
+        except ProviderError as error:
+            if error.type == "protocol":
+                error.billing = self._billing()
+            self._failure = error
+            self.done = True
+        return events
+
+    def end(self) -> list[StreamEvent]:
+        """The body has ended, or `done` is set.
+
+        Raises:
+            ProviderError: `protocol` for anything unreadable (`truncated`, `empty`: the answer did not end); or the
+                error that the service sent in the stream.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._finish is not None:
+            self.done = True
+            return [StreamFinish(self._finish)]
+        if not self._received:
+            raise ProviderError("protocol", "the stream ended without an answer", code="empty", billing="ambiguous")
+        raise ProviderError(
+            "protocol",
+            "the stream ended in the middle: messageStop had not arrived",
+            code="truncated",
+            billing=self._billing(),
+        )
+
+    def _check_label(self, data: bytes) -> None:
+        """A web page or a JSON text in place of a stream is named as what it is."""
+        label = self._headers.get("content-type", EVENT_STREAM)
+        if EVENT_STREAM not in label and data.lstrip()[:1] in {b"<", b"{", b"["}:
+            raise not_json(data, self._headers)
+
+    def _billing(self) -> Billing:
+        return "estimated" if self._output else "ambiguous"
+
+    def _frame(self, frame: EventFrame, events: list[StreamEvent]) -> None:
+        kind = frame.word(":message-type")
+        if kind == "exception":
+            raise error_from_frame(frame.word(":exception-type"), frame.payload, self._billing())
+        if kind == "error":
+            raise error_from_frame(frame.word(":error-code"), _message_of(frame), self._billing())
+        match frame.word(":event-type"):
+            case "contentBlockDelta":
+                self._delta(parse_object(frame.payload), events)
+            case "contentBlockStart":
+                self._block_start(parse_object(frame.payload), events)
+            case "contentBlockStop":
+                self._block_stop(parse_object(frame.payload).get("contentBlockIndex"), events)
+            case "messageStart":
+                self._start(events)
+            case "messageStop":
+                self._stop(parse_object(frame.payload), events)
+            case "metadata":
+                self._metadata(parse_object(frame.payload), events)
+            case _:
+                # Kinds that AWS adds later.
+                pass
+
+    def _start(self, events: list[StreamEvent]) -> None:
+        if not self._started:
+            self._started = True
+            events.append(StreamStart(request_id=request_id(self._headers)))
+
+    def _emit(self, event: StreamEvent, events: list[StreamEvent]) -> None:
+        if not self._started:
+            self._start(events)
+        self._output = True
+        events.append(event)
+
+    def _block_start(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        start = payload.get("start")
+        call = start.get("toolUse") if isinstance(start, Mapping) else None
+        if not isinstance(call, Mapping):
+            return
+        identifier, name = call.get("toolUseId"), call.get("name")
+        if not isinstance(identifier, str) or not isinstance(name, str) or not name:
+            raise schema_error("a tool call has no name or id")
+        opened = _OpenCall(self._count, identifier, self._names.get(name, name))
+        self._count += 1
+        self._calls[payload.get("contentBlockIndex")] = opened
+        self._emit(ToolCallDelta(opened.number, identifier, opened.name), events)
+
+    def _delta(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        delta = payload.get("delta")
+        if not isinstance(delta, Mapping):
+            raise schema_error("a delta is not an object")
+        text = delta.get("text")
+        if isinstance(text, str):
+            # An empty first piece stands where a model thinks before it writes.
+            if text:
+                self._emit(TextDelta(text), events)
+        elif isinstance(call := delta.get("toolUse"), Mapping):
+            opened = self._calls.get(payload.get("contentBlockIndex"))
+            piece = call.get("input")
+            if opened is None or not isinstance(piece, str):
+                raise schema_error("a piece of a tool call belongs to none")
+            if piece:
+                opened.arguments.append(piece)
+                self._emit(ToolCallDelta(opened.number, arguments=piece), events)
+        elif isinstance(reasoning := delta.get("reasoningContent"), Mapping):
+            self._thinking(reasoning, events)
+
+    def _thinking(self, reasoning: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        text, signature, redacted = (reasoning.get(name) for name in ("text", "signature", "redactedContent"))
+        if isinstance(text, str) and text:
+            self._emit(ThinkingDelta(text), events)
+        if isinstance(signature, str) and signature:
+            self._emit(ThinkingDelta("", signature=signature), events)
+        if isinstance(redacted, str) and redacted:
+            self._emit(ThinkingDelta("", redacted=redacted), events)
+
+    def _block_stop(self, index: object, events: list[StreamEvent]) -> None:
+        opened = self._calls.pop(index, None)
+        if opened is not None:
+            call = ToolCall.from_text(opened.id, opened.name, "".join(opened.arguments))
+            self._emit(ToolCallReady(opened.number, call), events)
+
+    def _stop(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        for index in tuple(self._calls):
+            self._block_stop(index, events)
+        self._finish = finish_from_converse(payload.get("stopReason"), has_output=self._output, billing=self._billing())
+        self._start(events)
+
+    def _metadata(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
+        usage, warning = usage_from_converse(payload.get("usage"))
+        if warning is not None:
+            self._request.warnings.append(warning)
+        if not usage.estimated:
+            self._start(events)
+            events.append(UsageReport(usage))
+        # Only the last frame counts as the end: usage without a reason to stop is no whole answer.
+        self.done = self._finish is not None
+
+
+def _message_of(frame: EventFrame) -> bytes:
+    return frame.payload or frame.word(":error-message").encode()
