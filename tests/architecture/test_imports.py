@@ -39,6 +39,7 @@ NEVER: tuple[tuple[str, str], ...] = (
 
 THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "aiohttp": ("core.llm.transport", "core.llm.testing"),
+    "botocore": ("core.llm.transport.aws_signing",),
     "multidict": ("core.llm.transport",),
     "yarl": ("core.llm.transport",),
     "watchdog": ("core.llm.providers.config.folder_events",),
