@@ -14,7 +14,7 @@ from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
 
 JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-_STREAM_HEADERS: Final = {"content-type": "application/json", "accept": "text/event-stream"}
+STREAM_HEADERS: Final = {"content-type": "application/json", "accept": "text/event-stream"}
 
 
 class OpenAIChatDialect:
@@ -31,7 +31,7 @@ class OpenAIChatDialect:
             "POST",
             self.quirks.chat_path,
             encode_bytes(request, self.quirks),
-            _STREAM_HEADERS if request.stream else JSON_HEADERS,
+            STREAM_HEADERS if request.stream else JSON_HEADERS,
             streaming=request.stream,
         )
 

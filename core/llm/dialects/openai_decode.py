@@ -98,7 +98,7 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     raw_finish = choice.get("finish_reason")
     raw_finish = raw_finish if isinstance(raw_finish, str) and raw_finish else None
     check_finish(raw_finish, has_output=bool(parts or refusal), billing=billing)
-    usage, warning = usage_from_openai(answer.get("usage"), len(text))
+    usage, warning = usage_from_openai(answer.get("usage"), len(text), answer.get("service_tier"))
     if warning is not None:
         request.warnings.append(warning)
     model = answer.get("model")

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import RequestError, UnsupportedFeature
@@ -14,9 +15,10 @@ from core.llm.dialects.strict_schema import strict_schema
 from core.llm.providers.base.request import ChatRequest, LLMRequest, NamedTool, ResponseFormat, ToolDefinition
 
 _SAMPLING: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
+_CHAT_FIELDS: Final = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "user")
 _NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 # Fields that decide how the answer is read; raw fields must not change them.
-_RESERVED: Final = ("stream", "messages", "model")
+_RESERVED: Final = ("stream", "messages", "input", "model")
 
 
 def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
@@ -32,9 +34,7 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
         "model": request.model,
         "messages": encode_messages(request, quirks, facts.get("system_role", quirks.system_role)),
     }
-    if "shut_down" in facts:
-        ending = f"{request.model} is shut down on {facts['shut_down']}: move to another model before"
-        request.warnings.append(CallWarning("deprecated", ending, "model"))
+    warn_of_ending(request)
     if request.stream:
         body["stream"] = True
         if quirks.stream_usage:
@@ -44,18 +44,12 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
     thinks = encode_thinking(request, quirks, body)
     if params.max_tokens is not None:
         body[facts.get("token_cap", quirks.token_cap)] = params.max_tokens
-    _sampling(request, quirks, body, thinks=thinks)
+    encode_sampling(request, quirks, body, _CHAT_FIELDS, thinks=thinks)
     if params.tools:
         _tools(request, quirks, params.tools, body, thinks=thinks)
     if params.response_format is not None:
         _structured(request, quirks, params.response_format, body)
-    for name, value in request.extra.items():
-        if name in _RESERVED:
-            request.warn("dropped", name, f"the raw field {name!r} is not sent: set it in the request itself")
-        elif value is None:
-            body.pop(name, None)
-        else:
-            body[name] = value
+    add_raw_fields(request, body)
     return body
 
 
@@ -64,18 +58,37 @@ def encode_bytes(request: ChatRequest, quirks: OpenAIQuirks) -> bytes:
     return encode_json(encode_body(request, quirks))
 
 
-def _sampling(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], *, thinks: bool) -> None:
+def warn_of_ending(request: ChatRequest) -> None:
+    """Report the day on which the model is shut down, where it is known."""
+    day = request.facts.quirks.get("shut_down")
+    if day is not None:
+        ending = f"{request.model} is shut down on {day}: move to another model before"
+        request.warnings.append(CallWarning("deprecated", ending, "model"))
+
+
+def add_raw_fields(request: ChatRequest, body: dict[str, Any], merged: frozenset[str] = frozenset()) -> None:
+    """Put the raw fields of *request* over *body*; `None` takes a field away, objects in *merged* are joined."""
+    for name, value in request.extra.items():
+        if name in _RESERVED:
+            request.warn("dropped", name, f"the raw field {name!r} is not sent: set it in the request itself")
+        elif value is None:
+            body.pop(name, None)
+        elif name in merged and isinstance(value, Mapping) and isinstance(body.get(name), Mapping):
+            body[name] = {**body[name], **value}
+        else:
+            body[name] = value
+
+
+def encode_sampling(
+    request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], fields: Iterable[str], *, thinks: bool
+) -> None:
+    """Write those of *fields* that are set and accepted into *body*; report the others.
+
+    Raises:
+        RequestError: one is not a finite number.
+    """
     params = request.params
-    for name, wire in (
-        ("temperature", "temperature"),
-        ("top_p", "top_p"),
-        ("top_k", "top_k"),
-        ("stop", "stop"),
-        ("seed", quirks.seed),
-        ("frequency_penalty", "frequency_penalty"),
-        ("presence_penalty", "presence_penalty"),
-        ("user", "user"),
-    ):
+    for name in fields:
         value = getattr(params, name)
         if value is None:
             continue
@@ -85,7 +98,7 @@ def _sampling(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], 
         if reason:
             request.warn("dropped", name, reason)
         else:
-            body[wire] = list(value) if name == "stop" else value
+            body[quirks.seed if name == "seed" else name] = list(value) if name == "stop" else value
 
 
 def _refused(request: ChatRequest, quirks: OpenAIQuirks, name: str, *, thinks: bool) -> str:
@@ -117,17 +130,23 @@ def _tools(
     params = request.params
     if thinks and request.facts.quirks.get("tools") == "without_thinking":
         _tools_without_thinking(request, params, body)
-    body["tools"] = [_tool(tool, quirks) for tool in tools]
+    body["tools"] = [{"type": "function", "function": encode_function(tool, quirks)} for tool in tools]
     choice = params.tool_choice
     if isinstance(choice, NamedTool):
         body["tool_choice"] = {"type": "function", "function": {"name": choice.name}}
     elif choice is not None:
         body["tool_choice"] = quirks.required_choice if choice == "required" else choice
-    if params.parallel_tool_calls is not None:
+    encode_parallel(request, quirks, body)
+
+
+def encode_parallel(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any]) -> None:
+    """Write whether several tools may be called at once, where that was asked for and can be said."""
+    parallel = request.params.parallel_tool_calls
+    if parallel is not None:
         if "parallel_tool_calls" in quirks.rejects:
             request.warn("dropped", "parallel_tool_calls", f"{request.provider} does not accept it")
         else:
-            body["parallel_tool_calls"] = params.parallel_tool_calls
+            body["parallel_tool_calls"] = parallel
 
 
 def _tools_without_thinking(request: ChatRequest, params: LLMRequest, body: dict[str, Any]) -> None:
@@ -145,7 +164,8 @@ def _tools_without_thinking(request: ChatRequest, params: LLMRequest, body: dict
         )
 
 
-def _tool(tool: ToolDefinition, quirks: OpenAIQuirks) -> dict[str, Any]:
+def encode_function(tool: ToolDefinition, quirks: OpenAIQuirks) -> dict[str, Any]:
+    """The function that *tool* stands for: name, parameters, and what else was given."""
     parameters: Any = tool.parameters
     strict = tool.strict
     if strict and quirks.strict_schema:
@@ -156,7 +176,7 @@ def _tool(tool: ToolDefinition, quirks: OpenAIQuirks) -> dict[str, Any]:
         function["description"] = tool.description
     if strict is not None:
         function["strict"] = strict
-    return {"type": "function", "function": function}
+    return function
 
 
 def _structured(request: ChatRequest, quirks: OpenAIQuirks, wanted: ResponseFormat, body: dict[str, Any]) -> None:
@@ -177,26 +197,30 @@ def _structured(request: ChatRequest, quirks: OpenAIQuirks, wanted: ResponseForm
         body["response_format"] = {"type": "json_object"}
         _describe(schema, body)
     else:
-        strict = wanted.strict
-        sent: Any = schema
-        if strict and quirks.strict_schema:
-            rewritten = strict_schema(schema)
-            if rewritten is None:
-                strict = False
-                request.warn(
-                    "other", "response_format", "strict mode cannot express this schema: it was sent as a hint"
-                )
-            else:
-                sent = rewritten
-        name = _NOT_A_NAME.sub("_", wanted.name)[:64] or "answer"
-        body["response_format"] = {
-            "type": "json_schema",
-            "json_schema": {"name": name, "schema": sent, "strict": strict},
-        }
+        body["response_format"] = {"type": "json_schema", "json_schema": encode_schema(request, quirks, wanted, schema)}
 
 
-def _describe(schema: Any, body: dict[str, Any]) -> None:
+def encode_schema(
+    request: ChatRequest, quirks: OpenAIQuirks, wanted: ResponseFormat, schema: Mapping[str, Any]
+) -> dict[str, Any]:
+    """*schema* with its name, within the rules of the server; `strict` is false where those cannot express it."""
+    strict = wanted.strict
+    sent: Any = schema
+    if strict and quirks.strict_schema:
+        rewritten = strict_schema(schema)
+        if rewritten is None:
+            strict = False
+            request.warn("other", "response_format", "strict mode cannot express this schema: it was sent as a hint")
+        else:
+            sent = rewritten
+    return {"name": _NOT_A_NAME.sub("_", wanted.name)[:64] or "answer", "schema": sent, "strict": strict}
+
+
+def describe_schema(schema: Mapping[str, Any] | None) -> str:
+    """The words for a server that cannot be held to a schema."""
     text = "Answer with one JSON object and nothing else."
-    if schema is not None:
-        text += f" It must fit this JSON schema: {encode_json(schema).decode()}"
-    body["messages"] = [{"role": "system", "content": text}, *body["messages"]]
+    return text if schema is None else f"{text} It must fit this JSON schema: {encode_json(schema).decode()}"
+
+
+def _describe(schema: Mapping[str, Any] | None, body: dict[str, Any]) -> None:
+    body["messages"] = [{"role": "system", "content": describe_schema(schema)}, *body["messages"]]

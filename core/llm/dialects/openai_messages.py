@@ -33,20 +33,54 @@ def encode_messages(request: ChatRequest, quirks: OpenAIQuirks, system_role: str
     return _Encoder(request, quirks, system_role).run()
 
 
+class CallIds:
+    """The ids of tool calls as one server takes them, the same on a call and on its result."""
+
+    __slots__ = ("_length", "_longest", "_unnamed")
+
+    def __init__(self, length: int | None, longest: int) -> None:
+        self._length = length
+        self._longest = longest
+        self._unnamed: deque[str] = deque()
+
+    def of_call(self, call: ToolCall, seed: str) -> str:
+        """The id of *call*; made from *seed* where it has none."""
+        identifier = call.id
+        if not identifier:
+            identifier = "call_" + tool_call_id(f"{seed}:{call.name}")
+            self._unnamed.append(identifier)
+        return self._fitting(identifier)
+
+    def of_result(self, identifier: str) -> str:
+        """The id of the call that a result with *identifier* answers: the next unnamed one where it is empty."""
+        if not identifier and self._unnamed:
+            identifier = self._unnamed.popleft()
+        return self._fitting(identifier)
+
+    def _fitting(self, identifier: str) -> str:
+        """*identifier* where the server can take it, else a stable stand-in: ids may come from another provider."""
+        if self._length is not None:
+            fits = len(identifier) == self._length and _ALNUM.fullmatch(identifier)
+            return identifier if fits else tool_call_id(identifier, self._length)
+        if len(identifier) <= self._longest and _ID.fullmatch(identifier):
+            return identifier
+        return "call_" + tool_call_id(identifier)
+
+
 def tool_call_id(seed: str, length: int = 24) -> str:
     """A stable id made from *seed*: the same call always gets the same one."""
     return hashlib.blake2s(seed.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:length]
 
 
 class _Encoder:
-    __slots__ = ("_out", "_quirks", "_request", "_system_role", "_unnamed")
+    __slots__ = ("_ids", "_out", "_quirks", "_request", "_system_role")
 
     def __init__(self, request: ChatRequest, quirks: OpenAIQuirks, system_role: str) -> None:
         self._request = request
         self._quirks = quirks
         self._system_role = system_role
         self._out: list[dict[str, Any]] = []
-        self._unnamed: deque[str] = deque()
+        self._ids = CallIds(quirks.tool_id_length, quirks.tool_id_max)
 
     def run(self) -> list[dict[str, Any]]:
         for message in self._request.messages:
@@ -115,12 +149,8 @@ class _Encoder:
         self._out.append(out)
 
     def _call(self, call: ToolCall, ordinal: int) -> dict[str, Any]:
-        identifier = call.id
-        if not identifier:
-            identifier = "call_" + tool_call_id(f"{len(self._out)}:{ordinal}:{call.name}")
-            self._unnamed.append(identifier)
         out: dict[str, Any] = {
-            "id": self._wire_id(identifier),
+            "id": self._ids.of_call(call, f"{len(self._out)}:{ordinal}"),
             "type": "function",
             "function": {"name": call.name, "arguments": call.arguments_json()},
         }
@@ -138,19 +168,7 @@ class _Encoder:
             self._result(message.tool_call_id or "", message.text)
 
     def _result(self, identifier: str, content: str) -> None:
-        if not identifier and self._unnamed:
-            identifier = self._unnamed.popleft()
-        self._out.append({"role": "tool", "tool_call_id": self._wire_id(identifier), "content": content})
-
-    def _wire_id(self, identifier: str) -> str:
-        """*identifier* where the server can take it, else a stable stand-in: ids may come from another provider."""
-        length = self._quirks.tool_id_length
-        if length is not None:
-            fits = len(identifier) == length and _ALNUM.fullmatch(identifier)
-            return identifier if fits else tool_call_id(identifier, length)
-        if len(identifier) <= self._quirks.tool_id_max and _ID.fullmatch(identifier):
-            return identifier
-        return "call_" + tool_call_id(identifier)
+        self._out.append({"role": "tool", "tool_call_id": self._ids.of_result(identifier), "content": content})
 
     def _document(self, part: DocumentPart) -> dict[str, Any]:
         style = self._quirks.document

@@ -10,6 +10,7 @@ class OpenAIQuirks:
     """The defaults are what most servers understand. Presets and the YAML set single fields."""
 
     chat_path: str = "/chat/completions"
+    responses_path: str = "/responses"
     embeddings_path: str = "/embeddings"
     models_path: str = "/models"
     token_cap: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"  # noqa: S105 - a field name
@@ -40,6 +41,10 @@ class OpenAIQuirks:
     think_tags: bool = False
     """Thinking stands in the text between `<think>` and `</think>`."""
     embedding_base64: Literal["float32", "int8"] = "float32"
+    encrypted_reasoning: bool = False
+    """Responses only: reasoning comes encrypted when asked for, and is taken back."""
+    min_output_tokens: int = 1
+    """Responses only: smaller token caps are refused."""
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Fields sent with every chat request."""
 

@@ -43,6 +43,15 @@ def encode_thinking(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, 
     return thinks
 
 
+def will_think(request: ChatRequest) -> bool:
+    """What `encode_thinking` would return: whether the model thinks, as far as its facts tell."""
+    asked, facts = request.params.thinking, request.facts.quirks
+    known = facts.get("effort")
+    if asked is None or known == []:
+        return bool(facts.get("default_effort", "none") != "none")
+    return asked != "off" or (known is not None and "none" not in known)
+
+
 def _effort(request: ChatRequest, asked: str | int) -> str:
     if isinstance(asked, str):
         return _WORDS[asked]

@@ -9,18 +9,23 @@ from typing import Any, Final
 from core.llm.common.types import CallWarning, Usage
 
 _ABSURD: Final = 10**9
+_USUAL_TIERS: Final = frozenset({"default", "auto", "standard"})
 
 
-def usage_from_openai(raw: object, visible: int = 0) -> tuple[Usage, CallWarning | None]:
+def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tuple[Usage, CallWarning | None]:
     """The usage in *raw*, and a warning where it cannot be trusted.
 
-    *visible* is the number of characters that were received; fewer tokens than could have made them are suspect.
+    *visible* is the number of characters that were received; fewer tokens than could have made them are suspect. *tier*
+    is the service tier that the answer names, which decides the price: where it is not the usual one, it is kept in
+    `Usage.raw` as `service_tier`.
     `estimated` is set where the numbers are missing or impossible: somebody else then has to estimate.
     """
     if not isinstance(raw, dict):
         return Usage(estimated=True), None
-    prompt_details = raw.get("prompt_tokens_details")
-    completion_details = raw.get("completion_tokens_details")
+    if isinstance(tier, str) and tier not in _USUAL_TIERS:
+        raw = {**raw, "service_tier": tier}
+    prompt_details = _first(raw, "prompt_tokens_details", "input_tokens_details")
+    completion_details = _first(raw, "completion_tokens_details", "output_tokens_details")
     prompt = _count(_first(raw, "prompt_tokens", "input_tokens"))
     completion = _count(_first(raw, "completion_tokens", "output_tokens"))
     total = _count(raw.get("total_tokens"))

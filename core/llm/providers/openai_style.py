@@ -11,8 +11,8 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts, PhaseLimits, Usage
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.json import schema_error
-from core.llm.dialects.openai_chat import OpenAIChatDialect
 from core.llm.dialects.openai_embeddings import Vector, decode_embeddings, encode_embeddings
+from core.llm.dialects.openai_endpoints import Endpoint, OpenAIEndpoints
 from core.llm.dialects.openai_models import ListedModel, models_from_openai
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.http_provider import HttpProvider
@@ -34,9 +34,10 @@ class OpenAIStyleProvider(HttpProvider):
         base_url: str,
         quirks: OpenAIQuirks,
         batch_size: int,
+        api: Endpoint = "chat",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(config, services, OpenAIChatDialect(quirks), base_url=base_url)
+        super().__init__(config, services, OpenAIEndpoints(quirks, api), base_url=base_url)
         self.quirks = quirks
         self._batch_size = batch_size
         self._own_headers = dict(headers or {})
@@ -71,7 +72,7 @@ class OpenAIStyleProvider(HttpProvider):
         model = ""
         for begin in range(0, len(request.inputs), self._batch_size):
             inputs = request.inputs[begin : begin + self._batch_size]
-            headers, body = await self.call_json(encode_embeddings(request, inputs, self.quirks), request)
+            headers, body = await self.call_json(self.embedding_call(request, inputs), request)
             try:
                 batch = decode_embeddings(len(inputs), self.quirks, headers, body)
                 if vectors and len(vectors[0]) != len(batch.vectors[0]):
@@ -84,6 +85,10 @@ class OpenAIStyleProvider(HttpProvider):
             usages.append(batch.usage)
             model = batch.model or model
         return EmbeddingResponse(tuple(vectors), model or request.model, self.name, _sum(usages))
+
+    def embedding_call(self, request: EmbeddingRequest, inputs: Sequence[str]) -> HttpCall:
+        """The HTTP call for *inputs*, which are all or some of those of *request*."""
+        return encode_embeddings(request, inputs, self.quirks)
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models the server offers, with its context windows where it tells them.

@@ -10,6 +10,7 @@ import pytest
 from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.dialects.openai_chat import OpenAIChatDialect
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.openai_responses import OpenAIResponsesDialect
 from core.llm.providers.base.request import ChatRequest, LLMRequest
 from core.llm.providers.base.response import StreamEvent
 from core.llm.providers.openai_compatible.presets import preset_names, quirks_of
@@ -39,8 +40,8 @@ class Recording:
         return quirks_of(name, {}) if name in preset_names() else OpenAIQuirks()
 
     @property
-    def dialect(self) -> OpenAIChatDialect:
-        return OpenAIChatDialect(self.quirks)
+    def dialect(self) -> OpenAIChatDialect | OpenAIResponsesDialect:
+        return (OpenAIResponsesDialect if self.wire == "openai.responses" else OpenAIChatDialect)(self.quirks)
 
     def request(self) -> ChatRequest:
         params = LLMRequest(messages="hello")

@@ -224,7 +224,7 @@ class ResponseCollector:
             self.start = event
 
     def _begins_another(self, event: ThinkingDelta) -> bool:
-        """Whether *event* belongs to another piece of thinking than the one before, which its opaque data has closed."""
+        """Whether *event* belongs to another piece of thinking: the one before is closed by its opaque data."""
         if self._signature is None and self._redacted is None:
             return False
         if event.thinking:

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from core.llm.common.units import Duration
+from core.llm.dialects.openai_endpoints import Endpoint
 from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
 
 
@@ -23,6 +24,7 @@ class OpenAIConfig(ProviderConfig):
 
     timeouts: OpenAITimeouts = OpenAITimeouts()
     base_url: str = Field("https://api.openai.com/v1", description="Only for a proxy in front of OpenAI.")
+    api: Endpoint = Field("auto", description="The chat endpoint; `auto` chooses by model and request.")
     organization: str | None = Field(None, description="Id of the organization to bill, where the key has several.")
     project: str | None = Field(None, description="Id of the project to bill, where the key has several.")
     embedding_batch_size: int = Field(2048, gt=0, le=2048, description="Texts per embedding request.")

@@ -12,6 +12,8 @@ QUIRKS = OpenAIQuirks(
     strict_schema=True,
     rejects=frozenset({"top_k"}),
     tool_id_max=40,
+    encrypted_reasoning=True,
+    min_output_tokens=16,
 )
 
 
@@ -26,9 +28,11 @@ class OpenAIProvider(OpenAIStyleProvider):
             base_url=config.base_url,
             quirks=QUIRKS,
             batch_size=config.embedding_batch_size,
+            api=config.api,
             headers={name: value for name, value in headers.items() if value},
         )
 
     def packaged_facts(self, model: str) -> ModelFacts:
-        """The row of *model* in the packaged table; empty for models it does not know."""
-        return model_facts("openai", model)
+        """The row of *model* in the packaged table, or of the model it was tuned from; empty where it is not known."""
+        base = model.split(":")[1] if model.startswith("ft:") else model
+        return model_facts("openai", base)

@@ -7,9 +7,17 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_validator
 
 from core.llm.common.units import Duration
+from core.llm.dialects.openai_endpoints import Endpoint
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
-from core.llm.providers.openai_compatible.presets import PLAIN, preset_names, preset_of, preset_url, quirks_of
+from core.llm.providers.openai_compatible.presets import (
+    PLAIN,
+    preset_names,
+    preset_needs_key,
+    preset_of,
+    preset_url,
+    quirks_of,
+)
 
 _QUIRKS = TypeAdapter(OpenAIQuirks)
 
@@ -48,6 +56,7 @@ class OpenAICompatibleConfig(ProviderConfig):
     quirks: Annotated[Mapping[str, Any], AfterValidator(_quirks)] = Field(
         default_factory=dict, description="What this server does differently: `token_cap: max_completion_tokens`."
     )
+    api: Endpoint = Field("chat", description="The chat endpoint; most servers know Chat Completions only.")
     embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
 
     @model_validator(mode="after")
@@ -60,6 +69,12 @@ class OpenAICompatibleConfig(ProviderConfig):
     def url(self) -> str:
         """The address that is used."""
         return self.base_url or preset_url(self.preset or "") or ""
+
+    @property
+    def key_needed(self) -> bool:
+        """True for the services that are known to refuse whoever has no key, at their usual address."""
+        name = self.preset or preset_of(self.url)
+        return preset_needs_key(name) and preset_of(self.url) == name
 
     @property
     def wire(self) -> OpenAIQuirks:

@@ -31,6 +31,11 @@ def preset_url(name: str) -> str | None:
     return url
 
 
+def preset_needs_key(name: str) -> bool:
+    """Whether preset *name* is a service that nobody can use without a key."""
+    return bool(_rows().get(name, {}).get("needs_key", False))
+
+
 def quirks_of(preset: str, own: Mapping[str, Any]) -> OpenAIQuirks:
     """The quirks of *preset* with the fields of *own* over them.
 

@@ -10,7 +10,12 @@ class OpenAICompatibleProvider(OpenAIStyleProvider):
 
     def __init__(self, config: OpenAICompatibleConfig, services: ProviderServices) -> None:
         super().__init__(
-            config, services, base_url=config.url, quirks=config.wire, batch_size=config.embedding_batch_size
+            config,
+            services,
+            base_url=config.url,
+            quirks=config.wire,
+            batch_size=config.embedding_batch_size,
+            api=config.api,
         )
 
     async def resolve_default_model(self) -> str | None:
