@@ -16,6 +16,7 @@ from core.llm.common.exceptions import (
     ModelError,
     ProviderError,
     RequestError,
+    UnknownProvider,
     UnsupportedFeature,
 )
 from core.llm.common.trace import CandidateTrace
@@ -85,7 +86,7 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
         reply = await _try(call, candidates, entry, errors, asked)
         if reply is not None:
             return reply
-    raise _nobody(call, entries, errors)
+    raise _nobody(call, candidates, entries, errors)
 
 
 def _any_left(call: Call, candidates: Candidates, entries: list[CandidateTrace]) -> bool:
@@ -148,11 +149,13 @@ def _too_small(errors: list[LLMError], target: Target) -> str | None:
     return None
 
 
-def _nobody(call: Call, entries: list[CandidateTrace], errors: list[LLMError]) -> LLMError:
+def _nobody(call: Call, candidates: Candidates, entries: list[CandidateTrace], errors: list[LLMError]) -> LLMError:
     if len(entries) == 1 and len(errors) == 1:
         return errors[0]
     if len(entries) == 1:
         entry = entries[0]
+        if candidates.unavailable(entry.target) is not None:
+            return UnknownProvider(f"provider {entry.target.provider!r} is off: {entry.reason}")
         return UnsupportedFeature(f"{entry.target} cannot take this request: {entry.reason}")
     lines = "\n".join(f"  {entry.target}: {entry.outcome}: {entry.reason}" for entry in entries)
     skipped = [(entry.target, entry.reason) for entry in entries if entry.outcome == "skipped"]

@@ -12,6 +12,7 @@ from core.llm.common.exceptions import (
     ModelLoadError,
     ProviderError,
     RequestError,
+    UnknownProvider,
     UnsupportedFeature,
 )
 from core.llm.common.types import ModelFacts, ModelRef
@@ -193,13 +194,13 @@ async def test_a_provider_that_is_off_is_skipped_with_its_reason() -> None:
     assert second.outcome == "answered"
 
 
-async def test_the_only_candidate_being_off_is_an_error_of_the_request_that_says_why() -> None:
-    """The caller reads what is missing, not that something is unsupported by the model."""
+async def test_the_only_candidate_being_off_is_reported_as_that() -> None:
+    """The caller reads what is missing, not that the model lacks a feature."""
     world = World(Scripted("first"))
     world.off["p1"] = "api_key is not set"
     error = await world.failure()
-    assert isinstance(error, RequestError)
-    assert "api_key is not set" in str(error)
+    assert type(error) is UnknownProvider
+    assert str(error) == "provider 'p1' is off: api_key is not set"
 
 
 async def test_F105_a_candidate_that_lacks_a_feature_is_skipped_never_sent_less() -> None:
