@@ -21,6 +21,8 @@ from core.llm.testing.script import Gate, Pause, Script
 from core.llm.testing.services import provider_services
 
 if TYPE_CHECKING:
+    from core.llm.testing.anthropic_script import AnthropicAnswer
+    from core.llm.testing.anthropic_server import AnthropicServer
     from core.llm.testing.contract import ProviderContract
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
     from core.llm.testing.ollama_server import OllamaServer
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = [
     "SCRIPTED",
     "SCRIPTED_HOST",
+    "AnthropicAnswer",
+    "AnthropicServer",
     "ContractUpstream",
     "EventRecorder",
     "FakeClock",
@@ -52,6 +56,8 @@ __all__ = [
 ]
 
 _LATE = {
+    "AnthropicAnswer": "core.llm.testing.anthropic_script",
+    "AnthropicServer": "core.llm.testing.anthropic_server",
     "ProviderContract": "core.llm.testing.contract",
     "ContractUpstream": "core.llm.testing.contract_upstream",
     "UpstreamAnswer": "core.llm.testing.contract_upstream",
