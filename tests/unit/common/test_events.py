@@ -4,7 +4,6 @@ import asyncio
 
 import pytest
 
-from core.llm.common import events
 from core.llm.common.events import Event, EventBus, ProviderDisabled, RuntimeRetired, WatcherDegraded
 
 
@@ -54,7 +53,7 @@ def test_F133_a_subscriber_that_raises_disturbs_nobody_and_is_named_once_a_minut
 ) -> None:
     """The text of its error, which may hold anything, is not logged."""
     now = [0.0]
-    monkeypatch.setattr(events.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("core.llm.common.events.time.monotonic", lambda: now[0])
     bus = EventBus()
     seen: list[Event] = []
 

@@ -68,5 +68,5 @@ def test_create_provider_builds_from_the_live_configuration() -> None:
     factory = a_factory(SCRIPTED)
     with pytest.raises(UnknownProvider, match="no configuration is loaded"):
         factory.create_provider("alpha")
-    factory.use_configuration(lambda name: ScriptedConfig(type="scripted", answers=(name,)))  # type: ignore[arg-type]
+    factory.use_configuration(lambda name: ScriptedConfig(type="scripted", answers=(name,)))
     assert factory.create_provider("alpha").name == "alpha"

@@ -1,7 +1,7 @@
 """What the module binds, and chat models by name."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pytest
 from injector import Injector, inject
@@ -26,6 +26,10 @@ llm_service:
   providers:
     alpha: {type: scripted, models: [m], answers: [from the file]}
 """
+
+
+FAST: Any = Annotated[ChatModel, Named("fast")]
+"""The key of a named model."""
 
 
 class Answer(BaseModel):
@@ -111,7 +115,7 @@ async def test_a_host_with_an_injector_of_its_own_drives_the_lifecycle() -> None
     await lifecycle.start()
     try:
         assert (await reviewer.model.generate("hello")).content == "hello"
-        assert injector.get(Annotated[ChatModel, Named("fast")]) is reviewer.model
+        assert injector.get(FAST) is reviewer.model
     finally:
         await lifecycle.stop()
 

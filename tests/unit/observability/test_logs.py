@@ -51,7 +51,7 @@ def log_level() -> list[str]:
 async def bus(log_level: list[str]) -> Any:
     """A bus with an event log."""
     events = EventBus()
-    writer = EventLog(events, lambda: LoggingOptions(level=log_level[-1]))  # type: ignore[arg-type]  # a level
+    writer = EventLog(events, lambda: LoggingOptions(level=log_level[-1]))
     await writer.start()
     yield events
     await writer.stop()

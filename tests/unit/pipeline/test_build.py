@@ -1,5 +1,7 @@
 """The order of the layers, seen from outside."""
 
+from typing import Any
+
 import pytest
 
 from core.llm.common.events import EventBus
@@ -17,7 +19,7 @@ from tests.unit.pipeline.support import Scripted, a_call, a_provider, a_target, 
 class Rig:
     """All layers around one target of a scripted provider."""
 
-    def __init__(self, **options: object) -> None:
+    def __init__(self, **options: Any) -> None:
         self.clock = FakeClock(auto_advance=True)
         self.provider: ScriptedProvider = a_provider(clock=self.clock)
         self.upstream = Upstream(self.clock.monotonic())

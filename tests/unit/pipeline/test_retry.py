@@ -102,7 +102,7 @@ async def test_F126_the_deadline_ends_the_back_off_without_another_request() -> 
     rig = Rig(an_error("rate_limit", retry_after=2.0), auto_advance=False)
     call = rig.call(seconds=2.1)
     call.rng.seed(3)
-    task = asyncio.create_task(rig.handler(call))
+    task = asyncio.ensure_future(rig.handler(call))
     await rig.clock.advance(1.0)
     call.guard.cut(an_error("timeout", code="deadline_exceeded", retryable=False))
     with pytest.raises(ProviderError) as caught:

@@ -195,7 +195,7 @@ async def test_the_deadline_ends_a_provider_that_never_answers() -> None:
     clock = FakeClock()
     provider = a_provider(clock=clock)
     provider.will_hold()
-    task = asyncio.create_task(terminal(a_target(provider))(a_call("stream", clock=clock, seconds=5.0)))
+    task = asyncio.ensure_future(terminal(a_target(provider))(a_call("stream", clock=clock, seconds=5.0)))
     await clock.advance(5.0 + GRACE)
     with pytest.raises(ProviderError) as caught:
         await task

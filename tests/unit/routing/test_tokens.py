@@ -24,15 +24,17 @@ def test_the_sure_bound_is_never_above_the_estimate(text: str) -> None:
 
 def test_everything_that_is_sent_counts() -> None:
     """Pictures, tool calls, tool results and tool definitions add to the prompt."""
-    plain = estimate_input(LLMRequest(messages=[Message("user", [TextPart("look")])]))
-    with_picture = estimate_input(LLMRequest(messages=[Message("user", [TextPart("look"), ImagePart(url="u")])]))
+    plain = estimate_input(LLMRequest(messages=[Message("user", (TextPart("look"),))]))
+    with_picture = estimate_input(LLMRequest(messages=[Message("user", (TextPart("look"), ImagePart(url="u")))]))
     with_tools = estimate_input(
-        LLMRequest(messages=[Message("user", [TextPart("look")])], tools=[{"name": "look_up", "description": "d" * 40}])
+        LLMRequest(
+            messages=[Message("user", (TextPart("look"),))], tools=[{"name": "look_up", "description": "d" * 40}]
+        )
     )
     history = [
-        Message("user", [TextPart("look")]),
+        Message("user", (TextPart("look"),)),
         Message("assistant", "", tool_calls=(ToolCall("1", "look_up", {"word": "w" * 80}),)),
-        Message("tool", [ToolResultPart("1", "r" * 80)]),
+        Message("tool", (ToolResultPart("1", "r" * 80),)),
     ]
     assert with_picture >= plain + 500
     assert with_tools > plain + 10
