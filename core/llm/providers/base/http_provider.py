@@ -1,7 +1,7 @@
 """The one I/O loop of all HTTP providers: encode, send, decode."""
 
 from collections.abc import AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
 from core.llm.common.secrets import MASK, redact
@@ -10,6 +10,9 @@ from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, 
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
 from core.llm.transport.http_options import HttpOptions
+
+_SECRET_LENGTH: Final = 8
+"""Shorter header values are names and numbers, which also stand in texts that quote no secret."""
 
 
 class StreamDecoder(Protocol):
@@ -108,7 +111,7 @@ class HttpProvider(BaseLLMProvider):
             finally:
                 reply.close()
             if reply.status >= 300:
-                body = _without(request.api_key, body)
+                body = self._without_secrets(body, request)
                 raise self.dialect.error(reply.status, reply.headers, body)
             response = self.dialect.decode(request, reply.status, reply.headers, body)
         except ProviderError as error:
@@ -124,7 +127,7 @@ class HttpProvider(BaseLLMProvider):
             reply = await self.transport.send(call, request.limits)
             try:
                 if reply.status >= 300:
-                    body = _without(request.api_key, await reply.read())
+                    body = self._without_secrets(await reply.read(), request)
                     raise self.dialect.error(reply.status, reply.headers, body)
                 decoder = self.dialect.decoder(request, reply.headers)
                 try:
@@ -167,28 +170,40 @@ class HttpProvider(BaseLLMProvider):
             finally:
                 reply.close()
             if reply.status >= 300:
-                body = _without(request.api_key, body)
+                body = self._without_secrets(body, request)
                 raise self.dialect.error(reply.status, reply.headers, body)
         except ProviderError as error:
             raise self._placed(error, request) from None
         return reply.headers, body
 
     def _placed(self, error: ProviderError, request: ChatRequest | EmbeddingRequest) -> ProviderError:
-        """*error* with its place, and without the key of this attempt: providers like to quote what they refuse."""
-        key = request.api_key
-        if key and key in error.message:
-            error.message = redact(error.message, key)
+        """*error* with its place, and without what was sent in confidence: providers like to quote what they refuse."""
+        known = self._sent_in_confidence(request)
+        if any(secret in error.message for secret in known):
+            error.message = redact(error.message, *known)
             error.args = (error.message,)
-        return error.at(self.name, request.model)
+        if error.code is not None:
+            error.code = redact(error.code, *known)
+        if error.request_id is not None:
+            error.request_id = redact(error.request_id, *known)
+        # The frames below hold what the server sent; a log that shows the variables of a traceback would print it.
+        return error.at(self.name, request.model).with_traceback(None)
 
+    def _sent_in_confidence(self, request: ChatRequest | EmbeddingRequest) -> tuple[str, ...]:
+        """The key of this attempt, and the configured headers as far as they are long enough to be secrets."""
+        values = (value.get_secret_value() for value in self.config.headers.values())
+        key = (request.api_key,) if request.api_key else ()
+        return (*key, *(value for value in values if len(value) >= _SECRET_LENGTH))
 
-def _without(key: str | None, body: bytes) -> bytes:
-    """*body* without the key of this attempt, which some providers quote.
+    def _without_secrets(self, body: bytes, request: ChatRequest | EmbeddingRequest) -> bytes:
+        """*body* without what was sent in confidence, which some providers quote.
 
-    Before anything reads it: a log line may show the local variables of every frame, and masking what merely looks like
-    a key could leave the rest of it standing.
-    """
-    return body.replace(key.encode(), MASK.encode()) if key else body
+        Before anything reads it: a log line may show the local variables of every frame, and masking what merely looks
+        like a key could leave the rest of it standing.
+        """
+        for secret in sorted(self._sent_in_confidence(request), key=len, reverse=True):
+            body = body.replace(secret.encode(), MASK.encode())
+        return body
 
 
 def _has_output(events: list[StreamEvent]) -> bool:
