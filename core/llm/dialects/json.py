@@ -75,7 +75,7 @@ def _bad_json(data: bytes, detail: str) -> ProviderError:
             code="encoding",
             billing="ambiguous",
         )
-    deliberate = any(sign in detail for sign in _DELIBERATE)
+    deliberate = any(sign in detail for sign in _DELIBERATE) or _is_json_but_for_nan(data)
     return ProviderError(
         "protocol",
         f"the answer is not valid JSON: {detail} ({len(data)} bytes)",
@@ -83,6 +83,15 @@ def _bad_json(data: bytes, detail: str) -> ProviderError:
         retryable=not deliberate,
         billing="ambiguous",
     )
+
+
+def _is_json_but_for_nan(data: bytes) -> bool:
+    """Whether only NaN or Infinity stands in the way: a server that writes them once will write them again."""
+    try:
+        from_json(data, allow_inf_nan=True)
+    except ValueError:
+        return False
+    return True
 
 
 def _deeper_than(value: Any, limit: int) -> bool:

@@ -27,6 +27,17 @@ HOSTILE = {
 }
 
 
+@pytest.mark.parametrize("name", ["not a number", "infinity", "negative infinity", "deep", "ten thousand digits"])
+def test_f47_what_will_be_the_same_again_is_not_asked_for_again(name: str) -> None:
+    """A server that writes NaN does so by design; a cut answer may be whole the next time."""
+    with pytest.raises(ProviderError) as caught:
+        parse_json(HOSTILE[name][0])
+    assert not caught.value.retryable
+    with pytest.raises(ProviderError) as cut:
+        parse_json(HOSTILE["cut"][0])
+    assert cut.value.retryable
+
+
 @pytest.mark.parametrize("name", list(HOSTILE))
 def test_f47_hostile_json_is_a_protocol_error_within_a_second(name: str) -> None:
     """F45, F46, F47: with the code that says which, and without a word of the data."""
