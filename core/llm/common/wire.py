@@ -39,6 +39,12 @@ class HttpReply(Protocol):
     def output_seen(self) -> None:
         """Tell the phase timers that real output has arrived (not just bytes)."""
 
+    def expect_end_within(self, seconds: float) -> None:
+        """Tell the phase timers that the answer is whole and only its end is missing: wait no longer than *seconds*.
+
+        Afterwards `chunks` ends or raises `timeout` within that much waiting, whatever other limits say.
+        """
+
     def close(self) -> None:
         """Give the connection back, or cut it when the body was not read to its end. Idempotent."""
 

@@ -339,6 +339,10 @@ class HttpAnswer:
         """Real output has arrived, not just bytes."""
         self._attempt.output_seen()
 
+    def expect_end_within(self, seconds: float) -> None:
+        """Only the end of the body is missing."""
+        self._attempt.expect_end_within(seconds)
+
     def cut(self) -> None:
         """Close the connection at once."""
         self._attempt.cut()

@@ -14,6 +14,7 @@ holds an event; the deadline alone runs always.
 """
 
 import asyncio
+from dataclasses import replace
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
@@ -153,6 +154,17 @@ class Attempt:
         """The answer has begun; from here on silence counts."""
         self.begun = True
         self.arm()
+
+    def expect_end_within(self, seconds: float) -> None:
+        """The answer is whole: from here on neither silence nor signs of life may last longer than *seconds*."""
+        limits = self.limits
+        self.limits = replace(
+            limits,
+            idle=seconds if limits.idle is None else min(limits.idle, seconds),
+            progress=seconds if limits.progress is None else min(limits.progress, seconds),
+        )
+        self.output_seen()
+        self.begin()
 
     def end_by(self, moment: float) -> None:
         """Bring the deadline forward to *moment*."""

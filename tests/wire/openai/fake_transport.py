@@ -20,6 +20,7 @@ class FakeReply:
         self.closed = False
         self.output_at: int | None = None
         self.taken = 0
+        self.end_within: float | None = None
 
     async def read(self) -> bytes:
         return b"".join([piece async for piece in self.chunks()])
@@ -34,6 +35,9 @@ class FakeReply:
     def output_seen(self) -> None:
         if self.output_at is None:
             self.output_at = self.taken
+
+    def expect_end_within(self, seconds: float) -> None:
+        self.end_within = seconds
 
     def close(self) -> None:
         self.closed = True

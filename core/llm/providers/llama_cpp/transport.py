@@ -72,6 +72,9 @@ class StreamedReply:
         self._billing = "estimated"
         self._stream.output_seen()
 
+    def expect_end_within(self, seconds: float) -> None:
+        """A worker ends what it has finished; there is nothing to wait for."""
+
     def close(self) -> None:
         """Let the worker stop. Idempotent."""
         self._stream.close()
@@ -98,6 +101,9 @@ class WholeReply:
 
     def output_seen(self) -> None:
         """Nothing waits any more."""
+
+    def expect_end_within(self, seconds: float) -> None:
+        """It has ended."""
 
     def close(self) -> None:
         """Nothing is open."""
