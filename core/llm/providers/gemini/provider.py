@@ -1,0 +1,194 @@
+"""Gemini as a provider: chat, embeddings, model list, token counting and health, by key or on Vertex AI."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
+from core.llm.common.types import ModelFacts, PhaseLimits, Usage
+from core.llm.common.wire import HttpCall
+from core.llm.data.facts import facts_from_row, model_facts, table
+from core.llm.dialects.gemini import GeminiDialect, decode_count
+from core.llm.dialects.gemini_embeddings import EmbeddingMethod, Vector, decode_embeddings, encode_embeddings
+from core.llm.dialects.gemini_endpoint import bare_name
+from core.llm.dialects.gemini_models import ListedModel, models_from_gemini
+from core.llm.dialects.json import schema_error
+from core.llm.providers.base.http_provider import HttpProvider
+from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices, ResourceLease
+from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.response import EmbeddingResponse
+from core.llm.providers.gemini.config import GeminiConfig
+from core.llm.transport.bearer import BearerTransport
+from core.llm.transport.google_token import google_tokens, is_available
+
+_CHECK_SECONDS: Final = 10.0
+_MOST_PAGES: Final = 50
+
+
+class GeminiProvider(HttpProvider):
+    """One account at the Gemini API, or one project and location at Vertex AI."""
+
+    config: GeminiConfig
+
+    def __init__(self, config: GeminiConfig, services: ProviderServices) -> None:
+        self.endpoint = config.endpoint
+        self._wire = GeminiDialect(self.endpoint, config.safety_settings)
+        super().__init__(config, services, self._wire, base_url=config.url)
+        self._tokens: ResourceLease | None = None
+        self._facts: dict[str, ModelFacts] = {}
+
+    async def start(self) -> None:
+        """Take a share in the connection pool and, on Vertex AI without a key, in the access tokens. Fetches nothing.
+
+        Raises:
+            ConfigError: Vertex AI needs a package that is not installed.
+        """
+        vertex = self.config.vertex
+        if vertex is not None and not self.config.has_key and not self._signs_itself():
+            if not is_available():
+                advice = "pip install 'core-llm[vertex]', or use an api_key"
+                issue = ConfigIssue("needs google-auth, which is not installed", f"providers.{self.name}.vertex")
+                raise ConfigError([replace(issue, suggestion=advice)])
+            await super().start()
+            clock, file = self.services.clock, vertex.credentials_file
+            if self._tokens is None:
+                key = ("google_tokens", file)
+                self._tokens = self.services.resources.acquire(key, lambda: google_tokens(clock, file))
+                self.transport = BearerTransport(self.transport, self._tokens.resource, vertex.quota_project)
+            return
+        await super().start()
+
+    async def close(self) -> None:
+        """Give both shares back."""
+        tokens, self._tokens = self._tokens, None
+        try:
+            await super().close()
+        finally:
+            if tokens is not None:
+                await tokens.release()
+
+    def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:
+        """*call* with the key in a header: what is in an address ends up in logs."""
+        if not api_key:
+            return call
+        headers = {**call.headers, "x-goog-api-key": api_key}
+        return HttpCall(call.method, call.path, call.body, headers, call.streaming, call.idempotent)
+
+    def facts(self, model: str) -> ModelFacts:
+        """What is known about *model*; the same object until something more is learnt."""
+        facts = self._facts.get(model)
+        if facts is None:
+            facts = model_facts("gemini", bare_name(model))
+            if not facts.capabilities and not facts.quirks:
+                facts = facts_from_row(table("gemini")["otherwise"], "packaged")
+            self._facts[model] = facts
+        return facts
+
+    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
+        """One vector per input, in order; long lists travel in several requests.
+
+        Raises:
+            ProviderError: any of them failed, or the vectors are not what was asked for.
+        """
+        method, size = self._embedding(request.model)
+        vectors: list[Vector] = []
+        usages: list[Usage] = []
+        for begin in range(0, len(request.inputs), size):
+            inputs = request.inputs[begin : begin + size]
+            headers, body = await self.call_json(encode_embeddings(request, inputs, self.endpoint, method), request)
+            try:
+                batch = decode_embeddings(len(inputs), method, headers, body)
+                if vectors and len(vectors[0]) != len(batch.vectors[0]):
+                    raise schema_error("the vectors differ in length from one batch to the next")
+                if request.dimensions not in {None, len(batch.vectors[0])}:
+                    raise schema_error(f"{len(batch.vectors[0])} dimensions instead of {request.dimensions}")
+            except ProviderError as error:
+                raise error.at(self.name, request.model) from None
+            vectors.extend(batch.vectors)
+            usages.append(batch.usage)
+        return EmbeddingResponse(tuple(vectors), request.model, self.name, _sum(usages))
+
+    async def count_tokens(self, request: ChatRequest) -> int:
+        """Prompt tokens of *request*, tools and system instruction included. Costs nothing.
+
+        Raises:
+            ProviderError: the provider cannot be reached or refuses.
+        """
+        headers, body = await self.call_json(self._wire.encode_count(request), request)
+        try:
+            return decode_count(headers, body)
+        except ProviderError as error:
+            raise error.at(self.name, request.model) from None
+
+    async def list_models(self) -> Sequence[ModelInfo]:
+        """The models on offer, with their limits where the provider tells them.
+
+        Raises:
+            ProviderError: the provider cannot be reached or refuses.
+        """
+        listed: list[ListedModel] = []
+        page: str | None = None
+        for _ in range(_MOST_PAGES):
+            models, page = await self._listed(page)
+            listed.extend(models)
+            if page is None:
+                break
+        for entry in listed:
+            facts = self.facts(entry.name)
+            self._facts[entry.name] = replace(
+                facts,
+                context_window=facts.context_window or entry.context_window,
+                max_output_tokens=facts.max_output_tokens or entry.max_output_tokens,
+                capabilities=facts.capabilities or entry.capabilities,
+            )
+        return [ModelInfo(entry.name, self.facts(entry.name), detail=entry.detail) for entry in listed]
+
+    async def health_check(self) -> HealthReport:
+        """Ask for the model list, which costs no tokens."""
+        clock = self.services.clock
+        began = clock.monotonic()
+        try:
+            models, page = await self._listed(None)
+        except ProviderError as error:
+            if error.status_code in {404, 405, 501}:
+                return HealthReport(True, "answers, but has no model list", clock.monotonic() - began)
+            return HealthReport(False, str(error))
+        # One page is enough to see that it works, and too little to say what it has not.
+        names = tuple(entry.name for entry in models) if page is None and not self.endpoint.vertex else None
+        return HealthReport(True, f"{len(models)} models", clock.monotonic() - began, names)
+
+    async def _listed(self, page: str | None) -> tuple[list[ListedModel], str | None]:
+        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
+        call = HttpCall("GET", self.endpoint.models_path(page), headers={"accept": "application/json"}, idempotent=True)
+        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
+        try:
+            return models_from_gemini(*await self.call_json(call, request))
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+
+    def _embedding(self, model: str) -> tuple[EmbeddingMethod, int]:
+        if not self.endpoint.vertex:
+            return "batch", self.config.embedding_batch_size
+        quirks: Any = self.facts(model).quirks
+        if quirks.get("vertex_embedding", "single") == "predict":
+            return "predict", quirks.get("vertex_embedding_batch", self.config.embedding_batch_size)
+        return "single", 1
+
+    def _first_key(self) -> str | None:
+        for secret in (self.config.api_key, *self.config.api_keys):
+            if secret is not None and (key := secret.get_secret_value()):
+                return str(key)
+        return None
+
+    def _signs_itself(self) -> bool:
+        return any(name.lower() in {"authorization", "x-goog-api-key"} for name in self.config.headers)
+
+
+def _sum(usages: Sequence[Usage]) -> Usage:
+    return Usage(
+        input=sum(usage.input for usage in usages),
+        cache_read=sum(usage.cache_read for usage in usages),
+        output=sum(usage.output for usage in usages),
+        estimated=any(usage.estimated for usage in usages),
+        raw=usages[0].raw if len(usages) == 1 else None,
+    )
