@@ -132,6 +132,8 @@ def _check_block(block: Any, where: str, allowed: frozenset[str]) -> None:
         case "tool_result":
             content = block.get("content", "")
             for number, inner in enumerate(content if isinstance(content, list) else ()):
+                if isinstance(inner, dict) and inner.get("type") in {"tool_reference", "search_result"}:
+                    continue
                 _check_block(inner, f"{where}.tool_result.content.{number}", _BY_ROLE["user"] - {"tool_result"})
 
 
