@@ -13,7 +13,9 @@ from core.llm.common.exceptions import RequestError, StructuredOutputError, Unsu
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.inspection import available_models, explain, peek, provider_status
-from core.llm.pipeline.handler import Call, Mode
+from core.llm.pipeline.handler import Call, Mode, raise_alone
+from core.llm.pipeline.target import Target
+from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import (
     ModelHost,
     ModelInfo,
@@ -160,11 +162,10 @@ class LLMService:
         try:
             for ref in peek(runtime, prepared, self._rng).candidates:
                 if runtime.unavailable(ref) is None:
-                    target = await runtime.target(ref)
-                    if isinstance(target.provider, _TokenCounter):
-                        return TokenCount(
-                            await target.provider.count_tokens(target.chat_request(call, None)), estimated=False
-                        )
+                    with call.guard:
+                        target = await runtime.target(ref)
+                        if isinstance(target.provider, _TokenCounter):
+                            return TokenCount(await _counted(target, target.provider, call), estimated=False)
                     break
         finally:
             self._leave(call, runtime)
@@ -268,3 +269,10 @@ class LLMService:
     def _leave(self, call: Call, runtime: Runtime) -> None:
         call.guard.disarm()
         self._holder.leave(runtime, call)
+
+
+async def _counted(target: Target, counter: _TokenCounter, call: Call) -> int:
+    try:
+        return await counter.count_tokens(target.chat_request(call, None))
+    except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
+        raise_alone(own_error(error, target.ref))

@@ -7,7 +7,7 @@ anything before the user has something to see.
 from collections.abc import AsyncIterator
 
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
-from core.llm.common.types import PhaseLimits
+from core.llm.common.types import ModelRef, PhaseLimits
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
@@ -50,7 +50,7 @@ def terminal(target: Target) -> Handler:
         except BaseException:
             await _close(events)
             raise
-        reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target))
+        reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target.ref))
 
         def add_warnings(reply: Reply, _: BaseException | None) -> None:
             if reply.response is not None:
@@ -78,7 +78,7 @@ class _only_our_errors:  # noqa: N801 - used like a keyword
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
         if error is None or not isinstance(error, Exception) or isinstance(error, StopAsyncIteration):
             return
-        found = own_error(error, self._target)
+        found = own_error(error, self._target.ref)
         own_limit = self._limits.deadline_at < self._call.deadline.at
         if isinstance(found, ProviderError) and found.code == "deadline_exceeded" and own_limit:
             # `timeouts.total` of this provider has passed: the call has time left for another candidate.
@@ -86,9 +86,8 @@ class _only_our_errors:  # noqa: N801 - used like a keyword
         raise_alone(found)
 
 
-def own_error(error: Exception, target: Target) -> LLMError:
+def own_error(error: Exception, ref: ModelRef) -> LLMError:
     """*error* where it is one of ours, and otherwise a `ProviderError` that stands for it."""
-    ref = target.ref
     if isinstance(error, ProviderError):
         return error.at(ref.provider, ref.model)
     if isinstance(error, WorkerCrashed):

@@ -6,8 +6,9 @@ from core.llm.common.exceptions import ProviderError, UnknownProvider
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.build import build_handler, build_target_handler
 from core.llm.pipeline.fallback import Candidates
-from core.llm.pipeline.handler import Call, Handler
+from core.llm.pipeline.handler import Call, Handler, raise_alone
 from core.llm.pipeline.target import Target
+from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models import LLMServiceConfig
 from core.llm.routing.fit import misfit
@@ -101,7 +102,10 @@ class Runtime(Candidates):
         return provider
 
     async def _default_model(self, name: str) -> str:
-        model = await self.providers[name].resolve_default_model()
+        try:
+            model = await self.providers[name].resolve_default_model()
+        except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
+            raise_alone(own_error(error, ModelRef(name, "")))
         if model is None:
             raise ProviderError(
                 "model_not_found",

@@ -1,5 +1,6 @@
 """Every model behind one typed call."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from core.llm.common.messages import ImagePart
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import Progress
 from core.llm.providers.base.request import LLMRequest
+from core.llm.testing import ScriptedProvider
 from tests.unit.llm.support import serving
 
 pytestmark = pytest.mark.leakcheck
@@ -210,6 +212,26 @@ async def test_tokens_are_counted_where_the_call_would_go_without_taking_a_turn(
         counted = await world.service.count_tokens("three words here", model="fast")
         assert (counted.tokens, counted.estimated) == (3, False)
         assert (await world.service.generate("hi", model="fast")).provider == "alpha"
+        assert world.leases() == 0
+
+
+async def test_a_tokenizer_that_fails_or_hangs_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither foreign exceptions nor endless waits reach the caller."""
+
+    async def fail(self: ScriptedProvider, request: Any) -> int:
+        raise KeyError("secret text")
+
+    async def hang(self: ScriptedProvider, request: Any) -> int:
+        await asyncio.Event().wait()
+        return 0
+
+    async with serving() as world:
+        monkeypatch.setattr(ScriptedProvider, "count_tokens", fail)
+        with pytest.raises(ProviderError, match="raised KeyError"):
+            await world.service.count_tokens("hi")
+        monkeypatch.setattr(ScriptedProvider, "count_tokens", hang)
+        with pytest.raises(ProviderError, match="deadline"):
+            await world.service.count_tokens("hi", timeout=0.01)
         assert world.leases() == 0
 
 

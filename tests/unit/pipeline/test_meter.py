@@ -54,7 +54,8 @@ def test_the_cost_of_a_whole_is_the_sum_of_its_buckets(counts: list[int]) -> Non
     names = ("input", "cache_read", "cache_write", "output", "reasoning")
     whole = cost_of(Usage(*counts), PRICE, "USD")  # type: ignore[arg-type]  # the five buckets come first
     parts = [
-        cost_of(replace(Usage(), **{name: count}), PRICE, "USD") for name, count in zip(names, counts, strict=True)
+        cost_of(replace(Usage(), **{name: count}), PRICE, "USD")  # type: ignore[arg-type]  # each name is a bucket
+        for name, count in zip(names, counts, strict=True)
     ]
     assert whole is not None
     assert whole.amount == sum((part.amount for part in parts if part), Decimal(0))
