@@ -149,7 +149,10 @@ def _thinking(value: object) -> ThinkingLevel | int | None:
 class LLMRequest(BaseModel):
     """One call, the same for every provider. `None` means *not sent*: the provider's own default applies."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True)
+    # Built with the first request, not when the library is imported.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", arbitrary_types_allowed=True, hide_input_in_errors=True, defer_build=True
+    )
 
     messages: Annotated[tuple[Message, ...], PlainValidator(_messages)]
     model: str | None = None

@@ -39,7 +39,10 @@ def _frozen(value: Any) -> Any:
 class Frozen(BaseModel):
     """Base of all configuration: immutable, strict about keys, silent about values in errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False)
+    # Built when the first configuration is validated, not when the library is imported.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, allow_inf_nan=False, defer_build=True
+    )
 
     @model_validator(mode="before")
     @classmethod
