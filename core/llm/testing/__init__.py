@@ -19,6 +19,7 @@ from core.llm.testing.provider import (
 from core.llm.testing.recorder import EventRecorder
 from core.llm.testing.script import Gate, Pause, Script
 from core.llm.testing.services import provider_services
+from core.llm.testing.sweep import SweepPoint, cancel_sweep
 
 if TYPE_CHECKING:
     from core.llm.testing.anthropic_script import AnthropicAnswer
@@ -48,9 +49,11 @@ __all__ = [
     "ScriptedProvider",
     "SecretCanary",
     "SecretLeaked",
+    "SweepPoint",
     "UpstreamAnswer",
     "UpstreamFailure",
     "WireServer",
+    "cancel_sweep",
     "forbid_network",
     "provider_services",
 ]

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from core.llm.testing.sweep import SweepPoint, cancel_sweep
+from core.llm.testing import SweepPoint, cancel_sweep
 
 
 class Slots:
