@@ -229,7 +229,7 @@ class ResponseCollector:
             return False
         if event.thinking:
             return True
-        if event.signature is not None and self._signature is not None:
+        if event.signature is not None:
             return event.signature != self._signature
         return event.redacted is not None
 
