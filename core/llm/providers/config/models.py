@@ -109,7 +109,8 @@ class ModelOptions(Frozen):
     )
 
 
-def _models(value: object) -> object:
+def named_models(value: object) -> object:
+    """Models as a mapping by name, also where they were given as a list of names."""
     if isinstance(value, list | tuple):
         return {name: {} for name in value} if all(isinstance(name, str | int | float) for name in value) else value
     if isinstance(value, Mapping):
@@ -132,7 +133,7 @@ class ProviderConfig(Frozen):
     )
     api_keys: tuple[SecretStr, ...] = Field((), description="A pool of keys instead of one.")
     base_url: str | None = None
-    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(_models)] = Field(
+    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models)] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
     default_model: str | None = Field(None, description="Used where a chain names the provider only.")
