@@ -50,6 +50,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
         "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.module",
         "core.llm.chat_model", "core.llm.on_demand", "modules",
     ),
+    "azure": ("core.llm.transport.entra_token",),
     "google": ("core.llm.transport.google_token",),
     "pydantic": ("core.llm",),
     "pydantic_core": ("core.llm",),
