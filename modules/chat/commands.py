@@ -36,19 +36,25 @@ class Commands:
         name, _, argument = line.partition(" ")
         action = self._actions.get(name)
         if action is None:
-            return f"there is no command {name}\n{HELP}"
+            return f"there is no command {name}; /help lists them"
         try:
             return action(argument.strip())
         except LLMError as error:
             return str(error)
 
     def _models(self, _: str) -> str:
+        models = self._assistant.llm.get_available_models()
         lines = []
-        for model in self._assistant.llm.get_available_models():
-            mark = "+" if model.available else "-"
+        reasons: dict[str, None] = {}
+        for model in models:
             detail = " → ".join(model.targets) if model.kind == "alias" else ""
-            reason = f"({model.reason})" if model.reason else ""
-            lines.append(f"{mark} {model.name:28} {detail} {reason}".rstrip())
+            lines.append(f"{'+' if model.available else '-'} {model.name:28} {detail}".rstrip())
+            if not model.available:
+                provider = "" if model.kind == "alias" else model.name.partition("/")[0] + ": "
+                reasons[f"{provider}{model.reason}"] = None
+        if reasons:
+            # Said once for all the models it keeps away.
+            lines += ["not available now:", *(f"  {reason}" for reason in reasons)]
         return "\n".join(lines) or "no model is configured"
 
     def _model(self, name: str) -> str:

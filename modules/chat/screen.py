@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final, TextIO
 
-from core.llm import ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded
+from core.llm import CallTrace, ConfigApplied, ConfigRejected, Event, LLMResponse, ModelEvent, WatcherDegraded
 
-# A model's output is not ours to trust: it must not move the cursor or change the title of the window.
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# A model's output is not ours to trust: it must not move the cursor, change the title of the window, or turn the order
+# of the letters around.
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _DIM, _PLAIN, _CLEAR_LINE = "\x1b[2m", "\x1b[0m", "\r\x1b[K"
 
 
@@ -22,6 +23,7 @@ class Screen:
         self.interactive = self._err.isatty()
         self._line_open = False
         self._status_shown = False
+        self._prompted = False
 
     def text(self, piece: str) -> None:
         """A piece of an answer."""
@@ -41,15 +43,19 @@ class Screen:
             self._line_open = False
 
     def note(self, message: str) -> None:
-        """A line about what happened."""
+        """A line about what happened; what was being typed stays valid, the prompt is shown again."""
         self.clear_status()
         if self._line_open and self._out.isatty():
             self._out.write("\n")
             self._out.flush()
             self._line_open = False
+        if self._prompted:
+            self._err.write("\n")
         shown = "\n".join(_CONTROL.sub("", line) for line in message.split("\n"))
         self._err.write(f"{_DIM}{shown}{_PLAIN}\n" if self.interactive else f"{shown}\n")
         self._err.flush()
+        if self._prompted:
+            self.prompt()
 
     def status(self, message: str) -> None:
         """What is being waited for, on one line that is overwritten; only on a terminal."""
@@ -70,6 +76,18 @@ class Screen:
         self.clear_status()
         self._err.write("\n> " if self.interactive else "")
         self._err.flush()
+        self._prompted = self.interactive
+
+    def entered(self) -> None:
+        """The line was entered: the prompt is over."""
+        self._prompted = False
+
+    def leave(self) -> None:
+        """The conversation is over: the shell's prompt begins on a line of its own, after Ctrl-D and Ctrl-C as well."""
+        if self._prompted:
+            self._err.write("\n")
+            self._err.flush()
+            self._prompted = False
 
     @contextmanager
     def answer(self) -> Iterator[None]:
@@ -93,7 +111,7 @@ class Screen:
                 for issue in event.issues:
                     self.note(f"  {issue}")
             case ModelEvent(kind="load" | "pull"):
-                self._model_progress(event)
+                self._model_event(event)
             case ModelEvent(kind="crash"):
                 self.note(f"{event.model}: {event.message or 'the worker process crashed'}")
             case WatcherDegraded():
@@ -101,19 +119,26 @@ class Screen:
             case _:
                 pass
 
-    def _model_progress(self, event: ModelEvent) -> None:
-        done = event.state in {"ready", "loaded", "success", "failed"}
-        share = f" {event.completed / event.total:.0%}" if event.total and event.completed is not None else ""
-        verb = "pulling" if event.kind == "pull" else "loading"
-        text = f"{verb} {event.model}{share}: {event.state}" + (f", {event.message}" if event.message else "")
-        if done or not self.interactive:
-            self.note(text)
+    def _model_event(self, event: ModelEvent) -> None:
+        verb = "pulled" if event.kind == "pull" else "loaded"
+        if event.state in {"ready", "loaded", "success"}:
+            self.note(f"{event.model} is {verb}" + (f" ({event.message})" if event.message else ""))
+        elif event.state == "failed":
+            self.note(f"{event.model} could not be {verb}: {event.message or 'no reason was given'}")
         else:
-            self.status(text)
+            self.status(progress(event))
+
+
+def progress(event: ModelEvent) -> str:
+    """A load or a pull in one line."""
+    share = f" {event.completed / event.total:.0%}" if event.total and event.completed is not None else ""
+    if event.kind == "load":
+        return f"loading {event.model}{share}"
+    return f"pulling {event.model}{share}" + (f" ({event.state})" if event.state else "")
 
 
 def summary(response: LLMResponse) -> str:
-    """Model, tokens, cost and time of an answer, and what came before it."""
+    """Model, tokens, cost and time of an answer."""
     usage = response.usage
     about = "about " if usage.estimated else ""
     parts = [
@@ -128,14 +153,18 @@ def summary(response: LLMResponse) -> str:
         parts.append(f"ended by {response.finish_reason.unified}")
     lines = ["— " + " · ".join(parts)]
     lines.extend(f"  {warning.message}" for warning in response.warnings)
-    if response.trace is not None:
-        lines.extend(
-            f"  {candidate.target if candidate.target.model else candidate.target.provider} was "
-            f"{'passed over' if candidate.outcome == 'skipped' else 'tried'}: {candidate.reason}"
-            for candidate in response.trace.candidates
-            if candidate.outcome in {"skipped", "failed"}
-        )
     return "\n".join(lines)
+
+
+def passed_over(trace: CallTrace) -> str:
+    """Why the candidates before the one that answered did not; a reason that several share is said once."""
+    reasons: dict[str, list[str]] = {}
+    for candidate in trace.candidates:
+        if candidate.outcome in {"skipped", "failed"}:
+            name = str(candidate.target) if candidate.target.model else candidate.target.provider
+            word = "not asked" if candidate.outcome == "skipped" else "failed"
+            reasons.setdefault(f"{word}: {candidate.reason}", []).append(name)
+    return "\n".join(f"  {', '.join(names)} {reason}" for reason, names in reasons.items())
 
 
 def _seconds(duration: float) -> str:

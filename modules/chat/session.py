@@ -1,9 +1,6 @@
 """The loop: read a line, answer it, until there are no more."""
 
 import asyncio
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from injector import inject
@@ -13,10 +10,8 @@ from core.llm import EventBus, LLMError, ProviderConfigManager, ProviderError, S
 from modules.chat import keyboard
 from modules.chat.assistant import Assistant
 from modules.chat.commands import Commands
-from modules.chat.screen import Screen, summary
-
-PATIENCE = 1.0
-"""Seconds without output after which the screen says what is being waited for."""
+from modules.chat.screen import Screen, passed_over, summary
+from modules.chat.waiting import Waiting
 
 
 @dataclass(frozen=True)
@@ -26,13 +21,17 @@ class ChatOptions:
     prompt: str | None = None
     model: str | None = None
     system: str | None = None
+    config: str = "config/llm.yaml"
 
 
 @dataclass
 class ChatResult:
-    """How the conversation went, for the exit code."""
+    """How it went, for the exit code."""
 
     failed: bool = False
+    """The one question was not answered. A conversation cannot fail: the person has seen what happened."""
+    reader_gone: bool = False
+    """Nobody reads standard output any more."""
 
 
 class ChatSession:
@@ -57,6 +56,7 @@ class ChatSession:
         self._lifecycle = lifecycle
         self._screen = screen
         self._subscription: Subscription | None = None
+        self._explained = ""
 
     async def start(self) -> None:
         """Begin the conversation once everything it needs has started."""
@@ -73,70 +73,77 @@ class ChatSession:
 
     async def _talk(self) -> None:
         try:
-            if self._options.prompt is not None:
-                await self._answer(self._options.prompt)
-            elif sys.stdin.isatty():
+            if self._options.prompt is None and keyboard.is_terminal():
                 await self._converse()
             else:
-                await self._answer((await keyboard.everything()).strip())
+                text = self._options.prompt
+                text = await keyboard.everything() if text is None else text
+                self._result.failed = not await self._answer(text.strip())
+        except BrokenPipeError:
+            self._result.reader_gone = True
         finally:
             self._lifecycle.request_stop()
 
     async def _converse(self) -> None:
-        self._screen.note("Ask something; /help lists the commands, Ctrl-D leaves.")
+        self._screen.note(self._welcome())
         self._screen.prompt()
-        async for line in keyboard.lines():
-            text = line.strip()
-            if text in {"/quit", "/exit"}:
-                return
-            if text.startswith("/"):
-                self._screen.note(self._commands.run(text))
-            elif text:
-                await self._answer(text)
-            self._screen.prompt()
+        try:
+            async for line in keyboard.lines():
+                self._screen.entered()
+                text = line.strip()
+                if text in {"/quit", "/exit"}:
+                    return
+                if text.startswith("/"):
+                    self._screen.note(self._commands.run(text))
+                elif text:
+                    await self._answer(text)
+                self._screen.prompt()
+        finally:
+            self._screen.leave()
 
-    async def _answer(self, text: str) -> None:
-        self._result.failed = False
+    def _welcome(self) -> str:
+        asked = self._options.model or "the default model"
+        try:
+            plan = self._assistant.llm.explain("hello", model=self._options.model)
+        except LLMError as error:
+            return f"{error}\n/models lists what there is, /model NAME chooses, Ctrl-D leaves."
+        first = plan.first
+        if first is None:
+            off = "\n".join(f"  {candidate}" for candidate in plan.candidates)
+            return f"no candidate for {asked} is available:\n{off}\nEdit {self._options.config}: edits apply at once."
+        name = str(first) if first.model else first.provider
+        return (
+            f"Talking to {name} first ({self._options.config}; edits apply while this runs).\n"
+            "Ask something; /help lists the commands, Ctrl-D leaves."
+        )
+
+    async def _answer(self, text: str) -> bool:
+        """Ask and show the answer; false where there is none."""
         if not text:
             self._screen.note("there is no question: give one as an argument or on standard input")
-            self._result.failed = True
-            return
+            return False
         try:
+            plan = self._assistant.llm.explain("hello", model=self._assistant.model)
             with self._screen.answer():
-                stream = self._assistant.ask(text)
-                async with self._waiting():
-                    await stream.open()
-                async with stream:
+                async with (
+                    Waiting(self._screen, self._events, plan).shown() as waiting,
+                    self._assistant.ask(text) as stream,
+                ):
                     async for event in stream:
+                        waiting.saw(event)
                         self._screen.text(event.text)
                     response = await stream.response()
-        except ProviderError as error:
-            self._fail(error, error.partial.text if error.partial else "")
+        except asyncio.CancelledError:
+            self._screen.note("stopped before the end of the answer")
+            raise
         except LLMError as error:
-            self._fail(error, "")
-        else:
-            self._assistant.remember(text, response.message)
-            self._screen.note(summary(response))
-
-    def _fail(self, error: LLMError, delivered: str) -> None:
-        self._result.failed = True
-        if delivered:
-            self._screen.note("the answer broke off here:")
-        self._screen.note(str(error))
-
-    @asynccontextmanager
-    async def _waiting(self) -> AsyncIterator[None]:
-        """Say on a terminal what is being waited for while there is no output."""
-
-        async def tick() -> None:
-            waited = 0.0
-            while True:
-                await asyncio.sleep(PATIENCE)
-                waited += PATIENCE
-                self._screen.status(f"waiting for the first words, {waited:.0f} s")
-
-        task = asyncio.create_task(tick(), name="chat:waiting")
-        try:
-            yield
-        finally:
-            task.cancel()
+            delivered = error.partial.text if isinstance(error, ProviderError) and error.partial else ""
+            self._screen.note(f"the answer broke off here:\n{error}" if delivered else str(error))
+            return False
+        self._assistant.remember(text, response.message)
+        self._screen.note(summary(response))
+        skipped = passed_over(response.trace) if response.trace else ""
+        if skipped and skipped != self._explained:
+            self._screen.note(skipped)
+        self._explained = skipped
+        return True
