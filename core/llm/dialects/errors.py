@@ -41,7 +41,7 @@ _BY_CODE: Final[dict[str, ErrorType]] = {
         (
             "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
             "insufficient_user_quota", "quota_exceeded", "quotaexceeded", "arrearage", "payment_required",
-            "insufficient_credits",
+            "insufficient_credits", "billing_error",
         ),
         "quota_exceeded",
     ),
