@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from core.llm.testing.anthropic_server import AnthropicServer
     from core.llm.testing.contract import ProviderContract
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
+    from core.llm.testing.gemini_server import GeminiServer
     from core.llm.testing.ollama_server import OllamaServer
     from core.llm.testing.wire_server import WireServer
 
@@ -38,6 +39,7 @@ __all__ = [
     "EventRecorder",
     "FakeClock",
     "Gate",
+    "GeminiServer",
     "NetworkForbidden",
     "OllamaServer",
     "Pause",
@@ -65,6 +67,7 @@ _LATE = {
     "ContractUpstream": "core.llm.testing.contract_upstream",
     "UpstreamAnswer": "core.llm.testing.contract_upstream",
     "UpstreamFailure": "core.llm.testing.contract_upstream",
+    "GeminiServer": "core.llm.testing.gemini_server",
     "OllamaServer": "core.llm.testing.ollama_server",
     "WireServer": "core.llm.testing.wire_server",
 }
