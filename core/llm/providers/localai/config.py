@@ -1,0 +1,36 @@
+"""What can be configured for a LocalAI server."""
+
+from typing import Annotated
+
+from pydantic import AfterValidator, Field
+
+from core.llm.common.units import Duration
+from core.llm.providers.base.server_address import server_address
+from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
+
+
+class LocalAITimeouts(TimeoutOptions):
+    """Longer than elsewhere: the first answer waits until the backend has loaded the model."""
+
+    first_token: Duration = Field(
+        300.0, description="From sending the request to the first output, loading the model included."
+    )
+    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(120.0, description="Between two pieces of output.")
+    total: Duration = Field(1800.0, description="The whole attempt.")
+
+
+class LocalAIConfig(ProviderConfig):
+    """A LocalAI server. How a model is loaded stands in LocalAI's own YAML of that model."""
+
+    base_url: Annotated[str, AfterValidator(server_address(8080, "LocalAI"))] = Field(
+        "http://localhost:8080", description="Address of the server; without a scheme and port, http and 8080."
+    )
+    timeouts: LocalAITimeouts = LocalAITimeouts()
+    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(30.0, description="How long a model may take to leave memory.")
+    pull_stall_timeout: Duration = Field(300.0, description="How long an installation may make no progress.")
+    unload_on_stop: bool = Field(
+        False, description="Shut the backends down that were loaded explicitly when this provider is closed."
+    )
+    embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")

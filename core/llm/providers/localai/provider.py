@@ -1,0 +1,141 @@
+"""Models on a LocalAI server: chat, embeddings, and their life in its memory."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.base.provider import HealthReport, ModelInfo, ProgressCallback, ProviderServices
+from core.llm.providers.localai.api import GalleryModel, InstalledModel, LocalAIApi
+from core.llm.providers.localai.config import LocalAIConfig
+from core.llm.providers.localai.model_manager import LocalAIModelManager
+from core.llm.providers.openai_server import OpenAIServerProvider, address_of, is_missing_endpoint
+
+QUIRKS: Final = OpenAIQuirks(
+    chat_path="/v1/chat/completions",
+    embeddings_path="/v1/embeddings",
+    models_path="/v1/models",
+    document="none",
+    rejects=frozenset({"parallel_tool_calls"}),
+)
+
+
+class LocalAIProvider(OpenAIServerProvider):
+    """One LocalAI server."""
+
+    config: LocalAIConfig
+    manager: LocalAIModelManager
+    product = "LocalAI"
+    start_it = "start it with `local-ai run` or its container"
+
+    def __init__(self, config: LocalAIConfig, services: ProviderServices) -> None:
+        super().__init__(
+            config, services, base_url=config.base_url, quirks=QUIRKS, batch_size=config.embedding_batch_size
+        )
+        self.api = LocalAIApi(self.native(services))
+        self.manager = LocalAIModelManager(self.api, config, services)
+
+    async def health_check(self) -> HealthReport:
+        """Ask for the installed models; costs no tokens and loads nothing. Learns their facts by the way."""
+        clock = self.services.clock
+        begun = clock.monotonic()
+        try:
+            models = await self._learn()
+        except ProviderError as error:
+            return HealthReport(healthy=False, detail=error.message)
+        detail = f"LocalAI at {address_of(self.base_url)}: {len(models)} models"
+        return HealthReport(True, detail, clock.monotonic() - begun, tuple(model.name for model in models))
+
+    async def list_models(self) -> Sequence[ModelInfo]:
+        """The installed models with their facts, and, where the key may ask, which of them are in memory.
+
+        Raises:
+            ProviderError: the server cannot be reached or refuses.
+        """
+        try:
+            models = await self._learn()
+            loaded = await self._loaded()
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+        return [
+            ModelInfo(one.name, self.facts(one.name), loaded=None if loaded is None else one.name in loaded)
+            for one in models
+        ]
+
+    async def _loaded(self) -> frozenset[str] | None:
+        try:
+            return await self.api.loaded_models()
+        except ProviderError as error:
+            # Which models run is for admins; what can be asked for is not.
+            if error.type in {"permission", "authentication"} or is_missing_endpoint(error):
+                return None
+            raise
+
+    async def _learn(self) -> tuple[InstalledModel, ...]:
+        models = await self.api.installed()
+        for model in models:
+            if self._facts.get(model.name) != model.facts:
+                self._facts[model.name] = model.facts
+        return models
+
+    async def resolve_default_model(self) -> str | None:
+        """The model for callers that name only this provider.
+
+        `default_model` of the configuration; else a model that can chat and is in memory, one of `models` before
+        others; else the first of `models`; else the first installed model that can chat. `None`: there is none.
+
+        Raises:
+            ProviderError: nothing is configured and the server cannot be asked.
+        """
+        if self.config.default_model:
+            return self.config.default_model
+        configured = tuple(self.config.models)
+        try:
+            names = [model.name for model in await self._learn() if not model.facts.lacks("chat")]
+            loaded = await self._loaded() or frozenset()
+        except ProviderError as error:
+            if configured:
+                return configured[0]
+            raise error.at(self.name, None) from None
+        ready = [name for name in (*configured, *names) if name in loaded and name in names]
+        return next(iter([*ready, *configured, *names]), None)
+
+    async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
+        """Install *model* from the gallery: a name such as `localai@qwen3-8b`, or the address of a definition.
+
+        Cancelling pauses the installation, and the next one goes on from there.
+        """
+        try:
+            await self.manager.pull(model, progress)
+            models = await self._learn()
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
+        name = model.rpartition("@")[2]
+        known = any(one.name == name for one in models)
+        return ModelInfo(name, self.facts(name), loaded=False) if known else ModelInfo(name)
+
+    async def delete_model(self, model: str) -> None:
+        """Remove *model* and its files from the server.
+
+        Raises:
+            ProviderError: it refuses, or the removal failed.
+        """
+        try:
+            await self.manager.delete(model)
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
+        self._facts.pop(model, None)
+
+    async def available_models(self) -> Sequence[GalleryModel]:
+        """What the galleries of the server offer.
+
+        Raises:
+            ProviderError: the server cannot be reached or refuses.
+        """
+        try:
+            return await self.api.available()
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+
+    def forget(self) -> None:
+        """Nothing to forget: what is in memory is asked for each time."""
