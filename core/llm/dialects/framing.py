@@ -60,8 +60,11 @@ class SSESplitter:
         self._keep(len(rest))
         events: list[tuple[bytes, bytes]] = []
         for block in whole.split(b"\n\n"):
-            if b"\n" not in block and block.startswith(b"data: "):
+            head, newline, tail = block.partition(b"\n")
+            if not newline and block.startswith(b"data: "):
                 events.append((b"", block[6:]))
+            elif head.startswith(b"event: ") and tail.startswith(b"data: ") and b"\n" not in tail:
+                events.append((head[7:], tail[6:]))
             elif block:
                 _parse_block(block, events)
         return events
