@@ -177,9 +177,11 @@ class AnthropicStreamDecoder:
         if not payload or payload == b"[DONE]":
             return
         event = parse_object(payload)
-        match event.get("type"):
-            case "content_block_delta":
-                self._delta(event, events)
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            self._delta(event, events)
+            return
+        match kind:
             case "content_block_start":
                 self._begin(event, events)
             case "content_block_stop":
@@ -249,7 +251,7 @@ class AnthropicStreamDecoder:
 
     def _delta(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         delta = event.get("delta")
-        block = self._blocks.get(event.get("index", -1))
+        block = self._blocks.get(_index(event))
         if block is None or delta.__class__ is not dict:
             raise schema_error("a delta belongs to no content block")
         kind = delta.get("type")

@@ -283,3 +283,10 @@ def test_hostile_events_raise_nothing_but_provider_errors(hostile: list[tuple[st
     decoder.feed(sse(START, *HELLO[:2], *({**fields, "type": kind} for kind, fields in hostile)))
     with suppress(ProviderError):
         decoder.end()
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["type", "text", "input", "name", "id", "thinking"]), _JUNK)), _JUNK)
+def test_hostile_answers_raise_nothing_but_provider_errors(content: list[dict], usage: object) -> None:
+    """Whatever the blocks and the counts hold."""
+    with suppress(ProviderError):
+        decoded(answer(*content, usage=usage))
