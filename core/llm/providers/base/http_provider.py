@@ -15,13 +15,18 @@ _SECRET_LENGTH: Final = 8
 """Shorter header values are names and numbers, which also stand in texts that quote no secret."""
 
 
+_END_SECONDS: Final = 1.0
+"""How long a stream may take to end, or to report its usage, once the model has said why it stopped."""
+
+
 class StreamDecoder(Protocol):
     """Turns the bytes of one streamed answer into events. Total: raises nothing but `ProviderError`."""
 
     done: bool
     """True once nothing more is wanted from the body: `end` is called at once and whatever follows is ignored.
 
-    A decoder may also have `finished`: the answer is whole although bytes may follow, so losing them is no failure.
+    A decoder may also have `finished`: the answer is whole although bytes may follow. `_END_SECONDS` are given to them,
+    and losing them is no failure.
     """
 
     def feed(self, data: bytes) -> list[StreamEvent]:
@@ -129,7 +134,7 @@ class HttpProvider(BaseLLMProvider):
                 if reply.status >= 300:
                     body = self._without_secrets(await reply.read(), request)
                     raise self.dialect.error(reply.status, reply.headers, body)
-                decoder = self.dialect.decoder(request, reply.headers)
+                decoder, ending = self.dialect.decoder(request, reply.headers), False
                 try:
                     async for data in reply.chunks():
                         events = decoder.feed(data)
@@ -140,6 +145,9 @@ class HttpProvider(BaseLLMProvider):
                                 yield self._located(event, request) if event.__class__ is StreamStart else event
                         if decoder.done:
                             break
+                        if not ending and getattr(decoder, "finished", False):
+                            ending = True
+                            reply.expect_end_within(_END_SECONDS)
                 except ProviderError:
                     # The model had said why it stopped: a connection that then breaks or falls silent loses nothing.
                     if not getattr(decoder, "finished", False):
