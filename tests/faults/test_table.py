@@ -4,8 +4,6 @@ import re
 from pathlib import Path
 
 NOT_HERE = {
-    28: "a hint only in the body is Gemini's way; neither OpenAI nor Ollama does that",
-    85: "binary event frames are Bedrock's",
 }
 
 
