@@ -15,7 +15,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from core.llm.common.clock import Clock
-from core.llm.testing.openai_server import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
+from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
 
 __all__ = ["LMStudioDownload", "LMStudioModelSpec", "LMStudioServer", "OpenAIAnswer"]
 

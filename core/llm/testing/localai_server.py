@@ -14,7 +14,7 @@ from typing import Any
 from aiohttp import web
 
 from core.llm.common.clock import Clock
-from core.llm.testing.openai_server import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
+from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
 
 __all__ = ["LocalAIModelSpec", "LocalAIOffer", "LocalAIServer", "OpenAIAnswer"]
 

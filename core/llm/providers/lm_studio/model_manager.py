@@ -63,7 +63,11 @@ class LMStudioModelManager(ServerModelManager):
         """Nothing: LM Studio has no endpoint that stops a download. It goes on, and the next pull joins it."""
 
     async def _instances(self, model: str) -> tuple[DownloadedModel | None, tuple[Instance, ...]]:
-        for one in await self._api.models():
+        try:
+            models = await self._api.models()
+        except ProviderError as error:
+            raise _explained(error, model) from None
+        for one in models:
             if one.answers_to(model):
                 own = tuple(instance for instance in one.instances if instance.id == model)
                 is_instance = own and model != one.key and model not in one.variants
