@@ -98,4 +98,5 @@ def check_signer(name: str) -> None:
 
 
 def _domain(region: str) -> str:
-    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+    partition = region.partition("-")[0]
+    return {"cn": "amazonaws.com.cn", "eusc": "amazonaws.eu"}.get(partition, "amazonaws.com")

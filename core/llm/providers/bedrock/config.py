@@ -63,7 +63,9 @@ class BedrockConfig(ProviderConfig):
         None, description="Instead of https://bedrock-runtime.REGION.amazonaws.com: a VPC endpoint or a proxy."
     )
     control_url: str | None = Field(
-        None, description="Where models are listed; unset: the region's, or derived from base_url."
+        None,
+        pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
+        description="Where models are listed; unset: the region's, or derived from base_url.",
     )
     timeouts: BedrockTimeouts = BedrockTimeouts()
     guardrail: GuardrailOptions | None = None
