@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Sequence
 
+from loguru import logger
+
 from core.container import Container
 from core.llm import ConfigError, LLMService, LoggingOptions, ProviderConfigManager, ProviderModule, setup_logging
 from modules.chat.module import ChatModule
@@ -30,6 +32,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = ChatOptions(" ".join(given.prompt) or None, given.model, given.system, given.config)
     try:
         return asyncio.run(run(options))
+    except KeyboardInterrupt:
+        # Ctrl-C before the container took the signals over: nothing has been started.
+        return 0
     except BrokenPipeError:
         # Whoever read the answer has gone, as `head` does; Python would complain once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -40,6 +45,7 @@ async def run(options: ChatOptions) -> int:
     """Run the container until the conversation is over or a signal arrives."""
     # The screen shows what happens; log lines are for what it does not show.
     setup_logging(LoggingOptions(level="ERROR"))
+    logger.disable("core.llm.observability.logs")
     screen = Screen()
     chat = ChatModule(options, screen)
     container = Container([ProviderModule(options.config), chat])
