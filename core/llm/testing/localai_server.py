@@ -88,7 +88,7 @@ class LocalAIServer(ScriptedOpenAIServer):
         pauses: bool = True,
         idle_timeout: float | None = None,
     ) -> None:
-        """A key that is no `admin` may not ask about backends; the other switches take away what older versions lack."""
+        """A key that is no `admin` may not ask about backends; other switches take away what older versions lack."""
         super().__init__(clock=clock, api_key=api_key)
         self.admin = admin
         self.idle_timeout = idle_timeout

@@ -197,7 +197,7 @@ async def test_nobody_answers(serve, make):
     server = await serve()
     provider = await make(server)
     await server.stop()
-    with pytest.raises(ProviderError, match="no LocalAI server at .*local-ai run"):
+    with pytest.raises(ProviderError, match=r"no LocalAI server at .*local-ai run"):
         await provider.generate(chat_request())
 
     assert "no LocalAI server" in (await provider.health_check()).detail
