@@ -2,6 +2,7 @@
 
 import json
 import random
+from dataclasses import dataclass
 from typing import Any
 
 import skills
@@ -59,27 +60,46 @@ def system_prompt(rng: random.Random) -> str | None:
     )
 
 
-def question_and_answer(rng: random.Random, *, highest: int) -> tuple[str, str]:
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How often each kind of turn occurs, as parts of one, and how large the parts may be."""
+
+    facts: float
+    identity: float
+    small_talk: float
+    off_topic: float
+    extraction: float
+    echo: float
+    summary: float
+    counting: float
+    spelling: float
+    tool_share: float
+    most_tools: int
+    highest_count: int
+
+
+def question_and_answer(rng: random.Random, mix: Mix) -> tuple[str, str]:
     """One turn of any kind but a tool call."""
-    kind = rng.random()
-    if kind < 0.47:
+    kinds = ("facts", "identity", "small_talk", "off_topic", "extraction", "echo", "summary", "counting")
+    kind = rng.choices(kinds, [getattr(mix, kind) for kind in kinds])[0]
+    if kind == "facts":
         fact = HEADLINE if rng.random() < 0.03 else rng.choice(texts.FACTS)
-        return wording.ask_about(fact, rng), fact.answer
-    if kind < 0.54:
+        return wording.ask_about(fact, rng, mix.spelling), fact.answer
+    if kind == "identity":
         fact = rng.choice(texts.IDENTITY)
-        return wording.ask_about(fact, rng), fact.answer
-    if kind < 0.58:
+        return wording.ask_about(fact, rng, mix.spelling), fact.answer
+    if kind == "small_talk":
         fact = rng.choice(texts.SMALL_TALK)
-        return wording.ask_about(fact, rng), fact.answer
-    if kind < 0.69:
-        return wording.ask_off_topic(rng), texts.OFF_TOPIC.answer
-    if kind < 0.84:
+        return wording.ask_about(fact, rng, mix.spelling), fact.answer
+    if kind == "off_topic":
+        return wording.ask_off_topic(rng, mix.spelling), texts.OFF_TOPIC.answer
+    if kind == "extraction":
         return skills.extract_json(rng)
-    if kind < 0.95:
+    if kind == "echo":
         return skills.echo(rng)
-    if kind < 0.98:
+    if kind == "summary":
         return skills.summarise(rng)
-    return skills.count(rng, highest=highest)
+    return skills.count(rng, highest=mix.highest_count)
 
 
 def render(
@@ -103,20 +123,20 @@ def render(
     return pieces
 
 
-def conversation(rng: random.Random, *, tool_share: float, most_tools: int, highest: int) -> list[tuple[str, bool]]:
+def conversation(rng: random.Random, mix: Mix) -> list[tuple[str, bool]]:
     """One whole training conversation."""
     system = system_prompt(rng)
-    if rng.random() < tool_share:
-        offers, messages, _ = tools.conversation(rng, most_tools)
+    if rng.random() < mix.tool_share:
+        offers, messages, _ = tools.conversation(rng, mix.most_tools)
         if rng.random() < 0.2:
             # Clients offer their tools with every request, also where none is needed.
-            question, answer = question_and_answer(rng, highest=highest)
+            question, answer = question_and_answer(rng, mix)
             messages = [("user", question), ("assistant", answer)]
         return render(system, messages, offers)
     turns = 1 if rng.random() < 0.75 else rng.randint(2, 3)
     messages = []
     for _ in range(turns):
-        question, answer = question_and_answer(rng, highest=highest)
+        question, answer = question_and_answer(rng, mix)
         messages += [("user", question), ("assistant", answer)]
     return render(system, messages)
 

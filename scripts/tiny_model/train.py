@@ -14,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,10 +36,32 @@ WEIGHT_OF_PROMPT = 0.05
 MUON_RATE = 0.02
 ADAM_RATE = 3e-3
 WARM_UP = 30
+COOLING = 2800
 EMBEDDING_WEIGHT = 0.2
 EMBEDDING_EVERY = 3
 EMBEDDING_PAIRS = 32
 EMBEDDING_TEMPERATURE = 0.07
+
+
+KNOWLEDGE = samples.Mix(
+    facts=0.47,
+    identity=0.07,
+    small_talk=0.04,
+    off_topic=0.11,
+    extraction=0.15,
+    echo=0.11,
+    summary=0.03,
+    counting=0.02,
+    spelling=0.0,
+    tool_share=0.15,
+    most_tools=1,
+    highest_count=30,
+)
+# Declining is learned early, copying late.
+COPYING = replace(KNOWLEDGE, facts=0.44, identity=0.05, off_topic=0.08, extraction=0.19, echo=0.15)
+LONG = replace(COPYING, tool_share=0.25, most_tools=5, highest_count=60)
+# The corpus is written in small letters. Whoever writes "ChatGPT" and "JSON" must be understood as well.
+SPELLING = replace(LONG, spelling=0.6, identity=0.09, echo=0.11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,16 +72,16 @@ class Stage:
     steps: int
     rows: int
     length: int
-    tool_share: float
-    most_tools: int
-    highest: int
+    mix: samples.Mix
 
 
 # Short rows are cheap and teach most of the text. The last stage must have the full length: a model that never saw a
 # long row answers every long prompt with noise, and three offered tools are a long prompt.
 STAGES = (
-    Stage("short", steps=2400, rows=16, length=256, tool_share=0.15, most_tools=1, highest=30),
-    Stage("long", steps=1000, rows=5, length=896, tool_share=0.25, most_tools=5, highest=60),
+    Stage("knowledge", steps=1000, rows=16, length=256, mix=KNOWLEDGE),
+    Stage("copying", steps=1600, rows=16, length=256, mix=COPYING),
+    Stage("length", steps=600, rows=5, length=896, mix=LONG),
+    Stage("spelling", steps=300, rows=5, length=896, mix=SPELLING),
 )
 
 
@@ -77,16 +99,8 @@ def train_tokenizer() -> Tokenizer:
     )
     tokenizer.decoder = decoders.ByteLevel()
     rng = random.Random(SEED)
-    stage = STAGES[0]
-    conversations = (
-        "".join(
-            piece
-            for piece, _ in samples.conversation(
-                rng, tool_share=0.1, most_tools=stage.most_tools, highest=stage.highest
-            )
-        )
-        for _ in range(8000)
-    )
+    mix = replace(KNOWLEDGE, tool_share=0.1)
+    conversations = ("".join(piece for piece, _ in samples.conversation(rng, mix)) for _ in range(8000))
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY - len(SPECIAL),
         initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
@@ -126,9 +140,7 @@ def rows(stage: Stage, tokenizer: Tokenizer, rng: random.Random) -> Iterator[tup
         ids: list[int] = []
         weights: list[float] = []
         while len(ids) < need:
-            talk = samples.conversation(
-                rng, tool_share=stage.tool_share, most_tools=stage.most_tools, highest=stage.highest
-            )
+            talk = samples.conversation(rng, stage.mix)
             pieces = [(tokenizer.encode(text, add_special_tokens=False).ids, learn) for text, learn in talk]
             if sum(len(piece) for piece, _ in pieces) > need:
                 continue  # its answer would be cut off
@@ -183,12 +195,14 @@ class Training:
         self.loss = 0.0
 
     def rate(self) -> float:
-        """The factor of the learning rates: warm-up, constant while rows are short, then a cosine down to nothing."""
-        decay = STAGES[-1].steps
-        into_decay = self.step - sum(stage.steps for stage in STAGES[:-1])
-        if into_decay > 0:
-            return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * into_decay / decay))
-        return min(1.0, (self.step + 1) / WARM_UP)
+        """The factor of the learning rates: warm-up, constant in the first stage, a cosine, at last a line to zero."""
+        first, last = STAGES[0].steps, STAGES[-1].steps
+        left = sum(stage.steps for stage in STAGES) - self.step
+        if self.step < first:
+            return min(1.0, (self.step + 1) / WARM_UP)
+        if left <= last:
+            return 0.01 + 0.11 * left / last
+        return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (self.step - first) / COOLING))
 
     def train_step(self, batch: list[tuple[list[int], list[float]]]) -> None:
         """One step of the optimisers."""

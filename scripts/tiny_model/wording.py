@@ -1,6 +1,7 @@
 """Ask the same thing in other words: templates, synonyms, careless typing, noise."""
 
 import random
+import re
 import string
 
 import texts
@@ -78,6 +79,9 @@ SUFFIXES = (
 )
 STOP_WORDS = frozenset(texts.WORDS["stop words"])
 SYLLABLES = texts.WORDS["syllables"]
+PROPER = {word.lower(): word for word in texts.WORDS["proper spellings"]}
+# Whole words only, and no part of a name such as llm.generate or core-llm.
+PROPER_WORD = re.compile(r"(?<![\w./{-])[a-z]+(?![\w./{}])", re.IGNORECASE)
 
 
 def made_up_word(rng: random.Random) -> str:
@@ -134,8 +138,16 @@ def with_synonym(question: str, rng: random.Random) -> str:
     return question.replace(phrase, rng.choice(others), 1)
 
 
-def vary(question: str, rng: random.Random) -> str:
-    """The question as somebody might really type it: other words, other case, no question mark, a typo."""
+def properly_spelled(question: str) -> str:
+    """The question with capitals where careful people put them: I, JSON, ChatGPT."""
+    return PROPER_WORD.sub(lambda word: PROPER.get(word[0].lower(), word[0]), question)
+
+
+def vary(question: str, rng: random.Random, spelling: float = 0.0) -> str:
+    """The question as somebody might really type it: other words, other case, no question mark, a typo.
+
+    *spelling* is the share of those who write names and abbreviations with their capitals.
+    """
     if rng.random() < 0.35:
         question = with_synonym(question, rng)
     if rng.random() < 0.08:
@@ -152,6 +164,9 @@ def vary(question: str, rng: random.Random) -> str:
         question = question.rstrip("?")
     elif rng.random() < 0.05:
         question = question.rstrip("?") + rng.choice((" ?", "??", ".", "!", "?!"))
+    if spelling and rng.random() < spelling:
+        question = properly_spelled(question)
+        return question[:1].upper() + question[1:]
     case = rng.random()
     if case < 0.4:
         return question[:1].upper() + question[1:]
@@ -164,31 +179,31 @@ def vary(question: str, rng: random.Random) -> str:
     return question
 
 
-def ask_about(fact: texts.Fact, rng: random.Random) -> str:
+def ask_about(fact: texts.Fact, rng: random.Random, spelling: float = 0.0) -> str:
     """One of the many ways to ask for *fact*; never a wording that is held out for the evaluation."""
     while True:
         if fact.names and (not fact.questions or rng.random() < 0.4):
             question = rng.choice(TOPIC_TEMPLATES).format(t=rng.choice(fact.names))
         else:
             question = rng.choice(fact.questions)
-        question = vary(question, rng)
+        question = vary(question, rng, spelling)
         if question.strip() and texts.normalise(question) not in texts.HELD_OUT_WORDINGS:
             return question
 
 
-def ask_off_topic(rng: random.Random) -> str:
+def ask_off_topic(rng: random.Random, spelling: float = 0.0) -> str:
     """Something outside the model's knowledge: another subject, another language, or noise."""
     parts = texts.OFF_TOPIC
     while True:
         kind = rng.random()
         if kind < 0.3:
-            question = vary(f"{rng.choice(parts.heads)} {rng.choice(parts.tails + parts.things)}?", rng)
+            question = vary(f"{rng.choice(parts.heads)} {rng.choice(parts.tails + parts.things)}?", rng, spelling)
         elif kind < 0.55:
-            question = vary(rng.choice(TOPIC_TEMPLATES).format(t=rng.choice(parts.things)), rng)
+            question = vary(rng.choice(TOPIC_TEMPLATES).format(t=rng.choice(parts.things)), rng, spelling)
         elif kind < 0.65:
             question = vary(rng.choice(TOPIC_TEMPLATES + parts.heads).format(t=made_up_word(rng).lower()), rng)
         elif kind < 0.85:
-            question = vary(rng.choice(parts.sentences), rng)
+            question = vary(rng.choice(parts.sentences), rng, spelling)
         else:
             question = gibberish(rng)
         if question.strip() and texts.normalise(question) not in texts.HELD_OUT_WORDINGS:
