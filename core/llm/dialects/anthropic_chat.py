@@ -1,7 +1,6 @@
 """The Messages wire format, spoken by Anthropic and by servers that imitate it."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
@@ -13,9 +12,6 @@ from core.llm.dialects.errors import http_error
 from core.llm.dialects.json import encode_json, parse_json
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
-
-VERSION: Final = "2023-06-01"
-"""The only version of the API there has been; sent as `anthropic-version`."""
 
 
 class AnthropicDialect:

@@ -5,6 +5,7 @@ it. An `error` event may come at any time, with a status of 200 before it.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 from core.llm.common.exceptions import ProviderError
@@ -62,6 +63,7 @@ class AnthropicStreamDecoder:
         "_answered",
         "_blocks",
         "_calls",
+        "_counted",
         "_failure",
         "_finish",
         "_headers",
@@ -93,6 +95,7 @@ class AnthropicStreamDecoder:
         self._finish: str | None = None
         self._refusal: str | None = None
         self._usage: dict[str, Any] = {}
+        self._counted = False
         self._failure: ProviderError | None = None
         self.done = False
 
@@ -208,6 +211,9 @@ class AnthropicStreamDecoder:
         self._started = True
         events.append(StreamStart(text_field(message, "model"), request_id=request_id(self._headers)))
         self._add_usage(message.get("usage"))
+        if self._usage:
+            # Whoever receives only a part of the answer still knows what the prompt cost.
+            events.append(UsageReport(replace(usage_from_anthropic(self._usage)[0], estimated=True)))
 
     def _begin(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         if not self._started:
@@ -314,7 +320,9 @@ class AnthropicStreamDecoder:
             # Usage may be corrected by a later delta that gives no reason.
             self._finish = text_field(delta, "stop_reason") or self._finish
             self._refusal = refusal_text(delta.get("stop_details")) or self._refusal
-        self._add_usage(event.get("usage"))
+        usage = event.get("usage")
+        self._counted = self._counted or (isinstance(usage, dict) and usage.get("output_tokens") is not None)
+        self._add_usage(usage)
 
     def _add_usage(self, usage: object) -> None:
         """Counts are cumulative: what is given replaces what was known."""
@@ -343,7 +351,7 @@ class AnthropicStreamDecoder:
             usage, warning = usage_from_anthropic(self._usage)
             if warning is not None:
                 self._request.warnings.append(warning)
-            events.append(UsageReport(usage))
+            events.append(UsageReport(usage if self._counted else replace(usage, estimated=True)))
         events.append(StreamFinish(finish))
 
 

@@ -50,6 +50,7 @@ def test_a_stream_becomes_events() -> None:
     unknown = {"type": "something_new", "data": 1}
     assert events(sse(START, PING, unknown, *HELLO, ending(), STOP)) == [
         StreamStart("claude-1"),
+        UsageReport(Usage(input=7, output=1, estimated=True)),
         TextDelta("Hello"),
         UsageReport(Usage(input=7, output=3)),
         StreamFinish(collected(sse(START, *HELLO, ending(), STOP)).finish_reason),
@@ -123,6 +124,8 @@ def test_missing_counts_are_flagged() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}}
     assert collected(sse(start, *HELLO, end, STOP)).usage.estimated
     assert decoded({**answer(), "usage": None}).usage.estimated
+    half = collected(sse(START, *HELLO, end, STOP)).usage
+    assert (half.input, half.estimated) == (7, True)
 
 
 def test_buckets_are_disjoint() -> None:
@@ -146,7 +149,7 @@ def test_an_error_may_come_inside_a_good_status() -> None:
     """What was said before it is delivered; the request id inside it is kept."""
     decoder = AnthropicDialect().decoder(chat(stream=True), {})
     got = decoder.feed(sse(START, *HELLO[:2], OVERLOADED))
-    assert got == [StreamStart("claude-1"), TextDelta("Hello")]
+    assert [one for one in got if not isinstance(one, UsageReport)] == [StreamStart("claude-1"), TextDelta("Hello")]
     assert decoder.done
     with pytest.raises(ProviderError) as caught:
         decoder.end()

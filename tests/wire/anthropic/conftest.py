@@ -1,5 +1,7 @@
 """A strict server, and our provider in front of it."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 
 from core.llm.providers.anthropic.config import AnthropicConfig
@@ -11,13 +13,13 @@ KEY = "sk-ant-test-0123456789"
 
 
 @pytest.fixture
-async def server():
+async def server() -> AsyncIterator[AnthropicServer]:
     async with AnthropicServer(api_key=KEY) as running:
         yield running
 
 
 @pytest.fixture
-async def provider(server):
+async def provider(server: AnthropicServer) -> AsyncIterator[AnthropicProvider]:
     config = AnthropicConfig(type="anthropic", base_url=f"{server.url}/v1/", api_key=KEY, betas=("beta-1",))
     provider = AnthropicProvider(config, provider_services("anthropic"))
     await provider.start()
