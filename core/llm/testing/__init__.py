@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
     from core.llm.testing.gemini_server import GeminiServer
     from core.llm.testing.ollama_server import OllamaServer
+    from core.llm.testing.openai_answers import OpenAIAnswer
+    from core.llm.testing.openai_server import OpenAIServer
     from core.llm.testing.wire_server import WireServer
 
 __all__ = [
@@ -42,6 +44,8 @@ __all__ = [
     "GeminiServer",
     "NetworkForbidden",
     "OllamaServer",
+    "OpenAIAnswer",
+    "OpenAIServer",
     "Pause",
     "ProviderContract",
     "Script",
@@ -69,6 +73,8 @@ _LATE = {
     "UpstreamFailure": "core.llm.testing.contract_upstream",
     "GeminiServer": "core.llm.testing.gemini_server",
     "OllamaServer": "core.llm.testing.ollama_server",
+    "OpenAIAnswer": "core.llm.testing.openai_answers",
+    "OpenAIServer": "core.llm.testing.openai_server",
     "WireServer": "core.llm.testing.wire_server",
 }
 

@@ -1,130 +1,103 @@
-"""What the scripted servers in the OpenAI format share: listener, log of calls, scripted failures, chat, embeddings.
+"""An OpenAI server for tests: Chat Completions, Responses, embeddings and the model list, as OpenAI and as Azure.
 
-A subclass adds its own endpoints, the models behind them, and what the vendor refuses. No model runs in any of them:
-nothing that depends on one (quality, speed, memory) can be learnt here.
+It refuses what the vendor refuses, in the vendor's words: unknown fields, tool calls without results, parameters that a
+model family does not take, encrypted reasoning that it has not handed out. It answers what it is told to, or the user's
+words, at these addresses:
+
+    /v1/...                                          OpenAI; the key as bearer token
+    /openai/v1/...                                   Azure; the key in `api-key`, or a bearer token
+    /openai/deployments/NAME/...?api-version=DATE    Azure before v1, and /openai/responses?api-version=DATE
+
+    async with OpenAIServer() as server:
+        server.script(OpenAIAnswer("Hello there"))
+        provider = OpenAIProvider(OpenAIConfig(base_url=server.url), ...)
+
+What models know of a parameter is a table of families (`openai_rules.FAMILIES`); no model runs in it.
 """
 
-import asyncio
-from abc import ABC, abstractmethod
+import hashlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
-from core.llm.common.clock import Clock, SystemClock
-
-Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
+from core.llm.testing.openai_answers import (
+    OpenAIAnswer,
+    chat_answer,
+    chat_frames,
+    response_answer,
+    response_frames,
+    response_items,
+)
+from core.llm.testing.openai_requests import check_chat, check_embeddings, check_responses
+from core.llm.testing.openai_rules import Refused
 
 _MAX_BODY: Final = 2**26
+_ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
 @dataclass(slots=True)
-class ServerCall:
+class OpenAICall:
     """One request as it arrived."""
 
     method: str
     path: str
+    query: dict[str, str]
     body: Any
     headers: dict[str, str] = field(repr=False)
 
 
-@dataclass(slots=True)
-class OpenAIAnswer:
-    """What the server says to one chat request."""
-
-    text: str = "Hello there"
-    """One frame per word of a stream."""
-    thinking: str = ""
-    tool_calls: Sequence[tuple[str, str]] = ()
-    """Name and arguments of each call."""
-    finish: str | None = None
-    hold: asyncio.Event | None = None
-    """Wait for this after the first frame of text (before the answer, where it is no stream)."""
-    cut: bool = False
-    """End a stream without its finish."""
-
-
-class Refused(Exception):
-    """Ends a request with a status and a body."""
-
-    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body if isinstance(body, bytes) else to_json(body)
-        self.headers = {"content-type": "text/html" if isinstance(body, bytes) else "application/json"}
-        self.headers.update(headers or {})
-
-
-@dataclass(slots=True)
-class _Failure:
-    path: str
-    refusal: Refused
-    times: int
-
-
-class ScriptedOpenAIServer(ABC):
+class OpenAIServer:
     """The server. `async with` starts it on a free port of 127.0.0.1 and stops it."""
 
-    reasoning_field = "reasoning_content"
-
-    def __init__(self, *, clock: Clock | None = None, api_key: str | None = None) -> None:
-        """With `api_key`, requests without it as bearer token get a 401."""
-        self.clock = clock or SystemClock()
+    def __init__(
+        self,
+        *models: str,
+        api_key: str | None = None,
+        deployments: Mapping[str, str] | None = None,
+        dimensions: int = 4,
+    ) -> None:
+        """With *models* or *deployments* (name and model) there are no others; with *api_key* it is asked for."""
+        self.calls: list[OpenAICall] = []
         self.api_key = api_key
-        self.calls: list[ServerCall] = []
-        self.open_calls = 0
-        """Requests that are being served at the moment."""
+        self._models = models
+        self._deployments = dict(deployments or {})
+        self._dimensions = dimensions
         self._answers: deque[OpenAIAnswer] = deque()
-        self._failures: list[_Failure] = []
+        self._failures: deque[web.Response] = deque()
+        self._issued: set[str] = set()
         self._runner: web.AppRunner | None = None
         self._port = 0
 
-    @abstractmethod
-    def routes(self) -> list[tuple[str, str, Handler]]:
-        """The endpoints beside chat and embeddings: method, path, handler."""
-
-    @abstractmethod
-    def error(self, status: int, message: str, code: str | None = None) -> Refused:
-        """An error in the words of this vendor."""
-
-    @abstractmethod
-    async def enter(self, body: dict[str, Any], *, embeds: bool) -> Callable[[], None]:
-        """Check the request as the vendor does and load its model if nobody has; returns what ends its use."""
-
-    @abstractmethod
-    def dimensions(self, model: str) -> int:
-        """Length of the vectors of *model*."""
+    @property
+    def root(self) -> str:
+        """Address of the server without a path."""
+        return f"http://127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
-        """Address of the server."""
-        return f"http://127.0.0.1:{self._port}"
+        """What an OpenAI client calls `base_url`."""
+        return f"{self.root}/v1"
 
     def script(self, *answers: OpenAIAnswer) -> None:
-        """What the next chat requests get, in order; afterwards `Hello there`."""
+        """What the next chat requests of either endpoint get, in order; afterwards the user's words come back."""
         self._answers.extend(answers)
 
-    def fail(
-        self, path: str, status: int, body: Any, *, times: int = 1, headers: Mapping[str, str] | None = None
-    ) -> None:
-        """Answer *times* requests to *path* with *status* and *body*; bytes are sent as they are (HTML)."""
-        self._failures.append(_Failure(path, Refused(status, body, headers), times))
-
-    def calls_to(self, path: str) -> list[ServerCall]:
-        """The requests to *path* so far."""
-        return [call for call in self.calls if call.path == path]
+    def fail(self, status: int, error: Mapping[str, Any] | bytes, headers: Mapping[str, str] | None = None) -> None:
+        """Answer the next request with *status* and `{"error": error}`; bytes are sent as plain text."""
+        if isinstance(error, bytes):
+            self._failures.append(web.Response(status=status, body=error, headers={"content-type": "text/plain"}))
+        else:
+            self._failures.append(web.json_response({"error": error}, status=status, headers=headers))
 
     async def start(self) -> None:
         """Listen on a free port."""
         app = web.Application(client_max_size=_MAX_BODY)
-        own = [("POST", "/v1/chat/completions", self._chat), ("POST", "/v1/embeddings", self._embed)]
-        for method, path, handler in [*own, *self.routes()]:
-            app.router.add_route(method, path, self._endpoint(handler))
-        app.router.add_route("*", "/{tail:.*}", self._endpoint(self.unknown))
+        app.router.add_route("*", "/{tail:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -146,126 +119,128 @@ class ScriptedOpenAIServer(ABC):
     ) -> None:
         await self.stop()
 
-    async def unknown(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:  # noqa: ARG002 - a handler
-        """What a request to an address that does not exist gets."""
-        raise self.error(404, "Not Found")
-
-    def _endpoint(self, handler: Handler) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            self.open_calls += 1
-            try:
-                body = self._decoded(await request.read())
-                self.calls.append(ServerCall(request.method, request.path, body, dict(request.headers)))
-                self._check_access(request)
-                return await handler(request, body)
-            except Refused as refused:
-                return web.Response(status=refused.status, body=refused.body, headers=refused.headers)
-            finally:
-                self.open_calls -= 1
-
-        return handle
-
-    def _decoded(self, data: bytes) -> dict[str, Any]:
-        if not data:
-            return {}
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        body: Any = None
         try:
-            value = from_json(data)
-        except ValueError:
-            raise self.error(400, "the body is not valid JSON") from None
-        if not isinstance(value, dict):
-            raise self.error(400, "the body is no object")
-        return value
+            if request.method == "POST":
+                body = _decoded(await request.read())
+            call = OpenAICall(request.method, request.path, dict(request.query), body, dict(request.headers))
+            self.calls.append(call)
+            endpoint, azure, deployment = self._route(request)
+            self._check_key(request, azure=azure)
+            if self._failures:
+                return self._failures.popleft()
+            if endpoint == "models":
+                return web.json_response({"object": "list", "data": [_model(name) for name in self._names()]})
+            model = self._model_of(body, deployment, azure=azure)
+            match endpoint:
+                case "chat/completions":
+                    return await self._chat(request, body, model, azure=azure)
+                case "responses":
+                    return await self._responses(request, body, model)
+                case _:
+                    return self._embed(body, model)
+        except Refused as refused:
+            return web.json_response({"error": refused.error}, status=refused.status)
 
-    def _check_access(self, request: web.Request) -> None:
-        if self.api_key is not None and request.headers.get("authorization") != f"Bearer {self.api_key}":
-            raise self.error(401, "an API token is required", "invalid_api_key")
-        for failure in self._failures:
-            if failure.path == request.path and failure.times > 0:
-                failure.times -= 1
-                raise failure.refusal
+    def _route(self, request: web.Request) -> tuple[str, bool, str | None]:
+        """Endpoint, whether it is Azure's, and the deployment in the path."""
+        path, endpoints = request.path, {"chat/completions", "responses", "embeddings"}
+        known = {"models"} if request.method == "GET" else endpoints
+        for prefix, azure in (("/openai/v1/", True), ("/v1/", False)):
+            if path.startswith(prefix) and path.removeprefix(prefix) in known:
+                return path.removeprefix(prefix), azure, None
+        version = request.query.get("api-version", "")
+        if version[:2] == "20" and path.startswith("/openai/"):
+            rest = path.removeprefix("/openai/")
+            if rest in known & {"responses", "models"}:
+                return rest, True, None
+            name, _, endpoint = rest.removeprefix("deployments/").partition("/")
+            if rest.startswith("deployments/") and endpoint in known - {"responses"}:
+                return endpoint, True, name
+        raise Refused("Resource not found", code="404", status=404)
 
-    async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        leave = await self.enter(body, embeds=False)
-        try:
-            answer = self._answers.popleft() if self._answers else OpenAIAnswer()
-            if body.get("stream") is True:
-                return await self._stream(request, body, answer)
-            if answer.hold is not None:
-                await answer.hold.wait()
-            return web.json_response(self._whole(body, answer))
-        finally:
-            leave()
+    def _check_key(self, request: web.Request, *, azure: bool) -> None:
+        if self.api_key is None:
+            return
+        given = request.headers.get("authorization") == f"Bearer {self.api_key}"
+        if not given and not (azure and request.headers.get("api-key") == self.api_key):
+            raise Refused("Incorrect API key provided.", code="invalid_api_key", status=401)
 
-    def _whole(self, body: dict[str, Any], answer: OpenAIAnswer) -> dict[str, Any]:
-        message: dict[str, Any] = {"role": "assistant", "content": answer.text, "tool_calls": _calls(answer)}
-        if answer.thinking:
-            message[self.reasoning_field] = answer.thinking
-        return {
-            "id": "chatcmpl-1",
-            "object": "chat.completion",
-            "created": 1_790_000_000,
-            "model": body["model"],
-            "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish(answer)}],
-            "usage": _usage(answer),
-        }
+    def _names(self) -> Iterable[str]:
+        return self._models or tuple(self._deployments.values())
 
-    async def _stream(self, request: web.Request, body: dict[str, Any], answer: OpenAIAnswer) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"content-type": "text/event-stream"})
-        await response.prepare(request)
+    def _model_of(self, body: dict[str, Any], deployment: str | None, *, azure: bool) -> str:
+        """The model that is meant."""
+        name = deployment or str(body.get("model"))
+        if azure and self._deployments:
+            if name not in self._deployments:
+                text = "The API deployment for this resource does not exist."
+                raise Refused(text, code="DeploymentNotFound", status=404)
+            return self._deployments[name]
+        if self._models and name not in self._models:
+            text = f"The model `{name}` does not exist or you do not have access to it."
+            raise Refused(text, "model", "model_not_found", 404)
+        return name
 
-        async def send(choices: list[dict[str, Any]], **more: Any) -> None:
-            chunk = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "model": body["model"], "choices": choices}
-            await response.write(b"data: " + to_json({**chunk, **more}) + b"\n\n")
+    async def _chat(self, request: web.Request, body: dict[str, Any], model: str, *, azure: bool) -> web.StreamResponse:
+        check_chat({**body, "model": model})
+        answer = self._next(body["messages"][-1].get("content"))
+        if not body.get("stream"):
+            return web.json_response(chat_answer(answer, model, azure=azure))
+        usage = bool((body.get("stream_options") or {}).get("include_usage"))
+        return await _stream(request, chat_frames(answer, model, azure=azure, usage=usage))
 
-        def delta(finish: str | None = None, **fields: Any) -> list[dict[str, Any]]:
-            return [{"index": 0, "delta": fields, "finish_reason": finish}]
+    async def _responses(self, request: web.Request, body: dict[str, Any], model: str) -> web.StreamResponse:
+        check_responses({**body, "model": model}, self._issued.__contains__)
+        said = body["input"]
+        answer = self._next(said if isinstance(said, str) else said[-1].get("content") or said[-1].get("output"))
+        encrypted = None
+        if answer.reasoning and _ENCRYPTED in (body.get("include") or ()):
+            encrypted = "gAAAA" + hashlib.blake2s(f"{len(self._issued)}:{answer.reasoning}".encode()).hexdigest()
+            self._issued.add(encrypted)
+        items = response_items(answer, encrypted)
+        if not body.get("stream"):
+            return web.json_response(response_answer(answer, model, items))
+        return await _stream(request, response_frames(answer, model, items))
 
-        await send(delta(role="assistant"))
-        if answer.thinking:
-            await send(delta(**{self.reasoning_field: answer.thinking}))
-        for number, word in enumerate(answer.text.split(" ") if answer.text else ()):
-            await send(delta(content=word if number == 0 else f" {word}"))
-            if number == 0 and answer.hold is not None:
-                await answer.hold.wait()
-        for index, call in enumerate(_calls(answer)):
-            await send(delta(tool_calls=[{**call, "index": index}]))
-        if not answer.cut:
-            await send(delta(_finish(answer)))
-            if (body.get("stream_options") or {}).get("include_usage"):
-                await send([], usage=_usage(answer))
-            await response.write(b"data: [DONE]\n\n")
-        await response.write_eof()
-        return response
+    def _embed(self, body: dict[str, Any], model: str) -> web.StreamResponse:
+        check_embeddings({**body, "model": model})
+        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        size = body.get("dimensions") or self._dimensions
+        data = [
+            {"object": "embedding", "index": n, "embedding": [len(text) / (place + 1) for place in range(size)]}
+            for n, text in enumerate(texts)
+        ]
+        usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
+        return web.json_response({"object": "list", "data": data, "model": model, "usage": usage})
 
-    async def _embed(self, _request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
-        texts = body.get("input")
-        if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise self.error(400, "'input' must be a string or a list of strings")
-        leave = await self.enter(body, embeds=True)
-        try:
-            length = self.dimensions(body["model"])
-            data = [
-                {"object": "embedding", "index": index, "embedding": [float(len(text) + n) for n in range(length)]}
-                for index, text in enumerate(texts)
-            ]
-            usage = {"prompt_tokens": len(texts), "total_tokens": len(texts)}
-            return web.json_response({"object": "list", "data": data, "model": body["model"], "usage": usage})
-        finally:
-            leave()
-
-
-def _calls(answer: OpenAIAnswer) -> list[dict[str, Any]]:
-    # Numbers as ids, as LM Studio makes them.
-    return [
-        {"type": "function", "id": f"{163_453_437 + n}", "function": {"name": name, "arguments": arguments}}
-        for n, (name, arguments) in enumerate(answer.tool_calls)
-    ]
+    def _next(self, said: Any) -> OpenAIAnswer:
+        if self._answers:
+            return self._answers.popleft()
+        if isinstance(said, list):
+            said = " ".join(part.get("text", "") for part in said if isinstance(part, dict))
+        return OpenAIAnswer(said or "ok")
 
 
-def _finish(answer: OpenAIAnswer) -> str:
-    return answer.finish or ("tool_calls" if answer.tool_calls else "stop")
+async def _stream(request: web.Request, frames: Iterable[bytes]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"content-type": "text/event-stream; charset=utf-8"})
+    await response.prepare(request)
+    for frame in frames:
+        await response.write(frame)
+    await response.write_eof()
+    return response
 
 
-def _usage(answer: OpenAIAnswer) -> dict[str, int]:
-    words = len(answer.text.split()) + len(answer.thinking.split())
-    return {"prompt_tokens": 7, "completion_tokens": words, "total_tokens": 7 + words}
+def _decoded(data: bytes) -> dict[str, Any]:
+    try:
+        value = from_json(data)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise Refused("We could not parse the JSON body of your request.")
+    return value
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1, "owned_by": "system"}
