@@ -12,6 +12,7 @@ import pytest
 
 from core.container import Container
 from core.llm import LLMService, ProviderError, ProviderModule
+from core.llm.pipeline.breaker import Breaker
 from core.llm.testing import WireServer
 from core.llm.testing.wire_dialects import openai_answer, openai_stream
 from core.llm.testing.wire_steps import Stall, answer, script, stream
@@ -104,8 +105,11 @@ class Clients:
         self.recent[words[0]] += 1
 
 
-async def test_a_server_that_is_killed_and_comes_back_costs_no_call() -> None:
+async def test_a_server_that_is_killed_and_comes_back_costs_no_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each call is answered by one of the two; only a stream in its midst breaks, and says what it had delivered."""
+    # The breaker's patience has tests of its own; here it would only make the test long.
+    monkeypatch.setattr(Breaker, "FIRST_OPEN", 0.4)
+    monkeypatch.setattr(Breaker, "LONGEST_OPEN", 0.8)
     ports = free_port(), free_port()
     async with model_server(ports[1], "second"):
         module = ProviderModule(config(*[f"http://127.0.0.1:{port}" for port in ports]))
