@@ -35,3 +35,19 @@ class TestBedrock(ProviderContract):
         await provider.start()
         yield provider
         await provider.close()
+
+
+class TestBedrockSigned(TestBedrock):
+    """With signatures: the secret key and the session token show nowhere either."""
+
+    lacks = frozenset({"broken_arguments", "api_key"})
+
+    @pytest.fixture
+    async def provider(self, upstream, canary):
+        pytest.importorskip("botocore", reason="the extra `bedrock` is not installed")
+        secrets = {"secret_access_key": canary.secret, "session_token": canary.secret}
+        config = BedrockConfig(region="us-east-1", base_url=upstream.url, access_key_id="AKIDEXAMPLE", **secrets)
+        provider = BedrockProvider(config, provider_services("contract"))
+        await provider.start()
+        yield provider
+        await provider.close()

@@ -206,6 +206,40 @@ async def test_a_schema_is_sent_where_the_model_guarantees_it(server, provider):
     assert [w.code for w in request.warnings] == ["emulated"]
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_schema_becomes_a_tool_where_only_calls_can_be_forced(server, provider, stream):
+    """The arguments are the answer, words beside them are not; without the call, the words are all there is."""
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "title": "Count"}
+    model = "us.amazon.nova-pro-v1:0"
+    call = {"toolUse": {"toolUseId": "a", "name": "Count", "input": {"n": 3}}}
+    output = {"message": {"role": "assistant", "content": [{"text": "Here:"}, call]}}
+    frames = [
+        *converse_stream("Here:")[:3],
+        *tool_frames(1, "a", "Count", ['{"n"', ":3}"]),
+        *converse_stream("", finish="tool_use")[2:],
+    ]
+    server.will(
+        BedrockAnswer(frames=frames) if stream else BedrockAnswer(converse_answer("", finish="tool_use", output=output))
+    )
+    server.will(BedrockAnswer(frames=converse_stream("Sorry.")) if stream else BedrockAnswer(converse_answer("Sorry.")))
+    for content in ('{"n":3}', "Sorry."):
+        request = chat(provider, model=model, response_format=schema, key=KEY, stream=stream)
+        if stream:
+            collector = ResponseCollector()
+            async for event in provider.stream_generate(request):
+                collector.add(event)
+            response = collector.response()
+        else:
+            response = await provider.generate(request)
+        assert (response.content, response.tool_calls, response.finish_reason.unified) == (content, (), "stop")
+        assert [(w.code, w.parameter) for w in request.warnings] == [("emulated", "response_format")]
+    body = server.requests[-1].body
+    assert body["toolConfig"]["toolChoice"] == {"tool": {"name": "Count"}}
+    body, _ = await body_of(server, provider, model=model, response_format=schema, tools=[WEATHER])
+    assert "toolChoice" not in body["toolConfig"]
+    assert '"n"' in body["system"][-1]["text"]
+
+
 @pytest.mark.parametrize(
     ("model", "thinking", "fields", "output"),
     [

@@ -12,6 +12,7 @@ from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 from core.llm.providers.bedrock.errors import request_id
 from core.llm.providers.bedrock.naming import tool_names_back
+from core.llm.providers.bedrock.structured import answer_tool
 
 _FINISH: Final[Mapping[str, UnifiedFinish]] = {
     "end_turn": "stop",
@@ -50,9 +51,25 @@ def decode_answer(request: ChatRequest, headers: Mapping[str, str], body: bytes)
             parts.extend(_parts(block, request.provider, names))
     raw = answer.get("stopReason")
     finish = finish_from_converse(raw, has_output=bool(parts), billing=billing)
+    if (tool := answer_tool(request)) is not None:
+        parts, finish = _untooled(parts, finish, tool)
     if warning is not None:
         request.warnings.append(warning)
     return LLMResponse(tuple(parts), finish, usage=usage, request_id=request_id(headers), raw=answer)
+
+
+def _untooled(parts: list[AnswerPart], finish: FinishReason, tool: str) -> tuple[list[AnswerPart], FinishReason]:
+    """The answer as text, where it was asked for as the arguments of *tool*."""
+    for part in parts:
+        if isinstance(part, ToolCall) and part.name == tool:
+            thoughts: list[AnswerPart] = [one for one in parts if isinstance(one, ThinkingPart)]
+            return [*thoughts, TextPart(part.arguments_json())], finish_of_answer(finish)
+    return parts, finish
+
+
+def finish_of_answer(finish: FinishReason) -> FinishReason:
+    """*finish* of an answer that came as a tool call, which nobody has to run."""
+    return FinishReason("stop", finish.raw) if finish.unified == "tool_calls" else finish
 
 
 def finish_from_converse(raw: object, *, has_output: bool, billing: Billing) -> FinishReason:

@@ -1,23 +1,21 @@
 """Chat requests as bodies of Converse: our parameters by its names and within the rules of the model."""
 
 import math
-import re
 from collections.abc import Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import RequestError
-from core.llm.dialects.json import encode_json
-from core.llm.providers.base.request import ChatRequest, NamedTool, ResponseFormat, ToolDefinition
+from core.llm.providers.base.request import ChatRequest, NamedTool, ToolDefinition
 from core.llm.providers.bedrock.config import BedrockConfig, PromptCacheOptions
 from core.llm.providers.bedrock.messages import Conversation
 from core.llm.providers.bedrock.naming import wire_tool_name
 from core.llm.providers.bedrock.schema import closed_schema
+from core.llm.providers.bedrock.structured import encode_structured
 from core.llm.providers.bedrock.thinking import encode_thinking
 
 _INFERENCE: Final = (("max_tokens", "maxTokens"), ("temperature", "temperature"), ("top_p", "topP"))
 _SAMPLING: Final = frozenset({"temperature", "top_p", "top_k"})
 _UNKNOWN: Final = ("seed", "frequency_penalty", "presence_penalty", "user")
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 # Fields that decide what is asked; raw fields must not change them.
 _RESERVED: Final = frozenset({"messages", "system", "modelId"})
 _MERGED: Final = frozenset({"inferenceConfig", "additionalModelRequestFields", "outputConfig", "toolConfig"})
@@ -40,8 +38,7 @@ def encode_body(request: ChatRequest, config: BedrockConfig) -> dict[str, Any]:
     thinks = encode_thinking(request, body, fields)
     _sampling(request, body, fields, thinks=thinks)
     _tools(request, body, conversation, thinks=thinks)
-    if request.params.response_format is not None:
-        _structured(request, request.params.response_format, body)
+    encode_structured(request, body)
     if fields:
         body["additionalModelRequestFields"] = fields
     if config.guardrail is not None:
@@ -164,24 +161,6 @@ def _tool(request: ChatRequest, tool: ToolDefinition) -> dict[str, Any]:
             schema, spec["strict"] = closed, True
     spec["inputSchema"] = {"json": schema}
     return {"toolSpec": spec}
-
-
-def _structured(request: ChatRequest, wanted: ResponseFormat, body: dict[str, Any]) -> None:
-    schema = wanted.schema
-    native = None
-    if schema is not None and "json_schema" in request.facts.capabilities:
-        native = closed_schema(schema)
-    if native is not None:
-        name = _NOT_A_NAME.sub("_", wanted.name)[:64] or "answer"
-        definition = {"name": name, "schema": encode_json(native).decode()}
-        text_format = {"type": "json_schema", "structure": {"jsonSchema": definition}}
-        body.setdefault("outputConfig", {})["textFormat"] = text_format
-        return
-    request.warn("emulated", "response_format", f"{request.model} was asked for JSON in words: nothing guarantees it")
-    text = "Answer with one JSON object and nothing else."
-    if schema is not None:
-        text += f" It must fit this JSON schema: {encode_json(schema).decode()}"
-    body["system"] = [*body.get("system", ()), {"text": text}]
 
 
 def _guardrail(request: ChatRequest, config: BedrockConfig, body: dict[str, Any]) -> None:

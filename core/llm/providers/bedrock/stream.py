@@ -23,9 +23,10 @@ from core.llm.providers.base.response import (
     ToolCallReady,
     UsageReport,
 )
-from core.llm.providers.bedrock.decode import finish_from_converse, usage_from_converse
+from core.llm.providers.bedrock.decode import finish_from_converse, finish_of_answer, usage_from_converse
 from core.llm.providers.bedrock.errors import error_from_frame, request_id
 from core.llm.providers.bedrock.naming import tool_names_back
+from core.llm.providers.bedrock.structured import answer_tool
 
 EVENT_STREAM: Final = "application/vnd.amazon.eventstream"
 
@@ -46,11 +47,14 @@ class ConverseStreamDecoder:
     """One stream. `done` is set by the usage, which comes last; `finished` already by the reason to stop."""
 
     __slots__ = (
+        "_answer_tool",
+        "_answered",
         "_calls",
         "_count",
         "_failure",
         "_finish",
         "_headers",
+        "_held",
         "_names",
         "_output",
         "_received",
@@ -66,6 +70,10 @@ class ConverseStreamDecoder:
         self._splitter = EventStreamSplitter()
         self._names = tool_names_back(tool.name for tool in request.params.tools or ())
         self._calls: dict[Any, _OpenCall] = {}
+        # Where the answer is asked for as the arguments of a tool, words beside it are not part of it.
+        self._answer_tool = answer_tool(request)
+        self._answered = False
+        self._held: list[str] = []
         self._count = 0
         self._received = False
         self._started = False
@@ -174,7 +182,10 @@ class ConverseStreamDecoder:
         opened = _OpenCall(self._count, identifier, self._names.get(name, name))
         self._count += 1
         self._calls[payload.get("contentBlockIndex")] = opened
-        self._emit(ToolCallDelta(opened.number, identifier, opened.name), events)
+        if opened.name == self._answer_tool:
+            self._answered = True
+        else:
+            self._emit(ToolCallDelta(opened.number, identifier, opened.name), events)
 
     def _delta(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
         delta = payload.get("delta")
@@ -183,7 +194,9 @@ class ConverseStreamDecoder:
         text = delta.get("text")
         if isinstance(text, str):
             # An empty first piece stands where a model thinks before it writes.
-            if text:
+            if text and self._answer_tool is not None:
+                self._held.append(text)
+            elif text:
                 self._emit(TextDelta(text), events)
         elif isinstance(call := delta.get("toolUse"), Mapping):
             opened = self._calls.get(payload.get("contentBlockIndex"))
@@ -192,7 +205,8 @@ class ConverseStreamDecoder:
                 raise schema_error("a piece of a tool call belongs to none")
             if piece:
                 opened.arguments.append(piece)
-                self._emit(ToolCallDelta(opened.number, arguments=piece), events)
+                is_answer = opened.name == self._answer_tool
+                self._emit(TextDelta(piece) if is_answer else ToolCallDelta(opened.number, arguments=piece), events)
         elif isinstance(reasoning := delta.get("reasoningContent"), Mapping):
             self._thinking(reasoning, events)
 
@@ -207,14 +221,22 @@ class ConverseStreamDecoder:
 
     def _block_stop(self, index: object, events: list[StreamEvent]) -> None:
         opened = self._calls.pop(index, None)
-        if opened is not None:
+        if opened is None:
+            return
+        if opened.name != self._answer_tool:
             call = ToolCall.from_text(opened.id, opened.name, "".join(opened.arguments))
             self._emit(ToolCallReady(opened.number, call), events)
+        elif not opened.arguments:
+            self._emit(TextDelta("{}"), events)
 
     def _stop(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
         for index in tuple(self._calls):
             self._block_stop(index, events)
+        if self._held and not self._answered:
+            self._emit(TextDelta("".join(self._held)), events)
         self._finish = finish_from_converse(payload.get("stopReason"), has_output=self._output, billing=self._billing())
+        if self._answered:
+            self._finish = finish_of_answer(self._finish)
         self._start(events)
 
     def _metadata(self, payload: Mapping[str, Any], events: list[StreamEvent]) -> None:
