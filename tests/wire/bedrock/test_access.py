@@ -149,6 +149,18 @@ async def test_the_pipeline_tries_again_with_the_right_time(server):
     assert [attempt.decision for attempt in response.trace.attempts] == ["retry", "answered"]
 
 
+async def test_starting_twice_takes_one_share(make):
+    """And closing gives everything back."""
+    provider = await make(api_key=KEY)
+    transport = provider.transport
+    await provider.start()
+    assert provider.transport is transport
+    # The address serves both, so both pools are one.
+    assert provider.services.resources.open == 1
+    await provider.close()
+    assert provider.services.resources.open == 0
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

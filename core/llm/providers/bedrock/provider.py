@@ -61,6 +61,8 @@ class BedrockProvider(HttpProvider):
         Raises:
             ConfigError: no region is configured anywhere, or calls would have to be signed and cannot be.
         """
+        if self._control_lease is not None:
+            return
         self._ambient_key = ambient_key(self.config)
         if not (self._ambient_key or self._first_key()):
             check_signer(self.name)
