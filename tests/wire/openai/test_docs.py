@@ -8,12 +8,14 @@ import pytest
 import yaml
 
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.azure_openai.config import AzureOpenAIConfig
 from core.llm.providers.openai.config import OpenAIConfig
 from core.llm.providers.openai_compatible.config import OpenAICompatibleConfig
 from core.llm.providers.openai_compatible.presets import preset_names
 
 DOCS = Path(__file__).parents[3] / "docs" / "providers"
-KINDS: dict[str, type[OpenAIConfig | OpenAICompatibleConfig]] = {
+KINDS: dict[str, type[AzureOpenAIConfig | OpenAIConfig | OpenAICompatibleConfig]] = {
+    "azure_openai": AzureOpenAIConfig,
     "openai": OpenAIConfig,
     "openai_compatible": OpenAICompatibleConfig,
 }
@@ -22,7 +24,7 @@ KINDS: dict[str, type[OpenAIConfig | OpenAICompatibleConfig]] = {
 def examples() -> list[Any]:
     """Every provider of every YAML block."""
     found: list[Any] = []
-    for page in ("openai.md", "openai-compatible.md"):
+    for page in ("azure-openai.md", "openai.md", "openai-compatible.md"):
         for number, block in enumerate(re.findall(r"```yaml\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)):
             for name, fields in yaml.safe_load(block)["llm_service"]["providers"].items():
                 found.append(pytest.param(name, fields, id=f"{page}-{number}-{name}"))

@@ -6,6 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.config.loader import load_config
+from core.llm.providers.config.resolving import ProviderTypes
 from core.llm.providers.openai_compatible.config import OpenAICompatibleConfig
 from core.llm.providers.openai_compatible.presets import PLAIN, preset_names, preset_url, quirks_of
 from core.llm.providers.openai_compatible.provider import OpenAICompatibleProvider
@@ -81,3 +83,37 @@ async def test_a_server_with_one_model_needs_no_model_name(models: list[str], wa
     transport.will_answer({"data": [{"id": name} for name in models]})
     assert await provider.resolve_default_model() == wanted
     assert "authorization" not in transport.calls[0].headers
+
+
+@pytest.mark.parametrize(
+    ("fields", "needed"),
+    [
+        ({"preset": "groq"}, True),
+        ({"base_url": "https://api.groq.com/openai/v1"}, True),
+        ({"preset": "groq", "base_url": "https://gateway.acme.example/groq"}, False),
+        ({"preset": "plain", "base_url": "https://api.groq.com/openai/v1"}, False),
+        ({"preset": "vllm", "base_url": "http://10.0.0.5:8000/v1"}, False),
+        ({"base_url": "http://10.0.0.5:8000/v1"}, False),
+    ],
+)
+def test_a_service_needs_a_key_and_a_server_of_ones_own_does_not(fields: dict[str, Any], needed: bool) -> None:
+    """A gateway in front of a service may hold the key itself."""
+    assert config(**fields).key_needed is needed
+
+
+def test_a_service_without_its_key_is_off_and_says_why() -> None:
+    """Before anything is sent; the server next to it works."""
+    known = {"openai_compatible": OpenAICompatibleConfig}
+    loaded = load_config(
+        {
+            "llm_service": {
+                "providers": {
+                    "groq": {"type": "openai_compatible", "preset": "groq"},
+                    "own": {"type": "openai_compatible", "base_url": "http://localhost:8000/v1"},
+                }
+            }
+        },
+        {},
+        ProviderTypes(known.get, lambda: known),
+    )
+    assert loaded.disabled == {"groq": "it has no api_key"}
