@@ -9,10 +9,11 @@ from pydantic import BaseModel, ValidationError
 
 from core.llm.common.clock import Clock, Deadline, SystemClock, new_id
 from core.llm.common.events import EventBus
-from core.llm.common.exceptions import RequestError, StructuredOutputError, UnsupportedFeature
+from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.inspection import available_models, explain, peek, provider_status
+from core.llm.object_stream import ObjectStream
 from core.llm.pipeline.handler import Call, Mode, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import own_error
@@ -25,13 +26,15 @@ from core.llm.providers.base.provider import (
     ProgressCallback,
 )
 from core.llm.providers.base.provider import TokenCounter as _TokenCounter
-from core.llm.providers.base.request import LLMRequest, ResponseFormat
+from core.llm.providers.base.request import AnswerMode, LLMRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.routing.tokens import estimate_input
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream, StreamSession
+from core.llm.structured.answer import Misfit, no_fit, read_response
+from core.llm.structured.form import answer_format
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -113,27 +116,37 @@ class LLMService:
         """Like `stream`, as a plain iterator. Read it to its end, or close it with `aclose`."""
         return self.stream(request, **options)
 
-    async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> LLMResponse:
+    async def generate_object(
+        self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Any
+    ) -> LLMResponse:
         """An answer that fits the pydantic model *model_class*; the validated object is in `response.object`.
 
+        *mode* is how it is asked for: natively, as the arguments of a tool, in words, or by the first of these that the
+        model takes. Whichever it is, the answer is validated here; one that does not fit is asked for once more. Where
+        the request brings tools and the model calls one, `object` is `None` and `tool_calls` has the call.
+
         Raises:
-            StructuredOutputError: the answer does not fit; it holds the raw text.
+            StructuredOutputError: no answer fits, the model refused, or was cut off; holds reason, raw text and cost.
         """
-        wanted = ResponseFormat(model_class.model_json_schema(), model_class.__name__, model=model_class)
+        wanted = answer_format(model_class, mode)
         response = await self.generate(request, **{**options, "response_format": wanted})
-        try:
-            response.object = model_class.model_validate_json(response.content)
-        except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc'])) or 'answer'}: {item['msg']}"
-                for item in error.errors(include_input=False, include_url=False)
-            )
-            where = f"{response.provider}/{response.model}"
-            text = f"{where} answered with something that is no {model_class.__name__}: {problems}"
-            failure = StructuredOutputError(text, text=response.content)
-            failure.trace = response.trace
-            raise failure from None
+        if response.object is None:
+            outcome = read_response(response, wanted)
+            if isinstance(outcome, Misfit):
+                raise no_fit(response, model_class, outcome)
+            response.object = outcome.object if outcome is not None else None
         return response
+
+    def stream_object(
+        self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Any
+    ) -> ObjectStream[T]:
+        """A *model_class* as it grows: `async with llm.stream_object(…) as stream: async for partial in stream: …`.
+
+        What arrives is validated field by field; `stream.object` is the whole, validated as one, after the last event.
+        Nothing is asked again, because what has been seen cannot be taken back.
+        """
+        wanted = answer_format(model_class, mode)
+        return ObjectStream(self.stream(request, **{**options, "response_format": wanted}), model_class, wanted)
 
     async def embed(
         self, texts: str | Sequence[str], *, model: str | None = None, dimensions: int | None = None, **options: Any

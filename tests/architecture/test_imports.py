@@ -15,7 +15,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.factory",),
     ("core.llm.observability", "core.llm.providers.config"),
     ("core.llm.pipeline", "core.llm.residency"),
-    ("core.llm.routing", "core.llm.accounting", "core.llm.state"),
+    ("core.llm.routing", "core.llm.accounting", "core.llm.state", "core.llm.structured"),
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
     ("core.llm.providers.openai_style",),  # what two providers share
@@ -33,7 +33,9 @@ NEVER: tuple[tuple[str, str], ...] = (
     ("core.llm.pipeline", "core.llm.dialects"),
     ("core.llm.pipeline", "core.llm.transport"),
     ("core.llm.routing", "core.llm.dialects"),
+    ("core.llm.structured", "core.llm.dialects"),
     ("core.llm.routing", "core.llm.transport"),
+    ("core.llm.structured", "core.llm.transport"),
 )
 """Arrows that would point down and are refused all the same: a dialect translates, the pipeline asks a provider."""
 
@@ -60,7 +62,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Where a third-party library may be imported; what is not listed may be imported nowhere."""
 
-PURE = ("core.llm.dialects", "core.llm.routing")
+PURE = ("core.llm.dialects", "core.llm.routing", "core.llm.structured")
 IMPURE = (
     "aiohttp",
     "asyncio",

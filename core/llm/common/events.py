@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal, Self
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.common.log import log
-from core.llm.common.types import ModelRef, Usage
+from core.llm.common.types import CallWarning, ModelRef, Usage
 
 if TYPE_CHECKING:
     from core.llm.common.trace import AttemptTrace, CallTrace
@@ -57,6 +57,15 @@ class CallRecovered(Event):
     call_id: str
     target: ModelRef
     attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class RequestAdjusted(Event):
+    """A request went out without something it asked for, because the model does not take it."""
+
+    call_id: str
+    target: ModelRef
+    adjustments: tuple[CallWarning, ...]
 
 
 @dataclass(frozen=True, slots=True)

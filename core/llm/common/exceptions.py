@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.llm.common.types import Billing, ModelRef, PartialOutput
+from core.llm.common.types import Billing, Cost, ModelRef, PartialOutput, Usage
 
 if TYPE_CHECKING:
     from core.llm.common.trace import CallTrace
@@ -50,6 +50,9 @@ ErrorType = Literal[
 
 ErrorScope = Literal["request", "key", "model", "provider"]
 """What the error says something about: this request only, the credential, the model, or the whole provider."""
+
+OutputFailure = Literal["invalid", "refused", "truncated"]
+"""Why an object is missing: the answer breaks its rules, the model refused, or it ran into the limit of tokens."""
 
 _RETRYABLE: frozenset[str] = frozenset(
     {"rate_limit", "server_error", "overloaded", "network_error", "timeout", "protocol"}
@@ -172,11 +175,23 @@ class UnsupportedFeature(RequestError):
 
 
 class StructuredOutputError(LLMError):
-    """The answer does not satisfy the requested schema; `text` is the raw answer."""
+    """The answer is not the object that was asked for; `text` is the raw answer, which no message holds."""
 
-    def __init__(self, message: str, *, text: str) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        text: str,
+        reason: OutputFailure = "invalid",
+        usage: Usage | None = None,
+        cost: Cost | None = None,
+    ) -> None:
         super().__init__(message)
         self.text = text
+        self.reason: OutputFailure = reason
+        self.usage = usage
+        """Tokens of every answer that was asked for; they have been paid for all the same."""
+        self.cost = cost
 
 
 class RateLimited(LLMError):

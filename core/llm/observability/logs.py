@@ -20,6 +20,7 @@ from core.llm.common.events import (
     ModelEvent,
     ProviderDisabled,
     ProviderStateChanged,
+    RequestAdjusted,
     RuntimeRetired,
     Subscription,
     WatcherDegraded,
@@ -30,6 +31,8 @@ from core.llm.providers.config.models import LoggingOptions
 
 _ORDER: Final = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARNING": 3, "ERROR": 4}
 _LINE_LIMIT: Final = 600
+_MOST_ADJUSTMENTS: Final = 1000
+"""So many different lines about adjusted requests are written per configuration."""
 _WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
     AttemptFailed,
     CallFailed,
@@ -39,6 +42,7 @@ _WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
     ModelEvent,
     ProviderDisabled,
     ProviderStateChanged,
+    RequestAdjusted,
     RuntimeRetired,
     WatcherDegraded,
 )
@@ -51,6 +55,7 @@ class EventLog:
         self._events = events
         self._options = options
         self._subscription: Subscription | None = None
+        self._told: set[tuple[object, ...]] = set()
 
     async def start(self) -> None:
         """Begin to listen."""
@@ -78,9 +83,20 @@ class EventLog:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ConfigApplied):
             self._listen()
+            self._told.clear()
+        elif isinstance(event, RequestAdjusted) and not self._is_new(event):
+            return
         level, text, bound = _line(event)
         if text and _ORDER[level] >= _ORDER[self._options().level]:
             log(level, "{}", one_line(redact(text), _LINE_LIMIT), **bound)
+
+    def _is_new(self, event: RequestAdjusted) -> bool:
+        """Whether nothing was said yet about these parameters at this model: every call would say the same."""
+        key = (event.target, *((one.code, one.parameter) for one in event.adjustments))
+        if key in self._told or len(self._told) >= _MOST_ADJUSTMENTS:
+            return False
+        self._told.add(key)
+        return True
 
 
 def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
@@ -96,6 +112,9 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
                 text,
                 {"call_id": call_id, "request_id": attempt.request_id, "status": attempt.status_code},
             )
+        case RequestAdjusted(call_id, target, adjustments):
+            said = "; ".join(f"{one.parameter}: {one.code}: {one.message}" for one in adjustments)
+            return "WARNING", f"{target}: {said}", {"call_id": call_id}
         case CallRecovered(call_id, target, attempts):
             return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
         case CallFinished(call_id, "failed", _, duration):

@@ -8,6 +8,7 @@ from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.retry import retry
+from core.llm.pipeline.structured import structured
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.trace import trace
@@ -33,6 +34,7 @@ def build_target_handler(
         secrets.insert(0, target.config.api_key.get_secret_value())
     pool = KeyPool([secret for secret in secrets if secret], upstream.keys, target.ref, clock, events)
     layers: list[Layer] = [
+        structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent

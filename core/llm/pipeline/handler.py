@@ -141,6 +141,13 @@ class Reply:
         """Call *end* when the call is over; the layers nearest to the provider come first."""
         self._ends.append(end)
 
+    def convert_events(self, convert: Callable[[StreamEvent], StreamEvent | None]) -> None:
+        """Let every event that is still to come pass through *convert*; what becomes `None` is left out."""
+        self._head = [event for event in map(convert, self._head[self._position :]) if event is not None]
+        self._position = 0
+        if self._tail is not None:
+            self._tail = _Converted(self._tail, convert)
+
     async def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Close the provider's iterator, which cuts its connection, and tell the layers. Idempotent."""
         if self.outcome != "open":
@@ -214,6 +221,29 @@ class Reply:
             if error.billing in {"none", "ambiguous"}:
                 error.billing = "estimated"
         return error
+
+
+class _Converted(AsyncIterator[StreamEvent]):
+    """The rest of a stream on its way through a conversion; closing it closes the stream."""
+
+    __slots__ = ("_convert", "_events")
+
+    def __init__(
+        self, events: AsyncIterator[StreamEvent], convert: Callable[[StreamEvent], StreamEvent | None]
+    ) -> None:
+        self._events = events
+        self._convert = convert
+
+    async def __anext__(self) -> StreamEvent:
+        while True:
+            event = self._convert(await self._events.__anext__())
+            if event is not None:
+                return event
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._events, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
 
 def raise_alone(error: LLMError) -> NoReturn:

@@ -8,7 +8,7 @@ from typing import Any
 from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.providers.base.provider import BaseLLMProvider
-from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
 from core.llm.providers.config.models import ModelOptions, ProviderConfig
 
 
@@ -21,6 +21,8 @@ class Target:
     config: ProviderConfig
     handler: Handler | None = None
     """The layers around one attempt at this target; set by the builder."""
+    policy: ParameterPolicy = "warn"
+    """What happens to parameters that the model does not take, unless the request says otherwise."""
     _seen: ModelFacts | None = field(default=None, repr=False)
     _facts: ModelFacts = field(default_factory=ModelFacts, repr=False)
 
@@ -58,6 +60,7 @@ class Target:
             api_key,
             call.mode == "stream",
             extra,
+            policy=request.parameter_policy or self.policy,
         )
 
     def embedding_request(self, call: Call, api_key: str | None) -> EmbeddingRequest:

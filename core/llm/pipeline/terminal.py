@@ -6,11 +6,13 @@ anything before the user has something to see.
 
 from collections.abc import AsyncIterator
 
+from core.llm.common.events import RequestAdjusted
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
 from core.llm.common.types import ModelRef, PhaseLimits
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
+from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, StreamEvent, StreamFinish
 
 
@@ -27,6 +29,7 @@ def terminal(target: Target) -> Handler:
             response.model = response.model or target.ref.model
             if request.warnings:
                 response.warnings = (*response.warnings, *request.warnings)
+                _report(call, target, request)
             return Reply(call, response=response)
         if call.mode == "stream":
             return await stream(call)
@@ -50,6 +53,8 @@ def terminal(target: Target) -> Handler:
         except BaseException:
             await _close(events)
             raise
+        if request.warnings:
+            _report(call, target, request)
         reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target.ref))
 
         def add_warnings(reply: Reply, _: BaseException | None) -> None:
@@ -60,6 +65,14 @@ def terminal(target: Target) -> Handler:
         return reply
 
     return handle
+
+
+def _report(call: Call, target: Target, request: ChatRequest) -> None:
+    """Publish what the request had to go without, unless the policy is to keep quiet about it."""
+    if request.policy == "warn" and call.events.wants(RequestAdjusted):
+        lost = tuple(warning for warning in request.warnings if warning.code in {"dropped", "clamped"})
+        if lost:
+            call.events.publish(RequestAdjusted(call.id, target.ref, lost))
 
 
 class _only_our_errors:  # noqa: N801 - used like a keyword

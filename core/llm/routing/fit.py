@@ -10,8 +10,6 @@ _NAMES: dict[Capability, str] = {
     "vision": "images",
     "documents": "documents",
     "audio": "audio",
-    "json": "JSON answers",
-    "json_schema": "JSON schemas",
     "stream": "streaming",
     "embeddings": "embeddings",
     "chat": "chat",
@@ -19,7 +17,7 @@ _NAMES: dict[Capability, str] = {
 
 
 def needs(request: LLMRequest, mode: str) -> tuple[Capability, ...]:
-    """What *request* asks of a model."""
+    """What *request* asks of a model, and no other way of asking can replace."""
     if mode == "embed":
         return ("embeddings",)
     found: list[Capability] = ["chat"]
@@ -27,8 +25,6 @@ def needs(request: LLMRequest, mode: str) -> tuple[Capability, ...]:
         found.append("stream")
     if request.tools:
         found.append("tools")
-    if request.response_format is not None:
-        found.append("json" if request.response_format.schema is None else "json_schema")
     for message in request.messages:
         if message.content.__class__ is str:
             continue

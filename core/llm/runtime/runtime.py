@@ -82,6 +82,7 @@ class Runtime(Candidates):
         target = self._targets.get(ref)
         if target is None:
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
+            target.policy = self.config.parameter_policy
             upstream = self.state.upstream(ref.provider)
             target.handler = build_target_handler(self.config, target, upstream, self.state.clock, self.state.events)
             self._targets[ref] = target

@@ -178,6 +178,7 @@ async def test_F57_an_answer_that_does_not_fit_is_an_error_with_the_text(text: s
     """The message says what is wrong and who answered; the text is an attribute."""
     async with serving() as world:
         world.alpha.will_answer(text)
+        world.alpha.will_answer(text)
         with pytest.raises(StructuredOutputError, match=problem) as caught:
             await world.service.generate_object("Extract …", Invoice)
         assert caught.value.text == text

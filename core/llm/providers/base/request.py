@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Final, Literal, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
+from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import Message, message_from
 from core.llm.common.types import CallWarning, ModelFacts, PhaseLimits, ThinkingLevel
 
@@ -41,6 +42,15 @@ class NamedTool:
 ToolChoice = Literal["auto", "none", "required"] | NamedTool
 
 
+AnswerMode = Literal["auto", "native", "tool", "prompt"]
+"""How an object is asked for: by the provider's own schema mode, as the arguments of a tool that must be called, in
+words, or by the first of these that the model is known to take."""
+
+ParameterPolicy = Literal["error", "warn", "drop"]
+"""What happens to a parameter that a model does not take as asked: the call is refused, or goes without it. Then the
+response says so; `warn` also writes a line to the log."""
+
+
 @dataclass(frozen=True, slots=True)
 class ResponseFormat:
     """The shape the answer must have: any JSON object (`schema` is `None`), or JSON that fits a schema."""
@@ -50,6 +60,7 @@ class ResponseFormat:
     strict: bool = True
     model: type[BaseModel] | None = None
     """The pydantic model the schema was made from; answers are validated against it."""
+    mode: AnswerMode = "auto"
 
 
 def _messages(value: object) -> tuple[Message, ...]:
@@ -173,6 +184,8 @@ class LLMRequest(BaseModel):
     parallel_tool_calls: bool | None = None
     response_format: Annotated[ResponseFormat | None, PlainValidator(_response_format)] = None
     thinking: Annotated[ThinkingLevel | int | None, PlainValidator(_thinking)] = None
+    parameter_policy: ParameterPolicy | None = None
+    """`None` is the policy of the configuration."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds for the whole call, every attempt and fallback included."""
     cost_limit: float | None = Field(default=None, ge=0)
@@ -183,6 +196,10 @@ class LLMRequest(BaseModel):
     user: str | None = None
     extra: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: MappingProxyType({}))
     """Raw body fields by provider name: `{"openai": {"service_tier": "flex"}}`; sent to that provider only."""
+
+
+_CHECKED_LATER: Final = frozenset({"response_format"})
+"""Whatever became of it on the way, the answer is held to it in the end."""
 
 
 @dataclass(slots=True)
@@ -206,11 +223,22 @@ class ChatRequest:
     extra: Mapping[str, Any] = field(default_factory=dict)
     """Raw body fields for this provider, from the request and the YAML."""
     warnings: list[CallWarning] = field(default_factory=list)
+    policy: ParameterPolicy = "warn"
+    """What to do about a parameter that the model does not take."""
 
     def warn(
         self, code: Literal["dropped", "renamed", "clamped", "emulated", "other"], parameter: str, message: str
     ) -> None:
-        """Report that *parameter* could not be honoured as asked."""
+        """Report that *parameter* could not be honoured as asked.
+
+        Raises:
+            UnsupportedFeature: the caller would rather have no answer than one without it.
+        """
+        if self.policy == "error" and code in {"dropped", "clamped"} and parameter not in _CHECKED_LATER:
+            raise UnsupportedFeature(
+                f"{self.provider}/{self.model}: {message} (parameter_policy is 'error': take {parameter} out of the "
+                "request, choose another model, or set the policy to 'warn')"
+            )
         self.warnings.append(CallWarning(code, message, parameter))
 
 

@@ -289,6 +289,11 @@ class LLMServiceConfig(Frozen):
     )
     providers: Mapping[str, ProviderConfig] = Field(default_factory=dict)
     timeout: Duration = Field(600.0, description="One deadline for a whole call, every attempt and fallback included.")
+    parameter_policy: Literal["error", "warn", "drop"] = Field(
+        "warn",
+        description="What happens to a parameter that a model does not take as asked: refuse the call, or send it "
+        "without and say so in the response (`warn` logs it as well).",
+    )
     retry: RetryOptions = RetryOptions()
     health_check: HealthCheckOptions = HealthCheckOptions()
     cache: CacheOptions = CacheOptions()
