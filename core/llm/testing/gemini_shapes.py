@@ -117,6 +117,7 @@ GENERATE: Final = {
     "cachedContent": str,
     "labels": dict,
     "modelArmorConfig": dict,
+    "serviceTier": str,
 }
 COUNT: Final = {**GENERATE, "generateContentRequest": GENERATE}
 EMBED: Final = {"model": str, "content": CONTENT, "taskType": str, "title": str, "outputDimensionality": int}

@@ -232,6 +232,7 @@ def test_every_location_has_its_address(location: str, host: str) -> None:
         ({"vertex": {"project": "a/b"}}, "letters, digits"),
         ({"vertex": {"project": "p", "location": "x.evil.example/"}}, "letters, digits"),
         ({"api_version": "../x"}, "a version such as"),
+        ({"vertex": {"project": "p"}, "base_url": "http://proxy.example"}, "unencrypted"),
     ],
 )
 def test_mistakes_are_named(fields: dict[str, Any], says: str) -> None:

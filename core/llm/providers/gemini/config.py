@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -33,6 +34,11 @@ def _version(value: str | None) -> str | None:
     if value is not None and not _VERSION.fullmatch(value):
         raise ValueError("is a version such as v1 or v1beta")
     return value
+
+
+def _is_safe(url: str) -> bool:
+    parts = urlsplit(url)
+    return parts.scheme != "http" or parts.hostname in {"localhost", "127.0.0.1", "::1"}
 
 
 class VertexOptions(Frozen):
@@ -86,6 +92,8 @@ class GeminiConfig(ProviderConfig):
         vertex = self.vertex
         if vertex is not None and vertex.project is None and not self.has_key:
             raise ValueError("vertex needs a project: write the id of the Google Cloud project")
+        if vertex is not None and not self.allow_insecure and not _is_safe(self.url):
+            raise ValueError("base_url would send the access token unencrypted: use https://, or set allow_insecure")
         return self
 
     @property
