@@ -14,3 +14,6 @@ lock() {
 lock run --extra local
 lock dev --extra local --group test --group lint
 lock bench --extra local --group bench
+# The proxy is a process beside ours and shares nothing with it: its requirements are locked alone.
+"$bin/uv" pip compile --group pyproject.toml:peers --universal --python-version 3.11 --upgrade --generate-hashes \
+    --no-header --no-annotate --no-emit-index-url --quiet -o requirements/peers.txt
