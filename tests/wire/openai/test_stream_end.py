@@ -2,7 +2,6 @@
 
 import time
 
-
 from core.llm.common.types import PhaseLimits
 from core.llm.providers.base.request import ChatRequest, LLMRequest
 from core.llm.providers.base.response import ResponseCollector
