@@ -229,10 +229,10 @@ async def test_f53_too_large(make_rig, dialect, packed):
 
 async def test_f54_a_body_that_drips_for_ever(make_rig, dialect):
     """Ends at the deadline, and is not tried again."""
-    rig = await make_rig(dialect, provider={"timeouts": {"total": 0.3}})
+    rig = await make_rig(dialect)
     whole = dialect.body(TEXT)
     rig.server.otherwise(script(Head(200, {}, "length", len(whole)), Send(whole, slice=1, gap=0.02)))
-    outcome = await rig.generate()
+    outcome = await rig.generate(timeout=0.3)
     assert outcome.kind == ("timeout", "deadline_exceeded")
     assert outcome.billing == ["ambiguous"]
     assert rig.hits == 1
