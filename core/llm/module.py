@@ -15,6 +15,8 @@ from core.llm.on_demand import bind_on_demand
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.plugin_types import PluginLoader
+from core.llm.runtime.health import HealthMonitor
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.resources import ResourcePool
 from core.llm.runtime.state import RuntimeState
@@ -29,7 +31,7 @@ class ProviderModule(Module):
         config: path of a YAML or TOML file, a mapping with the same keys, or an `LLMServiceConfig`.
         watch: follow edits of the file while the application runs.
         env: environment variables for `${NAME}` and `LLM__…`; `None` is the process's own environment.
-        plugins: specifications of further provider types.
+        plugins: specifications of further provider types, which need no entry in `plugins.allow`.
         clock: source of time; tests pass a fake one.
         rng: source of randomness for routing and jitter; tests pass a seeded one.
     """
@@ -78,6 +80,7 @@ class ProviderModule(Module):
             self._config,
             resolve=factory.config_class,
             known_types=factory.names,
+            plugins=PluginLoader(factory.allow_plugins, factory.plugin_offering),
             events=events,
             clock=self._clock,
             env=self._env,
@@ -105,3 +108,17 @@ class ProviderModule(Module):
     @provider
     def _service(self, live: LiveConfiguration, events: EventBus) -> LLMService:
         return LLMService(live, events, self._clock, self._rng)
+
+    @singleton
+    @provider
+    def _health(
+        self,
+        service: LLMService,  # noqa: ARG002 - made before, so that the checks end before the service does
+        holder: RuntimeHolder,
+        manager: ProviderConfigManager,
+        events: EventBus,
+    ) -> HealthMonitor:
+        # A copy, so that a check does not change how the next call is routed.
+        rng = random.Random()
+        rng.setstate(self._rng.getstate())
+        return HealthMonitor(holder, manager, events, self._clock, rng)

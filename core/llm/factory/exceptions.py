@@ -9,3 +9,7 @@ class MissingExtra(LLMError):
     def __init__(self, kind: str, extra: str, module: str) -> None:
         super().__init__(f"the {kind} provider needs {module}: install it with `pip install 'core-llm[{extra}]'`")
         self.extra = extra
+
+
+class BrokenPlugin(LLMError):
+    """A third-party provider type that cannot be used; everything else can."""

@@ -9,10 +9,12 @@ from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import UnknownProvider
 from core.llm.factory.discovery import builtin_names, builtin_spec
-from core.llm.factory.exceptions import MissingExtra
+from core.llm.factory.exceptions import BrokenPlugin, MissingExtra
+from core.llm.factory.plugins import ENTRY_POINT_GROUP, Plugin, check_spec, load_plugin, offers
 from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, Resources
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.plugin_types import AllowedPlugins
 
 
 class LLMProviderFactory:
@@ -30,24 +32,79 @@ class LLMProviderFactory:
         self._events = events or EventBus()
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
-        self._registered: dict[str, ProviderSpec] = {spec.name: spec for spec in plugins}
+        self._registered: dict[str, ProviderSpec] = {}
+        self._plugins: dict[str, Plugin] = {}
         self._configured: Callable[[str], ProviderConfig] | None = None
+        for spec in plugins:
+            self.register_provider(spec.name, spec)
 
     def register_provider(self, name: str, spec: ProviderSpec) -> None:
-        """Make *spec* known as the provider type *name*, in place of a built-in one of that name."""
+        """Make *spec* known as the provider type *name*, in place of a built-in one of that name.
+
+        Raises:
+            BrokenPlugin: it was made for another version of the provider contract.
+        """
+        check_spec(getattr(spec, "name", name), spec, f"what is registered as {name!r}")
         self._registered[name] = spec
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """What was loaded from third-party packages, with its origin; it stays loaded until the process ends."""
+        return tuple(self._plugins.values())
 
     def spec(self, kind: str) -> ProviderSpec | None:
         """The specification of a provider type, or `None`."""
-        return self._registered.get(kind) or builtin_spec(kind)
+        spec = self._registered.get(kind) or builtin_spec(kind)
+        if spec is None and kind in self._plugins:
+            return self._plugins[kind].spec
+        return spec
 
     def names(self) -> tuple[str, ...]:
-        """All known provider types."""
+        """All provider types that need no allowance: those that ship with the library, and registered ones."""
         return tuple(sorted({*builtin_names(), *self._registered}))
 
+    def allow_plugins(self, allowed: Iterable[str]) -> AllowedPlugins:
+        """Load those of *allowed* that are not loaded yet; no other package is imported.
+
+        Never raises: what cannot be used has a reason in the result.
+        """
+        found = AllowedPlugins()
+        for name in dict.fromkeys(allowed):
+            if name in self._registered:
+                continue
+            try:
+                plugin = self._plugins.get(name) or self._load(name)
+            except BrokenPlugin as broken:
+                found.broken[name] = str(broken)
+                continue
+            if plugin is None:
+                found.missing[name] = f"no installed package offers an entry point {name!r} in {ENTRY_POINT_GROUP}"
+            else:
+                self._plugins[name] = plugin
+                found.classes[name] = plugin.spec.config_class()
+        return found
+
+    def plugin_offering(self, kind: str) -> str | None:
+        """The installed package that offers the provider type *kind*, or `None`; imports nothing."""
+        for entry in offers(kind):
+            return f"{entry.dist.name} {entry.dist.version}" if entry.dist is not None else entry.value
+        return None
+
+    @staticmethod
+    def _load(name: str) -> Plugin | None:
+        if name in builtin_names():
+            raise BrokenPlugin(f"{name!r} is the name of a provider that ships with core-llm")
+        entries = offers(name)
+        if not entries:
+            return None
+        if len({entry.value for entry in entries}) > 1:
+            owners = sorted(entry.dist.name for entry in entries if entry.dist is not None)
+            raise BrokenPlugin(f"several packages offer {name!r} ({', '.join(owners)}): uninstall all but one")
+        return load_plugin(name, entries[0])
+
     def config_class(self, kind: str) -> type[ProviderConfig] | None:
-        """The configuration class of a provider type, or `None` where the type is unknown."""
-        spec = self.spec(kind)
+        """The configuration class of one of `names`, or `None`; those of plugins come from `allow_plugins`."""
+        spec = self._registered.get(kind) or builtin_spec(kind)
         return spec.config_class() if spec else None
 
     def client_kind(self, client: type) -> str:
@@ -57,7 +114,7 @@ class LLMProviderFactory:
             UnknownProvider: no known provider type has it.
         """
         reference = f"{client.__module__}:{client.__qualname__}"
-        for kind in self.names():
+        for kind in (*self.names(), *self._plugins):
             spec = self.spec(kind)
             if spec is not None and spec.client == reference:
                 return kind
@@ -73,9 +130,10 @@ class LLMProviderFactory:
         kind = config.type or name
         spec = self.spec(kind)
         if spec is None:
-            close = difflib.get_close_matches(kind, self.names(), n=1)
+            known = sorted({*self.names(), *self._plugins})
+            close = difflib.get_close_matches(kind, known, n=1)
             hint = f"did you mean {close[0]!r}? " if close else ""
-            raise UnknownProvider(f"unknown provider type {kind!r}: {hint}Known types: {', '.join(self.names())}")
+            raise UnknownProvider(f"unknown provider type {kind!r}: {hint}Known types: {', '.join(known)}")
         services = ProviderServices(name, self._resources, self._clock, self._events, self._rng)
         try:
             provider_class: Any = spec.provider_class()

@@ -2,11 +2,14 @@
 
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from core.llm.providers.base.provider import BaseLLMProvider
     from core.llm.providers.config.models import ProviderConfig
+
+PROVIDER_API: Final = 1
+"""Version of the contract between this library and a provider; raised when providers have to be changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,8 @@ class ProviderSpec:
     """`module:Class` of a typed client that can be injected, such as `OllamaClient`."""
     local: bool = False
     """True where models run on this machine under our own control."""
+    api: int = 1
+    """The `PROVIDER_API` that it was written for; one that was written for another is not used."""
 
     def config_class(self) -> "type[ProviderConfig]":
         """Import and return the configuration class."""

@@ -12,7 +12,6 @@ from core.llm.providers.config.tree import dotted
 
 _SECRET_WORDS: Final = ("key", "token", "secret", "password", "credential", "authorization", "cookie")
 _NEEDS_RESTART: Final = (
-    ("plugins",),
     ("state",),
     ("reload", "enabled"),
     ("reload", "on_sighup"),

@@ -22,6 +22,7 @@ from core.llm.providers.config.explain import explain
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.loader import LoadedConfig
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig, ReloadOptions
+from core.llm.providers.config.plugin_types import PluginLoader
 from core.llm.providers.config.reading import ConfigReader, Reading
 from core.llm.providers.config.resolving import ProviderTypes, TypeResolver
 from core.llm.providers.config.sources import WatchSet
@@ -48,6 +49,7 @@ class ProviderConfigManager:
         watch: follow edits of the files once started.
         environment: name of the layer above the file (`llm.<environment>.yaml`); None takes it from `LLM_ENV`.
         known_types: names of all provider types, for messages.
+        plugins: how the types that `plugins.allow` names are loaded; None refuses them all.
     """
 
     def __init__(
@@ -61,9 +63,12 @@ class ProviderConfigManager:
         watch: bool = True,
         environment: str | None = None,
         known_types: Callable[[], Any] = tuple,
+        plugins: PluginLoader | None = None,
     ) -> None:
         self._source = Path(source) if isinstance(source, str) else source
-        self._reader = ConfigReader(ProviderTypes(resolve, known_types), clock, env, environment)
+        self._reader = ConfigReader(
+            ProviderTypes(resolve, known_types, plugins or PluginLoader()), clock, env, environment
+        )
         self._events = events
         self._clock = clock
         self._watch = watch

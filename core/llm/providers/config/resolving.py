@@ -1,7 +1,7 @@
 """What stands behind the text of a tree: the types of its providers, the variables and secrets it refers to."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.common.secrets import MASK
@@ -9,6 +9,7 @@ from core.llm.providers.config.fields import is_secret, secret_nodes, secret_sha
 from core.llm.providers.config.interpolation import BadSubstitution, UnsetVariable, substitute
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.plugin_types import AllowedPlugins, PluginLoader
 from core.llm.providers.config.scalars import retyped
 from core.llm.providers.config.secret_values import SecretReader
 from core.llm.providers.config.sources import SourceReader
@@ -26,6 +27,8 @@ class ProviderTypes:
     resolve: TypeResolver
     known: Callable[[], Iterable[str]] = tuple
     """Their names, for messages."""
+    plugins: PluginLoader = field(default_factory=PluginLoader)
+    """What `plugins.allow` adds to them."""
 
 
 class TreeResolver:
@@ -42,6 +45,7 @@ class TreeResolver:
         """The configuration class of each provider whose type is known."""
         self.disabled: dict[str, str] = {}
         """Providers that cannot be used, with the reason."""
+        self._plugins = AllowedPlugins()
 
     @property
     def secrets(self) -> frozenset[str]:
@@ -50,6 +54,7 @@ class TreeResolver:
 
     def resolve(self, tree: Node, entries: Mapping[str, Node]) -> None:
         """Resolve *tree* in place; *entries* are its providers."""
+        self._allow_plugins(tree)
         for name, node in entries.items():
             if node.value is None:
                 node.value = {}
@@ -68,6 +73,25 @@ class TreeResolver:
                 layer.value, layer.text, layer.secret = MASK, None, True
                 layer = layer.under
 
+    def _allow_plugins(self, tree: Node) -> None:
+        """Load what stands in `plugins.allow`: the types of the providers beside it depend on that."""
+        path: TreePath = ("plugins", "allow")
+        listed = find(tree, path)
+        places: dict[str, tuple[TreePath, Node]] = {}
+        for index, item in enumerate(listed.value if listed is not None and isinstance(listed.value, list) else ()):
+            if isinstance(item.value, str):
+                if "$" in item.value and not item.literal:
+                    self._substitute(item, (*path, index), secret=False)
+                places.setdefault(str(item.value), ((*path, index), item))
+        if not places:
+            return
+        self._plugins = self._types.plugins.allow(tuple(places))
+        for name, reason in {**self._plugins.broken, **self._plugins.missing}.items():
+            place, item = places[name]
+            advice = "install its package" if name in self._plugins.missing else "its providers are off"
+            message = f"the plugin `{name}` cannot be used: {reason}"
+            self._issues.append(item.at.issue(message, place, suggestion=advice, warning=True))
+
     def _resolve_type(self, name: str, node: Node) -> None:
         path: TreePath = ("providers", name)
         if not isinstance(node.value, dict):
@@ -83,22 +107,32 @@ class TreeResolver:
         kind = name if given is None else given.value
         if not isinstance(kind, str):
             return
+        if kind in self._plugins.broken:
+            self.disabled[name] = f"the plugin `{kind}` cannot be used: {self._plugins.broken[kind]}"
+            return
         try:
-            found = self._types.resolve(kind)
+            found = self._plugins.classes.get(kind) or self._types.resolve(kind)
         except Exception as error:  # noqa: BLE001 - a plugin that cannot be imported switches itself off, nothing else
             self.disabled[name] = f"type {kind!r} cannot be imported: {type(error).__name__}"
             return
         if found is not None:
             self.classes[name] = found
             return
-        known = tuple(self._types.known())
         where = node.key_origin if given is None else given.at
-        advice = suggest_name(kind, known, "known types")
-        if advice.startswith("did you mean"):
-            advice += f" known types: {', '.join(sorted(known))}"
         missing = "" if given is not None else "; add `type: …` where the name is not the type"
         message = f"unknown provider type `{kind}`{missing}"
-        self._issues.append(where.issue(message, (*path, "type"), suggestion=advice))
+        self._issues.append(where.issue(message, (*path, "type"), suggestion=self._advice(kind)))
+
+    def _advice(self, kind: str) -> str:
+        """What to do about the unknown type *kind*."""
+        if kind in self._plugins.missing:
+            return f"`plugins.allow` names it, but {self._plugins.missing[kind]}: install its package"
+        package = self._types.plugins.offering(kind)
+        if package is not None:
+            return f"the installed package {package} offers it: add {kind} to `plugins.allow`"
+        known = (*self._types.known(), *self._plugins.classes)
+        advice = suggest_name(kind, known, "known types")
+        return f"{advice} known types: {', '.join(sorted(known))}" if advice.startswith("did you mean") else advice
 
     def _interpolate(self, tree: Node) -> None:
         for path, node in walk(tree):
