@@ -171,12 +171,9 @@ class BedrockProvider(HttpProvider):
         body = encode_json(count_body(request, self.config))
         _, answer = await self.call_json(HttpCall("POST", path, body, JSON_HEADERS, idempotent=True), request)
         try:
-            count = parse_object(answer).get("inputTokens")
-            if type(count) is not int or count < 0:
-                raise schema_error("it holds no number of tokens")
+            return decode_count(answer)
         except ProviderError as error:
             raise error.at(self.name, request.model) from None
-        return count
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The foundation models of the region; whether the account may use them is not said.
@@ -230,3 +227,15 @@ class BedrockProvider(HttpProvider):
             if secret is not None and (key := secret.get_secret_value()):
                 return key
         return None
+
+
+def decode_count(body: bytes) -> int:
+    """The number of tokens in an answer of CountTokens.
+
+    Raises:
+        ProviderError: there is none.
+    """
+    count = parse_object(body).get("inputTokens")
+    if type(count) is not int or count < 0:
+        raise schema_error("it holds no number of tokens")
+    return count
