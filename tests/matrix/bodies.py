@@ -56,7 +56,7 @@ def tool_talk(node: Any, talk: ToolTalk | None = None) -> ToolTalk:
     return talk
 
 
-def _look(node: Mapping[str, Any], talk: ToolTalk) -> None:
+def _look(node: Any, talk: ToolTalk) -> None:
     match node:
         case {"type": "function_call", "call_id": identifier, "arguments": arguments}:
             talk.calls.append((identifier, _city(arguments)))
@@ -91,9 +91,9 @@ def opaque(node: Any) -> set[str]:
     found: set[str] = set()
     if isinstance(node, Mapping):
         for key, value in node.items():
-            if key in {"signature", "thoughtSignature", "encrypted_content", "redactedContent"}:
-                found.add(value)
-            elif key == "data" and node.get("type") == "redacted_thinking":
+            if key in {"signature", "thoughtSignature", "encrypted_content", "redactedContent"} or (
+                key == "data" and node.get("type") == "redacted_thinking"
+            ):
                 found.add(value)
             else:
                 found |= opaque(value)
