@@ -13,7 +13,7 @@ from core.llm.dialects.anthropic_tools import answer_tool
 from core.llm.dialects.anthropic_usage import usage_from_anthropic
 from core.llm.dialects.errors import request_id
 from core.llm.dialects.json import encode_json, schema_error
-from core.llm.dialects.openai_decode import json_answer
+from core.llm.dialects.json_body import json_answer
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 

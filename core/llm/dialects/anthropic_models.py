@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.llm.dialects.json import schema_error
-from core.llm.dialects.openai_decode import json_answer
+from core.llm.dialects.json_body import json_answer
 
 
 @dataclass(frozen=True, slots=True)

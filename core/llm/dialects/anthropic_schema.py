@@ -20,12 +20,15 @@ _INEXPRESSIBLE: Final = frozenset(
 _MAX_DEPTH: Final = 60
 
 
-def claude_schema(schema: Mapping[str, Any]) -> dict[str, Any] | None:
-    """*schema* in the form the API accepts, or `None` where that form has no way to say the same."""
+def claude_schema(schema: Mapping[str, Any], weakened: set[str] | None = None) -> dict[str, Any] | None:
+    """*schema* in the form the API accepts, or `None` where that form has no way to say the same.
+
+    The keywords that became mere words in a description are added to *weakened*.
+    """
     if _is_recursive(schema):
         return None
     try:
-        return _rewrite(schema, 0)
+        return _rewrite(schema, 0, set() if weakened is None else weakened)
     except _Inexpressible:
         return None
 
@@ -34,18 +37,18 @@ class _Inexpressible(Exception):
     pass
 
 
-def _rewrite(node: Any, depth: int) -> dict[str, Any]:
+def _rewrite(node: Any, depth: int, weakened: set[str]) -> dict[str, Any]:
     if not isinstance(node, Mapping) or not node or depth > _MAX_DEPTH or not _INEXPRESSIBLE.isdisjoint(node):
         raise _Inexpressible
     out: dict[str, Any] = {}
     spoken: dict[str, Any] = {}
     for key, value in node.items():
         if key in {"properties", "$defs", "definitions"} and isinstance(value, Mapping):
-            out[key] = {name: _rewrite(child, depth + 1) for name, child in value.items()}
+            out[key] = {name: _rewrite(child, depth + 1, weakened) for name, child in value.items()}
         elif key == "items":
-            out[key] = _rewrite(value, depth + 1)
+            out[key] = _rewrite(value, depth + 1, weakened)
         elif key in {"anyOf", "oneOf", "allOf"} and isinstance(value, list):
-            out["allOf" if key == "allOf" else "anyOf"] = [_rewrite(child, depth + 1) for child in value]
+            out["allOf" if key == "allOf" else "anyOf"] = [_rewrite(child, depth + 1, weakened) for child in value]
         elif key in _KEPT or (key == "format" and value in _FORMATS) or (key == "minItems" and value in {0, 1}):
             out[key] = value
         elif key not in _SILENT:
@@ -57,6 +60,7 @@ def _rewrite(node: Any, depth: int) -> dict[str, Any]:
             # A dictionary with free keys: closing it would leave an object that is always empty.
             raise _Inexpressible
         out["additionalProperties"] = False
+    weakened.update(spoken)
     if spoken and "$ref" not in out:
         text = ", ".join(f"{key}: {encode_json(value).decode()}" for key, value in spoken.items())
         out["description"] = f"{out['description']} ({text})" if out.get("description") else text

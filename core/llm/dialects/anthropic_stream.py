@@ -8,22 +8,18 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Final
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
-from core.llm.common.types import Billing
 from core.llm.dialects.anthropic_blocks import carried
 from core.llm.dialects.anthropic_decode import decode_answer, placed_id
 from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_tools import answer_tool
 from core.llm.dialects.anthropic_usage import usage_from_anthropic
-from core.llm.dialects.errors import ErrorBody, classify, error_of, is_error, request_id
-from core.llm.dialects.framing import SSESplitter
-from core.llm.dialects.json import MAX_BYTES, parse_object, schema_error
-from core.llm.dialects.openai_decode import not_json
+from core.llm.dialects.errors import classify, error_of, is_error, request_id
+from core.llm.dialects.event_decoder import EventDecoder, events_of
+from core.llm.dialects.json import parse_object, schema_error
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
-    LLMResponse,
     RefusalDelta,
     StreamEvent,
     StreamFinish,
@@ -55,7 +51,7 @@ class _Open:
         self.pieces: list[str] = []
 
 
-class AnthropicStreamDecoder:
+class AnthropicStreamDecoder(EventDecoder):
     """One stream. `done` is set by `message_stop` or a failure; `finished` already by the reason for stopping."""
 
     __slots__ = (
@@ -64,28 +60,19 @@ class AnthropicStreamDecoder:
         "_blocks",
         "_calls",
         "_counted",
-        "_failure",
         "_finish",
-        "_headers",
-        "_json",
         "_output",
         "_quirks",
         "_refusal",
         "_request",
-        "_splitter",
         "_started",
-        "_undecided",
         "_usage",
-        "done",
     )
 
     def __init__(self, request: ChatRequest, quirks: AnthropicQuirks, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
         self._request = request
         self._quirks = quirks
-        self._headers = headers
-        self._splitter = SSESplitter()
-        self._undecided = True
-        self._json: bytearray | None = None
         self._started = False
         self._output = False
         self._answer_name = answer_tool(request, quirks)
@@ -96,89 +83,20 @@ class AnthropicStreamDecoder:
         self._refusal: str | None = None
         self._usage: dict[str, Any] = {}
         self._counted = False
-        self._failure: ProviderError | None = None
-        self.done = False
 
-    @property
-    def finished(self) -> bool:
-        """True once the model has said why it stopped: the body may end here, or the connection fall silent."""
-        return self._finish is not None and self._failure is None
+    def _has_started(self) -> bool:
+        return self._started
 
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Events completed by *data*. Never raises: an error sets `done`, and `end` raises it."""
-        events: list[StreamEvent] = []
-        if self.done:
-            return events
-        try:
-            if self._undecided:
-                data = self._decide(data)
-            if self._json is not None:
-                self._collect(data)
-                return events
-            for name, payload in self._splitter.feed(data):
-                self._event(name, payload, events)
-                if self.done:
-                    break
-        except ProviderError as error:
-            self._failure = error
-            self.done = True
-        return events
+    def _has_output(self) -> bool:
+        return self._output
 
-    def end(self) -> list[StreamEvent]:
-        """The body has ended, or `done` is set.
+    def _has_finish(self) -> bool:
+        return self._finish is not None
 
-        Raises:
-            ProviderError: `protocol` for anything unreadable (`truncated`, `empty`: there was no terminal marker);
-                or the error that the provider sent in the stream.
-        """
-        if self._failure is not None:
-            raise self._failure
-        if self.done:
-            return []
-        if self._json is not None:
-            self.done = True
-            return _events_of(decode_answer(self._request, self._quirks, self._headers, bytes(self._json)))
-        if self._finish is not None:
-            events: list[StreamEvent] = []
-            self._complete(events)
-            return events
-        if not self._started and not self._splitter.rest:
-            raise ProviderError("protocol", "the stream ended without an answer", code="empty", billing="ambiguous")
-        raise ProviderError(
-            "protocol",
-            "the stream ended in the middle: no reason for stopping had arrived",
-            code="truncated",
-            billing=self._billing(),
-        )
-
-    def _decide(self, data: bytes) -> bytes:
-        """Look at the first visible byte: an answer begins with a brace, a page with `<`, a stream with neither."""
-        data = data.removeprefix(b"\xef\xbb\xbf")
-        first = data.lstrip()[:1]
-        if not first:
-            return data
-        self._undecided = False
-        if first in {b"{", b"["}:
-            self._json = bytearray()
-        elif first == b"<" or "html" in self._headers.get("content-type", ""):
-            raise not_json(data, self._headers)
-        return data
-
-    def _collect(self, data: bytes) -> None:
-        collected = self._json
-        if collected is None:
-            return
-        collected += data
-        if len(collected) > MAX_BYTES:
-            raise ProviderError(
-                "protocol", f"the answer is larger than {MAX_BYTES} bytes", code="too_large", retryable=False
-            )
+    def _whole(self, body: bytes, events: list[StreamEvent]) -> None:
+        events.extend(events_of(decode_answer(self._request, self._quirks, self._headers, body)))
 
     def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
-        if name == b"error" and payload[:1] != b"{":
-            raise classify(ErrorBody(payload.decode("utf-8", "replace")), billing=self._billing())
-        if not payload or payload == b"[DONE]":
-            return
         event = parse_object(payload)
         kind = event.get("type")
         if kind == "content_block_delta":
@@ -329,16 +247,10 @@ class AnthropicStreamDecoder:
         if isinstance(usage, dict):
             self._usage.update({name: value for name, value in usage.items() if value is not None})
 
-    def _billing(self) -> Billing:
-        return "estimated" if self._output else "ambiguous"
-
     def _complete(self, events: list[StreamEvent]) -> None:
         self.done = True
         if self._finish is None:
-            code = "truncated" if self._started else "empty"
-            raise ProviderError(
-                "protocol", "the stream ended without a reason for stopping", code=code, billing=self._billing()
-            )
+            raise self._incomplete(b"")
         if not self._started:
             raise schema_error("the message ended before it began")
         for block in self._blocks.values():
@@ -360,24 +272,3 @@ def _index(event: Mapping[str, Any]) -> int:
     if type(index) is not int:
         raise schema_error("an event names no content block")
     return index
-
-
-def _events_of(answer: LLMResponse) -> list[StreamEvent]:
-    """The events of an answer that came as one JSON object although a stream was asked for."""
-    events: list[StreamEvent] = [StreamStart(answer.model, request_id=answer.request_id)]
-    number = 0
-    for part in answer.parts:
-        if part.type == "text":
-            events.append(TextDelta(part.text))
-        elif part.type == "thinking":
-            events.append(ThinkingDelta(part.text, part.signature, part.redacted))
-        else:
-            events.append(ToolCallDelta(number, part.id, part.name, part.arguments_json()))
-            events.append(ToolCallReady(number, part))
-            number += 1
-    if answer.refusal:
-        events.append(RefusalDelta(answer.refusal))
-    if answer.usage.raw is not None:
-        events.append(UsageReport(answer.usage))
-    events.append(StreamFinish(answer.finish_reason))
-    return events

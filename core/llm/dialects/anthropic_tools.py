@@ -71,8 +71,12 @@ def encode_format(request: ChatRequest, quirks: AnthropicQuirks, body: dict[str,
     if answer is not None:
         request.warn("emulated", "response_format", "the answer is asked for as the arguments of a tool")
         return f"Give your final answer by calling the tool {answer}." if _is_loose(body) else ""
-    schema = _native_schema(request, quirks, wanted)
+    weakened: set[str] = set()
+    schema = _native_schema(request, quirks, wanted, weakened)
     if schema is not None:
+        if weakened:
+            said = f"Claude does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
+            request.warn("other", "response_format", said)
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
         return ""
     request.warn("emulated", "response_format", "there is no such mode here: the form was described in words")
@@ -88,10 +92,12 @@ def _is_native(request: ChatRequest, quirks: AnthropicQuirks) -> bool:
     return bool(request.facts.quirks.get("structured", quirks.structured) == "native")
 
 
-def _native_schema(request: ChatRequest, quirks: AnthropicQuirks, wanted: ResponseFormat) -> dict[str, Any] | None:
+def _native_schema(
+    request: ChatRequest, quirks: AnthropicQuirks, wanted: ResponseFormat, weakened: set[str] | None = None
+) -> dict[str, Any] | None:
     if wanted.schema is None or not _is_native(request, quirks):
         return None
-    return claude_schema(wanted.schema)
+    return claude_schema(wanted.schema, weakened)
 
 
 def _is_object(schema: Mapping[str, Any] | None) -> bool:

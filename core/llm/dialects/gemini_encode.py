@@ -7,6 +7,7 @@ from typing import Any, Final
 from core.llm.common.exceptions import RequestError
 from core.llm.common.types import CallWarning
 from core.llm.dialects.gemini_contents import encode_contents
+from core.llm.dialects.gemini_json_schema import gemini_json_schema
 from core.llm.dialects.gemini_schema import Inexpressible, openapi_schema
 from core.llm.dialects.gemini_thinking import thinking_config
 from core.llm.dialects.json import encode_json
@@ -143,7 +144,11 @@ def _structured(
     if wanted.schema is None:
         return
     if facts.get("schema") != "openapi":
-        config["responseJsonSchema"] = wanted.schema
+        weakened: set[str] = set()
+        config["responseJsonSchema"] = gemini_json_schema(wanted.schema, weakened)
+        if weakened:
+            said = f"Gemini does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
+            request.warn("other", "response_format", said)
         return
     try:
         schema, lost = openapi_schema(wanted.schema)

@@ -1,14 +1,14 @@
 """Whole answers of the OpenAI chat format."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import TextPart, ThinkingPart
-from core.llm.common.secrets import one_line
 from core.llm.common.types import Billing
-from core.llm.dialects.errors import classify, clean, error_of, is_error, request_id
-from core.llm.dialects.json import parse_json, schema_error
+from core.llm.dialects.errors import classify, error_of, request_id
+from core.llm.dialects.json import schema_error
+from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_tool_calls import calls_from_openai
@@ -16,53 +16,6 @@ from core.llm.dialects.openai_usage import usage_from_openai
 from core.llm.dialects.think_tags import ThinkTagSplitter
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
-
-_PREVIEW: Final = 64
-
-
-def json_answer(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
-    """The JSON object of a successful answer, whatever its label says.
-
-    Raises:
-        ProviderError: `protocol` for an empty body, a web page or bad JSON; the inner error for an error object.
-    """
-    if not body.strip():
-        raise ProviderError("protocol", "the answer has no body", code="empty", billing="ambiguous")
-    if not looks_like_json(body):
-        raise not_json(body, headers)
-    answer = parse_json(body)
-    if isinstance(answer, dict):
-        if is_error(answer):
-            raise classify(error_of(answer), headers=headers)
-        return answer
-    if isinstance(answer, list) and answer and isinstance(answer[0], dict) and is_error(answer[0]):
-        # Google wraps its errors in a list.
-        raise classify(error_of(answer), headers=headers)
-    raise schema_error("it is no JSON object")
-
-
-def looks_like_json(body: bytes) -> bool:
-    """True where the first visible byte opens a JSON value that could be an answer."""
-    return body.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] in {b"{", b"["}
-
-
-def not_json(body: bytes, headers: Mapping[str, str]) -> ProviderError:
-    """The error for a good status with a body that is no answer: a login page, a proxy's message."""
-    label = one_line(headers.get("content-type", "no content type"), 60)
-    preview = clean(body[:_PREVIEW].decode("utf-8", "replace"))
-    is_page = body.lstrip()[:1] == b"<" or "html" in label
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return ProviderError(
-            "protocol", f"the answer is neither JSON nor text ({label})", code="encoding", billing="ambiguous"
-        )
-    return ProviderError(
-        "protocol",
-        f"the answer is not JSON ({label}, {len(body)} bytes): {preview!r}. Check base_url and any proxy in between",
-        code="content_type" if is_page else "json",
-        billing="ambiguous",
-    )
 
 
 def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[str, str], body: bytes) -> LLMResponse:

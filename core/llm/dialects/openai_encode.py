@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.types import CallWarning
+from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_messages import encode_messages
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -206,13 +207,19 @@ def encode_schema(
     """*schema* with its name, within the rules of the server; `strict` is false where those cannot express it."""
     strict = wanted.strict
     sent: Any = schema
-    if strict and quirks.strict_schema:
-        rewritten = strict_schema(schema)
-        if rewritten is None:
+    weakened: set[str] = set()
+    if quirks.strict_schema:
+        rewritten = strict_schema(schema, weakened) if strict else None
+        if rewritten is not None:
+            sent = rewritten
+        elif strict:
             strict = False
             request.warn("other", "response_format", "strict mode cannot express this schema: it was sent as a hint")
-        else:
-            sent = rewritten
+    elif quirks.grammar_schema:
+        sent = grammar_schema(schema, weakened)
+    if weakened:
+        said = f"{request.provider} does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
+        request.warn("other", "response_format", said)
     return {"name": _NOT_A_NAME.sub("_", wanted.name)[:64] or "answer", "schema": sent, "strict": strict}
 
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from core.llm.dialects.errors import classify, error_of, is_error
 from core.llm.dialects.json import parse_json, schema_error
-from core.llm.dialects.openai_decode import looks_like_json, not_json
+from core.llm.dialects.json_body import looks_like_json, not_json
 
 _WINDOWS: Final = ("context_length", "max_context_length", "max_model_len", "context_window", "max_input_tokens")
 

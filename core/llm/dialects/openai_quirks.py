@@ -26,6 +26,8 @@ class OpenAIQuirks:
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     strict_schema: bool = False
     """Schemas must follow OpenAI's strict rules; ours are rewritten to do so."""
+    grammar_schema: bool = False
+    """Schemas become grammars, as in llama.cpp: regular expressions that have no grammar are left out of ours."""
     document: Literal["file", "document_url", "none"] = "file"
     document_urls: bool = False
     audio: bool = True

@@ -8,7 +8,7 @@ from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing, FinishReason, UnifiedFinish
 from core.llm.dialects.errors import classify, error_of, request_id
 from core.llm.dialects.json import schema_error
-from core.llm.dialects.openai_decode import json_answer
+from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_messages import tool_call_id
 from core.llm.dialects.openai_responses_input import PHASE
 from core.llm.dialects.openai_usage import usage_from_openai

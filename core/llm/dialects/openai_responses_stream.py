@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.llm.dialects.errors import classify, error_of, is_error
+from core.llm.dialects.event_decoder import events_of
 from core.llm.dialects.json import parse_object, schema_error
 from core.llm.dialects.openai_event_stream import OpenAIEventDecoder
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -23,7 +24,6 @@ from core.llm.dialects.openai_responses_decode import (
 from core.llm.dialects.openai_usage import usage_from_openai
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
-    LLMResponse,
     RefusalDelta,
     StreamEvent,
     StreamFinish,
@@ -71,8 +71,8 @@ class ResponsesStreamDecoder(OpenAIEventDecoder):
     def _has_finish(self) -> bool:
         return self._end is not None
 
-    def _whole(self, body: bytes) -> LLMResponse:
-        return decode_response(self._request, self._headers, body)
+    def _whole(self, body: bytes, events: list[StreamEvent]) -> None:
+        events.extend(events_of(decode_response(self._request, self._headers, body)))
 
     def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
         event = parse_object(payload)

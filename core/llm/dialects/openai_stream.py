@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.llm.dialects.errors import classify, error_of, is_error
+from core.llm.dialects.event_decoder import events_of
 from core.llm.dialects.json import parse_object, schema_error
 from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
 from core.llm.dialects.openai_decode import decode_answer
@@ -18,7 +19,6 @@ from core.llm.dialects.openai_usage import usage_from_openai
 from core.llm.dialects.think_tags import ThinkTagSplitter
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
-    LLMResponse,
     RefusalDelta,
     StreamEvent,
     StreamFinish,
@@ -46,8 +46,8 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
     def _has_finish(self) -> bool:
         return self._finish is not None
 
-    def _whole(self, body: bytes) -> LLMResponse:
-        return decode_answer(self._request, self._quirks, self._headers, body)
+    def _whole(self, body: bytes, events: list[StreamEvent]) -> None:
+        events.extend(events_of(decode_answer(self._request, self._quirks, self._headers, body)))
 
     def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
         chunk = parse_object(payload)

@@ -99,7 +99,7 @@ def test_structured_output_is_the_models_own() -> None:
             },
         },
     }
-    assert warned(request) == []
+    assert warned(request) == [("other", "response_format")]
 
 
 @pytest.mark.parametrize(("facts", "schema"), [(OLD, SCHEMA), (None, ANY_DICT)])

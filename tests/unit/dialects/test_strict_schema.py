@@ -61,7 +61,8 @@ def test_the_callers_schema_is_not_touched() -> None:
         {"type": "object", "properties": {"a": {}}},
         {"type": "object", "patternProperties": {"^a": {"type": "string"}}},
         {"allOf": [{"type": "object"}, {"type": "object"}]},
-        {"oneOf": [{"type": "string"}]},
+        {"type": "array", "prefixItems": [{"type": "string"}]},
+        {"title": "Anything"},
         {"$ref": "https://x/y", "description": "z"},
         {"type": "array", "items": True},
     ],
@@ -72,9 +73,43 @@ def test_what_strict_mode_cannot_say_is_not_bent(schema: dict[str, Any]) -> None
 
 
 def test_a_schema_that_contains_itself_comes_to_an_end() -> None:
-    """Also where the reference has neighbours."""
+    """Also where the reference has neighbours: inside itself they are given up."""
     node = {"$ref": "#/$defs/n", "description": "again"}
     schema = {"$defs": {"n": {"type": "object", "properties": {"next": node}}}, **node}
-    assert strict_schema(schema) is None
-    plain = {"$defs": {"n": {"type": "object", "properties": {"next": {"$ref": "#/$defs/n"}}}}, "$ref": "#/$defs/n"}
-    strict_schema(plain)
+    strict = strict_schema(schema)
+    assert strict is not None
+    assert strict["description"] == "again"
+    assert strict["properties"]["next"] == {"$ref": "#/$defs/n"}
+    assert strict["$defs"]["n"]["properties"]["next"] == {"$ref": "#/$defs/n"}
+    assert strict_schema({"type": "object", "properties": {"next": {"$ref": "#"}}}) is not None
+
+
+def test_alternatives_are_alternatives_whatever_they_are_called() -> None:
+    """Discriminated unions come as oneOf with a hint for readers, which strict mode refuses."""
+    schema = {"oneOf": [{"type": "string"}, {"type": "null"}], "discriminator": {"propertyName": "kind"}}
+    assert strict_schema(schema) == {"anyOf": [{"type": "string"}, {"type": "null"}]}
+
+
+@pytest.mark.parametrize(
+    ("schema", "lost"),
+    [
+        ({"type": "string", "minLength": 2}, {"minLength"}),
+        ({"type": "string", "pattern": "^(?!x).*$"}, {"pattern"}),
+        ({"type": "string", "pattern": r"(a)\1"}, {"pattern"}),
+        ({"type": "string", "pattern": "^a+$"}, set()),
+        ({"type": "string", "format": "binary"}, {"format"}),
+        ({"type": "string", "format": "date"}, set()),
+        ({"type": "array", "items": {"type": "integer"}, "uniqueItems": True}, {"uniqueItems"}),
+        ({"type": "integer", "minimum": 1, "multipleOf": 5}, set()),
+        ({"type": "string", "examples": ["a"], "default": "b"}, set()),
+    ],
+)
+def test_rules_that_strict_mode_does_not_know_become_words_and_are_named(
+    schema: dict[str, Any], lost: set[str]
+) -> None:
+    """The model still reads them, and the caller learns what only we check."""
+    weakened: set[str] = set()
+    strict = strict_schema(schema, weakened)
+    assert strict is not None
+    assert weakened == lost
+    assert all(key not in strict and key in strict["description"] for key in lost)

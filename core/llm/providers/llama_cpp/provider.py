@@ -15,7 +15,6 @@ from core.llm.common.exceptions import ProviderError, UnsupportedFeature
 from core.llm.common.types import Capability, ModelFacts, Price
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.json import parse_object, schema_error
-from core.llm.dialects.openai_chat import OpenAIChatDialect
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.provider import (
     HealthReport,
@@ -30,6 +29,7 @@ from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
 from core.llm.providers.llama_cpp.config import EMBEDDED, LlamaCppConfig, LlamaCppModelOptions
 from core.llm.providers.llama_cpp.local_model import LoadOptions, LocalModel, missing_engine
+from core.llm.providers.llama_cpp.prompts import LlamaCppDialect
 from core.llm.providers.llama_cpp.transport import CHAT, COUNT, EMBED, LocalTransport
 from core.llm.providers.openai_style import OpenAIStyleProvider
 
@@ -37,6 +37,7 @@ _QUIRKS: Final = OpenAIQuirks(
     chat_path=CHAT,
     embeddings_path=EMBED,
     thinking="none",
+    grammar_schema=True,
     document="none",
     audio=False,
     rejects=frozenset({"user"}),
@@ -44,17 +45,9 @@ _QUIRKS: Final = OpenAIQuirks(
 _TEXTS_PER_CALL: Final = 32
 """Texts embedded at once; between two such batches other calls get their turn."""
 _CHATS: Final[frozenset[Capability]] = frozenset({"chat", "stream", "tools", "parallel_tools", "json", "json_schema"})
+_TOOLS: Final[frozenset[Capability]] = frozenset({"tools", "parallel_tools"})
 _EMBEDS: Final[frozenset[Capability]] = frozenset({"embeddings"})
 _FREE: Final = Price(Decimal(0), Decimal(0), source="local")
-
-
-class LlamaCppDialect(OpenAIChatDialect):
-    """The OpenAI format, addressed to one of several models."""
-
-    def encode(self, request: ChatRequest) -> HttpCall:
-        """The call for *request*."""
-        call = super().encode(request)
-        return replace(call, path=f"/{quote(request.model, safe='')}{call.path}")
 
 
 class LlamaCppProvider(OpenAIStyleProvider):
@@ -64,7 +57,8 @@ class LlamaCppProvider(OpenAIStyleProvider):
 
     def __init__(self, config: LlamaCppConfig, services: ProviderServices) -> None:
         super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=_TEXTS_PER_CALL)
-        self.dialect = LlamaCppDialect(_QUIRKS)
+        formats = {name: entry.prompt_format for name, entry in config.models.items() if entry.prompt_format}
+        self.dialect = LlamaCppDialect(_QUIRKS, formats)
         self._models: dict[str, LocalModel] = {}
         self._leases: list[ResourceLease] = []
         self._known: dict[str, tuple[object, ModelFacts]] = {}
@@ -130,7 +124,8 @@ class LlamaCppProvider(OpenAIStyleProvider):
             return ModelFacts()
         known = self._known.get(model)
         if known is None or known[0] is not local.file:
-            known = self._known[model] = (local.file, _facts_of(local))
+            chats = _CHATS if self.config.models[model].prompt_format is None else _CHATS - _TOOLS
+            known = self._known[model] = (local.file, _facts_of(local, chats))
         return known[1]
 
     async def resolve_default_model(self) -> str:
@@ -226,11 +221,11 @@ def _load_options(config: LlamaCppConfig, entry: LlamaCppModelOptions) -> LoadOp
     )
 
 
-def _facts_of(model: LocalModel) -> ModelFacts:
+def _facts_of(model: LocalModel, chats: frozenset[Capability]) -> ModelFacts:
     options, file = model.options, model.file
     if file is None:
         return ModelFacts(context_window=options.n_ctx, price=_FREE)
-    capabilities = frozenset() if file.header.has_pooling else _CHATS
+    capabilities = frozenset() if file.header.has_pooling else chats
     if options.embeddings:
         capabilities |= _EMBEDS
     return ModelFacts(file.context(options.n_ctx), capabilities=capabilities, price=_FREE)

@@ -8,6 +8,7 @@ from core.llm.common.messages import ToolCall
 from core.llm.common.types import CallWarning, FinishReason, UnifiedFinish, Usage
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.framing import LineSplitter
+from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json, parse_object
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
@@ -39,6 +40,17 @@ _LOAD_FIELDS: Final = frozenset({"shift", "truncate"})
 _MOST_TOKENS: Final = 10**9
 
 
+def _format(request: ChatRequest, schema: Mapping[str, Any] | None) -> str | Mapping[str, Any]:
+    if schema is None:
+        return "json"
+    weakened: set[str] = set()
+    format_ = grammar_schema(schema, weakened)
+    if weakened:
+        said = f"Ollama does not enforce {', '.join(sorted(weakened))} in this schema: checked in the answer"
+        request.warn("other", "response_format", said)
+    return format_
+
+
 class OllamaDialect:
     """`/api/chat` for one configured server: the model's load options and keep-alive go with every call."""
 
@@ -58,8 +70,7 @@ class OllamaDialect:
         if params.tools and params.tool_choice != "none":
             body["tools"] = [encode_tool(tool) for tool in params.tools]
         if params.response_format is not None:
-            schema = params.response_format.schema
-            body["format"] = "json" if schema is None else schema
+            body["format"] = _format(request, params.response_format.schema)
         if params.thinking is not None and (think := _think(request)) is not None:
             body["think"] = think
         keep_alive = keep_alive_to_wire(self._config.keep_alive_of(request.model))
@@ -109,7 +120,7 @@ class OllamaDialect:
 
     def decode(self, request: ChatRequest, status: int, headers: Mapping[str, str], body: bytes) -> LLMResponse:
         """The answer in *body*; `ProviderError` for everything that is not a complete answer."""
-        decoder = ChatDecoder(request, headers, self._new_id)
+        decoder = self.decoder(request, headers)
         if not body:
             raise ProviderError(
                 "protocol", "Ollama sent an empty answer", code="empty", status_code=status, billing="ambiguous"
