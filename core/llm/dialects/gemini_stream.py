@@ -46,7 +46,7 @@ class GeminiStreamDecoder(EventDecoder):
         self.done = True
         self._reader.end(events)
 
-    def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
+    def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:  # noqa: ARG002 - events have no names
         if payload[:1] == b"[":
             # An error in the middle may come as a list of one.
             for chunk in chunks_of(payload):
@@ -54,7 +54,7 @@ class GeminiStreamDecoder(EventDecoder):
         else:
             self._reader.chunk(parse_object(payload), events)
 
-    def _last_words(self, rest: bytes, events: list[StreamEvent]) -> None:
+    def _last_words(self, rest: bytes, events: list[StreamEvent]) -> None:  # noqa: ARG002 - nothing is completed
         """Raise the error that stands at the end without being an event: bare JSON, or no blank line after it."""
         rest = rest.strip()
         for line in (rest, rest.removeprefix(b"data:").strip()):

@@ -59,17 +59,17 @@ class _Item:
 class ResponsesStreamDecoder(OpenAIEventDecoder):
     """One stream. `done` is set by the event that ends the answer, or by `[DONE]`."""
 
-    __slots__ = ("_calls", "_end", "_items", "_refused")
+    __slots__ = ("_calls", "_items", "_last", "_refused")
 
     def __init__(self, request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[str, str]) -> None:
         super().__init__(request, quirks, headers)
         self._items: dict[object, _Item] = {}
         self._calls = 0
         self._refused = False
-        self._end: Mapping[str, Any] | None = None
+        self._last: Mapping[str, Any] | None = None
 
     def _has_finish(self) -> bool:
-        return self._end is not None
+        return self._last is not None
 
     def _whole(self, body: bytes, events: list[StreamEvent]) -> None:
         events.extend(events_of(decode_response(self._request, self._headers, body)))
@@ -223,7 +223,7 @@ class ResponsesStreamDecoder(OpenAIEventDecoder):
             for number, inner in enumerate(output):
                 if isinstance(inner, dict):
                     self._finish_item(self._item({"output_index": number}), inner, events)
-        self._end = {**response, "status": response.get("status") or _ENDINGS[kind]}
+        self._last = {**response, "status": response.get("status") or _ENDINGS[kind]}
         self._complete(events)
 
     def _close(self, events: list[StreamEvent]) -> None:
@@ -231,7 +231,7 @@ class ResponsesStreamDecoder(OpenAIEventDecoder):
             if item.call is not None and not item.done:
                 self._ready(item, item.call, events)
                 item.done = True
-        end = self._end if self._end is not None else {}
+        end = self._last if self._last is not None else {}
         finish = finish_of(
             end,
             has_calls=self._calls > 0,

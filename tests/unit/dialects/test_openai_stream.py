@@ -14,6 +14,7 @@ from core.llm.providers.base.response import (
     StreamStart,
     TextDelta,
     ThinkingDelta,
+    ToolCallDelta,
     ToolCallReady,
     UsageReport,
 )
@@ -143,7 +144,7 @@ def test_f83_a_whole_json_answer_instead_of_a_stream() -> None:
         decoder = OpenAIChatDialect().decoder(chat(stream=True), {"content-type": "application/json"})
         found = [event for at in range(0, len(body), size) for event in decoder.feed(body[at : at + size])]
         found += decoder.end()
-        assert [type(event) for event in found] == [StreamStart, TextDelta, ToolCallReady, StreamFinish]
+        assert [type(event) for event in found] == [StreamStart, TextDelta, ToolCallDelta, ToolCallReady, StreamFinish]
     assert refused(b'{"error": {"message": "no", "code": "model_not_found"}}').type == "model_not_found"
     assert refused(body[:-3]).code == "json"
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from core.llm.common.types import Capability, ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.json import schema_error
-from core.llm.dialects.openai_decode import json_answer
+from core.llm.dialects.json_body import json_answer
 
 LIST_MODELS: Final = HttpCall("GET", "/foundation-models", headers={"accept": "application/json"}, idempotent=True)
 

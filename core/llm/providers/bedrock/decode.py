@@ -7,7 +7,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing, CallWarning, FinishReason, UnifiedFinish, Usage
 from core.llm.dialects.json import encode_json, schema_error
-from core.llm.dialects.openai_decode import json_answer
+from core.llm.dialects.json_body import json_answer
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 from core.llm.providers.bedrock.errors import request_id

@@ -6,12 +6,12 @@ The reason to stop comes first (`messageStop`), the usage after it (`metadata`);
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
-from core.llm.common.types import Billing, FinishReason
+from core.llm.common.types import FinishReason
 from core.llm.dialects.aws_event_stream import EventFrame, EventStreamSplitter
 from core.llm.dialects.json import parse_object, schema_error
-from core.llm.dialects.openai_decode import not_json
+from core.llm.dialects.json_body import not_json
+from core.llm.dialects.stream_decoder import AnswerDecoder
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
     StreamEvent,
@@ -43,7 +43,7 @@ class _OpenCall:
         self.arguments: list[str] = []
 
 
-class ConverseStreamDecoder:
+class ConverseStreamDecoder(AnswerDecoder):
     """One stream. `done` is set by the usage, which comes last; `finished` already by the reason to stop."""
 
     __slots__ = (
@@ -51,9 +51,7 @@ class ConverseStreamDecoder:
         "_answered",
         "_calls",
         "_count",
-        "_failure",
         "_finish",
-        "_headers",
         "_held",
         "_names",
         "_output",
@@ -61,12 +59,11 @@ class ConverseStreamDecoder:
         "_request",
         "_splitter",
         "_started",
-        "done",
     )
 
     def __init__(self, request: ChatRequest, headers: Mapping[str, str]) -> None:
+        super().__init__(headers)
         self._request = request
-        self._headers = headers
         self._splitter = EventStreamSplitter()
         self._names = tool_names_back(tool.name for tool in request.params.tools or ())
         self._calls: dict[Any, _OpenCall] = {}
@@ -79,63 +76,35 @@ class ConverseStreamDecoder:
         self._started = False
         self._output = False
         self._finish: FinishReason | None = None
-        self._failure: ProviderError | None = None
-        self.done = False
 
-    @property
-    def finished(self) -> bool:
-        """True once the model has said why it stopped: the body may end here, or the connection fall silent."""
-        return self._finish is not None and self._failure is None
+    def _has_started(self) -> bool:
+        return self._started
 
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Events completed by *data*. Never raises: an error sets `done`, and `end` raises it."""
-        events: list[StreamEvent] = []
-        if self.done or not data:
-            return events
-        try:
-            if not self._received:
-                self._received = True
-                self._check_label(data)
-            for frame in self._splitter.feed(data):
-                self._frame(frame, events)
-                if self.done:
-                    break
-        except ProviderError as error:
-            if error.type == "protocol":
-                error.billing = self._billing()
-            self._failure = error
-            self.done = True
-        return events
+    def _has_output(self) -> bool:
+        return self._output
 
-    def end(self) -> list[StreamEvent]:
-        """The body has ended, or `done` is set.
+    def _has_finish(self) -> bool:
+        return self._finish is not None
 
-        Raises:
-            ProviderError: `protocol` for anything unreadable (`truncated`, `empty`: the answer did not end); or the
-                error that the service sent in the stream.
-        """
-        if self._failure is not None:
-            raise self._failure
-        if self._finish is not None:
-            self.done = True
-            return [StreamFinish(self._finish)]
-        if not self._received:
-            raise ProviderError("protocol", "the stream ended without an answer", code="empty", billing="ambiguous")
-        raise ProviderError(
-            "protocol",
-            "the stream ended in the middle: messageStop had not arrived",
-            code="truncated",
-            billing=self._billing(),
-        )
+    def _take(self, data: bytes, events: list[StreamEvent]) -> None:
+        if data and not self._received:
+            self._received = True
+            self._check_label(data)
+        for frame in self._splitter.feed(data):
+            self._frame(frame, events)
+            if self.done:
+                break
+
+    def _end(self, events: list[StreamEvent]) -> None:
+        if self._finish is None:
+            raise self._incomplete(self._splitter.rest)
+        events.append(StreamFinish(self._finish))
 
     def _check_label(self, data: bytes) -> None:
         """A web page or a JSON text in place of a stream is named as what it is."""
         label = self._headers.get("content-type", EVENT_STREAM)
         if EVENT_STREAM not in label and data.lstrip()[:1] in {b"<", b"{", b"["}:
             raise not_json(data, self._headers)
-
-    def _billing(self) -> Billing:
-        return "estimated" if self._output else "ambiguous"
 
     def _frame(self, frame: EventFrame, events: list[StreamEvent]) -> None:
         kind = frame.word(":message-type")
@@ -247,7 +216,9 @@ class ConverseStreamDecoder:
             self._start(events)
             events.append(UsageReport(usage))
         # Only the last frame counts as the end: usage without a reason to stop is no whole answer.
-        self.done = self._finish is not None
+        if self._finish is not None:
+            self._end(events)
+            self.done = True
 
 
 def _message_of(frame: EventFrame) -> bytes:
