@@ -21,10 +21,12 @@ from core.llm.dialects.gemini_embeddings import decode_embeddings as gemini_vect
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint
 from core.llm.dialects.gemini_models import models_from_gemini
 from core.llm.dialects.openai_chat import OpenAIChatDialect
+from core.llm.dialects.openai_completions import OpenAICompletionsDialect
 from core.llm.dialects.openai_embeddings import decode_embeddings as openai_vectors
 from core.llm.dialects.openai_models import models_from_openai
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_responses import OpenAIResponsesDialect
+from core.llm.providers.base.prompt_format import PromptFormat
 from core.llm.providers.base.request import ChatRequest, LLMRequest
 from core.llm.providers.base.response import LLMResponse, ResponseCollector
 from core.llm.providers.bedrock.catalogue import models_from_bedrock
@@ -83,6 +85,8 @@ class Recording:
                 return ConverseDialect(BedrockConfig())
             case "ollama":
                 return ollama_dialect()
+            case _ if self.wire == "openai.completions":
+                return OpenAICompletionsDialect(self.quirks, PromptFormat(user="{text}", assistant="{text}"))
             case _:
                 return (OpenAIResponsesDialect if self.wire == "openai.responses" else OpenAIChatDialect)(self.quirks)
 
@@ -296,6 +300,7 @@ READERS: Mapping[str, Callable[[Recording], dict[str, Any]]] = {
     "ollama.show": _ollama_show,
     "ollama.tags": _ollama_tags,
     "openai.chat": _chat,
+    "openai.completions": _chat,
     "openai.embeddings": _openai_embeddings,
     "openai.models": _openai_models,
     "openai.responses": _chat,

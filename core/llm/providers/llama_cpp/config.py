@@ -6,6 +6,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration, Size
+from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
 from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
 
 EMBEDDED = "embedded"
@@ -50,6 +51,11 @@ class LlamaCppModelOptions(ModelOptions):
     n_gpu_layers: int | None = Field(None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit.")
     n_batch: int = Field(2048, ge=32, le=65536, description="Tokens of a prompt that are computed at once.")
     chat_template: str | None = Field(None, description="A Jinja template in place of the one in the file.")
+    prompt_format: ConfiguredPromptFormat | None = Field(
+        None,
+        description="For a file without a chat template: how a conversation is written as one prompt. A name (chatml, "
+        "llama3, mistral, gemma, alpaca, plain) or a format of your own; no tools then.",
+    )
     embeddings: bool = Field(True, description="Whether the model may be used for embeddings as well.")
     mmap: bool = Field(
         True, description="`false` reads the file into memory, so that overwriting it does not disturb a loaded model."
@@ -58,6 +64,12 @@ class LlamaCppModelOptions(ModelOptions):
     engine: Mapping[str, Any] = Field(
         default_factory=dict, description="Further load parameters by llama.cpp's names, such as `rope_freq_base`."
     )
+
+    @model_validator(mode="after")
+    def _has_one_template(self) -> "LlamaCppModelOptions":
+        if self.prompt_format is not None and self.chat_template is not None:
+            raise ValueError("prompt_format stands beside chat_template: keep one of the two")
+        return self
 
 
 def _by_name(value: object) -> object:

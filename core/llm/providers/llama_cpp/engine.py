@@ -27,7 +27,7 @@ _SAME: Final = 0.999
 class LlamaEngine:
     """Holds the model of this process."""
 
-    methods = frozenset({"load", "chat", "embed", "count"})
+    methods = frozenset({"load", "chat", "complete", "embed", "count"})
 
     def __init__(self) -> None:
         self._server: Any = None
@@ -51,12 +51,19 @@ class LlamaEngine:
 
     def chat(self, params: Mapping[str, Any], job: Job) -> None:
         """Answer a chat request as a stream: each item is one server-sent event."""
+        self._stream(self._server.handle_chat_completions, params, job)
+
+    def complete(self, params: Mapping[str, Any], job: Job) -> None:
+        """Continue a finished prompt, as a stream in the same way."""
+        self._stream(self._server.handle_completions, params, job)
+
+    def _stream(self, handle: Callable[[Any, Any], Any], params: Mapping[str, Any], job: Job) -> None:
         body = json.loads(params["body"])
 
         def take(chunk: Any) -> bool:
             return not job.emit(f"data: {json.dumps(chunk, ensure_ascii=False)}\n\n")
 
-        self._run(lambda: self._server.handle_chat_completions(body, take))
+        self._run(lambda: handle(body, take))
 
     def embed(self, params: Mapping[str, Any], job: Job) -> Mapping[str, Any]:
         """Vectors for a list of texts, as an answer with status and body."""
@@ -67,11 +74,22 @@ class LlamaEngine:
         return _answer(self._run(lambda: self._server.handle_embeddings(body)))
 
     def count(self, params: Mapping[str, Any], job: Job) -> Mapping[str, Any]:  # noqa: ARG002 - every method has a job
-        """Tokens of a chat request's prompt, template and tools included, as an answer with status and body."""
+        """Tokens of a request's prompt, template and tools included, as an answer with status and body."""
+        body = json.loads(params["body"])
+        if "prompt" not in body:
+            return self._ask("/v1/chat/completions/input_tokens", params["body"])
+        text = {"content": body["prompt"], "add_special": True, "parse_special": True}
+        answer = self._ask("/tokenize", json.dumps(text))
+        if answer["status"] != 200:
+            return answer
+        return {"status": 200, "body": json.dumps({"input_tokens": len(json.loads(answer["body"])["tokens"])})}
+
+    def _ask(self, path: str, body: str) -> Mapping[str, Any]:
+        """What the engine's own listener answers, with status and body."""
         connection = _LocalConnection(_COUNT_TIMEOUT)
         try:
             headers = {"authorization": f"Bearer {self._key}", "content-type": "application/json"}
-            connection.request("POST", "/v1/chat/completions/input_tokens", params["body"].encode(), headers)
+            connection.request("POST", path, body.encode(), headers)
             answer = connection.getresponse()
             return {"status": answer.status, "body": answer.read().decode()}
         finally:

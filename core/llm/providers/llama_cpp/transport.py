@@ -11,6 +11,7 @@ from core.llm.providers.llama_cpp.local_model import LocalModel
 from core.llm.transport.process import WorkerStream
 
 CHAT = "/chat"
+COMPLETE = "/complete"
 EMBED = "/embed"
 COUNT = "/count"
 

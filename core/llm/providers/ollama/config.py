@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.llm.common.units import Duration
+from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
 
@@ -28,6 +29,11 @@ class OllamaModelOptions(ModelOptions):
         default_factory=dict, description="Options of this model, over those of the provider: `num_ctx: 16384`."
     )
     keep_alive: ConfiguredKeepAlive | None = Field(None, description="Overrides the provider's `keep_alive`.")
+    prompt_format: ConfiguredPromptFormat | None = Field(
+        None,
+        description="How a conversation is written as one prompt, past the model's own template: a name (chatml, "
+        "llama3, mistral, gemma, alpaca, plain) or a format of your own.",
+    )
 
 
 def _by_name(value: object) -> object:
@@ -97,6 +103,11 @@ class OllamaConfig(ProviderConfig):
         """How long *model* stays in memory."""
         entry = self._entry(model)
         return self.keep_alive if entry is None or entry.keep_alive is None else entry.keep_alive
+
+    def prompt_format_of(self, model: str) -> PromptFormat | None:
+        """The format that replaces the template of *model*; `None`: it has its own."""
+        entry = self._entry(model)
+        return None if entry is None else entry.prompt_format
 
     def _entry(self, model: str) -> OllamaModelOptions | None:
         if not self.models:

@@ -26,8 +26,9 @@ from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
 from core.llm.providers.ollama.model_manager import OllamaModelManager
 from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
+from core.llm.providers.ollama.prompts import OllamaPromptDialect
 from core.llm.providers.ollama.server import OllamaTransport, address_of, with_key
-from core.llm.providers.ollama.wire import JSON_HEADERS, OllamaDialect
+from core.llm.providers.ollama.wire import JSON_HEADERS
 
 
 class OllamaProvider(HttpProvider):
@@ -37,7 +38,7 @@ class OllamaProvider(HttpProvider):
 
     def __init__(self, config: OllamaConfig, services: ProviderServices) -> None:
         rng = services.rng
-        dialect = OllamaDialect(config, lambda: f"call_{rng.getrandbits(64):016x}")
+        dialect = OllamaPromptDialect(config, lambda: f"call_{rng.getrandbits(64):016x}")
         super().__init__(config, services, dialect, base_url=config.base_url)
         self.client = OllamaClient(self.client_transport, clock=services.clock)
         self.catalogue = OllamaCatalogue(self.client, config, services.clock)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, ValidationError, model_
 from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
 from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
 from core.llm.providers.openai_compatible.presets import (
     PLAIN,
@@ -57,12 +58,19 @@ class OpenAICompatibleConfig(ProviderConfig):
         default_factory=dict, description="What this server does differently: `token_cap: max_completion_tokens`."
     )
     api: Endpoint = Field("chat", description="The chat endpoint; most servers know Chat Completions only.")
+    prompt_format: ConfiguredPromptFormat | None = Field(
+        None,
+        description="For a server or model without a chat template: how the conversation is written as one prompt for "
+        "/completions. A name (chatml, llama3, mistral, gemma, alpaca, plain) or a format of your own.",
+    )
     embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:
         if not self.url:
             raise ValueError("base_url is missing: write the address with its /v1, such as http://10.0.0.5:8000/v1")
+        if self.prompt_format is not None and self.api != "chat":
+            raise ValueError("prompt_format goes to /completions: leave `api` out")
         return self
 
     @property

@@ -1,5 +1,6 @@
 """A server that speaks the OpenAI format, with its quirks."""
 
+from core.llm.dialects.openai_completions import OpenAICompletionsDialect
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.openai_compatible.config import OpenAICompatibleConfig
 from core.llm.providers.openai_style import OpenAIStyleProvider
@@ -17,6 +18,8 @@ class OpenAICompatibleProvider(OpenAIStyleProvider):
             batch_size=config.embedding_batch_size,
             api=config.api,
         )
+        if config.prompt_format is not None:
+            self.dialect = OpenAICompletionsDialect(config.wire, config.prompt_format)
 
     async def resolve_default_model(self) -> str | None:
         """The only model of a server that offers exactly one, as most servers of one's own do.
