@@ -5,13 +5,13 @@ from collections.abc import AsyncIterator, Mapping
 from core.llm.common.secrets import MASK
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply, Transport
-from core.llm.transport.google_token import AccessToken, GoogleTokens
+from core.llm.transport.access_token import AccessToken, AccessTokens
 
 
 class BearerTransport:
     """Wraps a transport; closing it leaves the wrapped one and the tokens to those who opened them."""
 
-    def __init__(self, inner: Transport, tokens: GoogleTokens, quota_project: str | None = None) -> None:
+    def __init__(self, inner: Transport, tokens: AccessTokens, quota_project: str | None = None) -> None:
         self._inner = inner
         self._tokens = tokens
         self._quota_project = quota_project

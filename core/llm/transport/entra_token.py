@@ -1,7 +1,6 @@
 """Access tokens of Microsoft Entra ID, from a service principal, a managed identity or whoever is logged in.
 
-`azure-identity` blocks and is imported by the first call that needs a token. How tokens are shared between calls,
-renewed and given up on is the same for every vendor and is not decided here.
+`azure-identity` is imported by the first call that needs a token.
 """
 
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from typing import Any, Final, Protocol
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import ProviderError
-from core.llm.transport.google_token import GoogleTokens
+from core.llm.transport.access_token import AccessTokens, IssuedToken
 
 SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 
@@ -41,34 +40,23 @@ class Identity(Protocol):
 
 
 class EntraCredentials:
-    """A credential that remembers its last token, and does not take that one again when it is asked for another."""
-
-    quota_project_id: str | None = None
+    """A credential that does not hand out its last token again when it is asked for another."""
 
     def __init__(self, scope: str, open_identity: Callable[[], Identity]) -> None:
-        self.token: str | None = None
-        self.expiry: datetime | None = None
         self._scope = scope
         self._open = open_identity
         self._identity: Identity | None = None
+        self._last: str | None = None
 
-    def refresh(self, request: Any) -> None:  # noqa: ARG002 - the credentials of others send by it
-        """Fetch a token; blocks.
-
-        Raises:
-            ProviderError: `authentication`, or `network_error` where the token endpoint cannot be reached.
-        """
-        try:
+    def issue(self) -> IssuedToken:
+        """Fetch a token; blocks, and raises whatever azure-identity and the libraries below it raise."""
+        found = self._fetch()
+        if found.token == self._last:
+            # It was remembered, and it is asked for anew because it was refused.
+            self._forget()
             found = self._fetch()
-            if found.token == self.token:
-                # It was remembered, and it is asked for anew because it was refused.
-                self._forget()
-                found = self._fetch()
-        except Exception as error:  # noqa: BLE001 - whatever azure-identity and the libraries below it raise
-            # Their texts may hold ids and parts of answers.
-            raise _error_of(error) from None
-        self.token = found.token
-        self.expiry = datetime.fromtimestamp(found.expires_on, UTC).replace(tzinfo=None)
+        self._last = found.token
+        return IssuedToken(found.token, datetime.fromtimestamp(found.expires_on, UTC))
 
     def _fetch(self) -> Any:
         if self._identity is None:
@@ -110,9 +98,9 @@ def open_identity(who: EntraIdentity) -> Identity:
 
 def entra_tokens(
     clock: Clock, who: EntraIdentity, open_with: Callable[[EntraIdentity], Identity] = open_identity
-) -> GoogleTokens:
+) -> AccessTokens:
     """The tokens of *who*, fetched when they are needed and shared by every call."""
-    return GoogleTokens(clock, partial(EntraCredentials, who.scope, partial(open_with, who)), lambda: None)
+    return AccessTokens(clock, EntraCredentials(who.scope, partial(open_with, who)).issue, _error_of)
 
 
 def _error_of(error: Exception) -> ProviderError:

@@ -1,13 +1,7 @@
-"""Access tokens for Google Cloud, from a service account or from the application-default credentials.
+"""Access tokens for Google Cloud, from a service account or from the application-default credentials."""
 
-Everything of `google-auth` blocks, reading files and asking the metadata server included, so it runs in a thread.
-However many calls need a token, one of them fetches it.
-"""
-
-import asyncio
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from importlib.util import find_spec
@@ -16,30 +10,11 @@ from typing import Any, Final, Protocol, cast
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import ProviderError
+from core.llm.transport.access_token import AccessTokens, IssuedToken
 
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
-_EARLY: Final = 225.0
-"""Seconds before its end at which a token is replaced: half of them are enough for the slowest answer to begin."""
-_FIRST_PAUSE: Final = 1.0
-_LONGEST_PAUSE: Final = 60.0
 _REQUEST_SECONDS: Final = 20.0
-_LIFETIME: Final = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class AccessToken:
-    """One token."""
-
-    value: str
-    expires_at: float
-    """On the monotonic clock."""
-    quota_project: str | None = None
-    """The project that is charged with the requests, where it is not the one they are sent to."""
-
-    def __repr__(self) -> str:
-        """Without the token."""
-        return f"AccessToken(expires_at={self.expires_at})"
 
 
 class Credentials(Protocol):
@@ -53,116 +28,31 @@ class Credentials(Protocol):
         """Fetch a new token; blocks."""
 
 
-Load = Callable[[], Credentials]
-
-
 def is_available() -> bool:
     """Whether `google-auth`, and `requests` for its traffic, are installed."""
     return all(find_spec(name) is not None for name in ("google", "requests")) and find_spec("google.auth") is not None
 
 
-class GoogleTokens:
-    """The tokens of one set of credentials, fetched when they are needed and shared by every call."""
+class GoogleCredentials:
+    """One set of credentials, loaded when the first token is asked for."""
 
-    def __init__(self, clock: Clock, load: Load, request: Callable[[], Any] | None = None) -> None:
-        self._clock = clock
+    def __init__(self, load: Callable[[], Credentials], request: Callable[[], Any]) -> None:
         self._load = load
-        self._request = request or _google_request
+        self._request = request
         self._credentials: Credentials | None = None
-        self._token: AccessToken | None = None
-        self._fetching: asyncio.Task[AccessToken] | None = None
-        self._failure: ProviderError | None = None
-        self._not_before = 0.0
-        self._pause = _FIRST_PAUSE
 
-    async def token(self) -> AccessToken:
-        """A token that is good for a while.
-
-        Raises:
-            ProviderError: `authentication`: there are no credentials, or they are refused. The next try to get one is
-                made after a pause that doubles up to a minute; until then everybody gets the same error at once.
-        """
-        token = self._token
-        if token is not None and self._clock.monotonic() < token.expires_at - _EARLY:
-            return token
-        try:
-            return await self._fetch()
-        except ProviderError:
-            if token is not None and self._token is token and self._clock.monotonic() < token.expires_at:
-                return token
-            raise
-
-    async def renew(self, refused: AccessToken) -> AccessToken:
-        """A token other than *refused*, which was valid by its dates and was not accepted."""
-        token = self._token
-        if token is not None and token.value != refused.value:
-            return token
-        self._token = None
-        return await self._fetch()
-
-    async def close(self) -> None:
-        """Stop fetching. A thread that is waiting for Google ends by itself."""
-        fetching, self._fetching = self._fetching, None
-        if fetching is not None:
-            fetching.cancel()
-            await asyncio.wait([fetching])
-
-    async def _fetch(self) -> AccessToken:
-        if self._fetching is None:
-            if self._failure is not None and self._clock.monotonic() < self._not_before:
-                raise _copy(self._failure)
-            self._fetching = asyncio.get_running_loop().create_task(self._refresh(), name="google token")
-            self._fetching.add_done_callback(self._fetched)
-        fetching = self._fetching
-        try:
-            # The caller may be cancelled; the token is still wanted by the others.
-            return await asyncio.shield(fetching)
-        except ProviderError as error:
-            failure = _copy(error)
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if not fetching.cancelled() or (task is not None and task.cancelling()):
-                raise
-            failure = ProviderError("cancelled", "no token: the provider is closing", code="stopped")
-        raise failure
-
-    def _fetched(self, task: "asyncio.Task[AccessToken]") -> None:
-        if self._fetching is task:
-            self._fetching = None
-        if not task.cancelled():
-            # Marks the error as seen, also where every caller has gone.
-            task.exception()
-
-    async def _refresh(self) -> AccessToken:
-        try:
-            self._token = await asyncio.to_thread(self._refresh_in_thread)
-        except ProviderError as error:
-            self._failure = error
-            self._not_before = self._clock.monotonic() + self._pause
-            self._pause = min(2 * self._pause, _LONGEST_PAUSE)
-            raise
-        self._failure, self._pause = None, _FIRST_PAUSE
-        return self._token
-
-    def _refresh_in_thread(self) -> AccessToken:
-        failure: ProviderError | None = None
-        try:
-            credentials = self._credentials or self._load()
-            self._credentials = credentials
-            credentials.refresh(self._request())
-        except ProviderError as error:
-            failure = error
-        except Exception as error:  # noqa: BLE001 - google-auth and what lies below it raise of every kind
-            failure = _error_of(error)
-        if failure is not None:
-            # Raised out here: their texts may hold parts of a key, and must not hang on ours as a context.
-            raise failure
+    def issue(self) -> IssuedToken:
+        """Fetch a token; blocks, and raises whatever google-auth and the libraries below it raise."""
+        credentials = self._credentials or self._load()
+        self._credentials = credentials
+        credentials.refresh(self._request())
         if not credentials.token:
             raise ProviderError("authentication", "Google gave no access token", code="no_token")
         expiry = credentials.expiry
-        lifetime = (expiry.replace(tzinfo=UTC) - self._clock.now()).total_seconds() if expiry else _LIFETIME
-        return AccessToken(
-            credentials.token, self._clock.monotonic() + lifetime, getattr(credentials, "quota_project_id", None)
+        return IssuedToken(
+            credentials.token,
+            expiry.replace(tzinfo=UTC) if expiry else None,
+            getattr(credentials, "quota_project_id", None),
         )
 
 
@@ -197,15 +87,22 @@ def load_credentials(file: str | None) -> Credentials:
     )
 
 
-def google_tokens(clock: Clock, file: str | None) -> GoogleTokens:
-    """The tokens of the credentials in *file*, or of the application-default ones. Reads nothing yet."""
-    return GoogleTokens(clock, partial(load_credentials, file))
-
-
-def _google_request() -> Any:
+def google_request() -> Any:
+    """What google-auth sends its own requests by."""
     from google.auth.transport.requests import Request  # noqa: PLC0415 - needs `requests`, see load_credentials
 
     return partial(Request(), timeout=_REQUEST_SECONDS)
+
+
+def google_tokens(
+    clock: Clock,
+    file: str | None,
+    *,
+    load: Callable[[str | None], Credentials] = load_credentials,
+    request: Callable[[], Any] = google_request,
+) -> AccessTokens:
+    """The tokens of the credentials in *file*, or of the application-default ones. Reads nothing yet."""
+    return AccessTokens(clock, GoogleCredentials(partial(load, file), request).issue, _error_of)
 
 
 def _error_of(error: Exception) -> ProviderError:
@@ -230,10 +127,3 @@ def _error_of(error: Exception) -> ProviderError:
 
 def _unusable(reason: str) -> ProviderError:
     return ProviderError("authentication", f"credentials_file {reason}", code="no_credentials")
-
-
-def _copy(error: ProviderError) -> ProviderError:
-    # One error raised by many waiters would collect all their tracebacks.
-    copy = ProviderError(error.type, error.message)
-    copy.__dict__.update(error.__dict__)
-    return copy

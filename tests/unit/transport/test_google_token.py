@@ -10,7 +10,8 @@ import pytest
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.testing import FakeClock
-from core.llm.transport.google_token import GoogleTokens, load_credentials
+from core.llm.transport.access_token import AccessTokens
+from core.llm.transport.google_token import google_tokens, load_credentials
 
 SECRET = "ya29.canary-token"
 
@@ -58,11 +59,11 @@ def credentials(clock: FakeClock) -> FakeCredentials:
 
 
 @pytest.fixture
-def tokens(clock: FakeClock, credentials: FakeCredentials) -> GoogleTokens:
-    return GoogleTokens(clock, lambda: credentials, request=object)
+def tokens(clock: FakeClock, credentials: FakeCredentials) -> AccessTokens:
+    return google_tokens(clock, None, load=lambda _: credentials, request=object)
 
 
-async def test_f135_a_hundred_calls_fetch_one_token(tokens: GoogleTokens, credentials: FakeCredentials) -> None:
+async def test_f135_a_hundred_calls_fetch_one_token(tokens: AccessTokens, credentials: FakeCredentials) -> None:
     """F135: and not on the thread of the loop."""
     found = await asyncio.gather(*(tokens.token() for _ in range(100)))
     assert {token.value for token in found} == {f"{SECRET}-1"}
@@ -72,7 +73,7 @@ async def test_f135_a_hundred_calls_fetch_one_token(tokens: GoogleTokens, creden
 
 
 async def test_a_token_is_replaced_before_it_ends(
-    tokens: GoogleTokens, credentials: FakeCredentials, clock: FakeClock
+    tokens: AccessTokens, credentials: FakeCredentials, clock: FakeClock
 ) -> None:
     """And used until then."""
     await tokens.token()
@@ -83,7 +84,7 @@ async def test_a_token_is_replaced_before_it_ends(
 
 
 async def test_a_token_that_is_still_good_survives_a_failed_refresh(
-    tokens: GoogleTokens, credentials: FakeCredentials, clock: FakeClock
+    tokens: AccessTokens, credentials: FakeCredentials, clock: FakeClock
 ) -> None:
     """Until its own end."""
     await tokens.token()
@@ -104,7 +105,7 @@ async def test_a_token_that_is_still_good_survives_a_failed_refresh(
     ],
 )
 async def test_f135_a_failure_reaches_everybody_and_is_not_repeated_in_a_rush(
-    tokens: GoogleTokens, credentials: FakeCredentials, clock: FakeClock, failure: Exception, kind: str
+    tokens: AccessTokens, credentials: FakeCredentials, clock: FakeClock, failure: Exception, kind: str
 ) -> None:
     """F135: the next try comes after a second, the one after that after two; nothing of a secret is told."""
     credentials.failure = failure
@@ -126,7 +127,7 @@ async def test_f135_a_failure_reaches_everybody_and_is_not_repeated_in_a_rush(
     assert (await tokens.token()).value == f"{SECRET}-4"
 
 
-async def test_f136_a_refused_token_is_replaced_once(tokens: GoogleTokens, credentials: FakeCredentials) -> None:
+async def test_f136_a_refused_token_is_replaced_once(tokens: AccessTokens, credentials: FakeCredentials) -> None:
     """F136: however many calls were refused with it."""
     refused = await tokens.token()
     found = await asyncio.gather(*(tokens.renew(refused) for _ in range(20)))
@@ -136,7 +137,7 @@ async def test_f136_a_refused_token_is_replaced_once(tokens: GoogleTokens, crede
 
 
 async def test_a_caller_who_leaves_takes_the_token_from_nobody(
-    tokens: GoogleTokens, credentials: FakeCredentials
+    tokens: AccessTokens, credentials: FakeCredentials
 ) -> None:
     """The fetch goes on for the others."""
     credentials.gate.clear()
@@ -149,7 +150,7 @@ async def test_a_caller_who_leaves_takes_the_token_from_nobody(
     assert (await second).value == f"{SECRET}-1"
 
 
-async def test_closing_ends_the_wait(tokens: GoogleTokens, credentials: FakeCredentials) -> None:
+async def test_closing_ends_the_wait(tokens: AccessTokens, credentials: FakeCredentials) -> None:
     """With an error of its own kind."""
     credentials.gate.clear()
     waiting = asyncio.ensure_future(tokens.token())

@@ -17,9 +17,9 @@ from core.llm.providers.azure_openai.config import AzureOpenAIConfig
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.openai_style import OpenAIStyleProvider
+from core.llm.transport.access_token import AccessTokens
 from core.llm.transport.bearer import BearerTransport
 from core.llm.transport.entra_token import EntraIdentity, entra_tokens, is_available
-from core.llm.transport.google_token import GoogleTokens
 
 QUIRKS: Final = OpenAIQuirks(
     token_cap="max_completion_tokens",  # noqa: S106 - a field name
@@ -74,7 +74,7 @@ class AzureOpenAIProvider(OpenAIStyleProvider):
         self.dialect = self._endpoints
         self._tokens = self._entra_tokens(config)
 
-    def _entra_tokens(self, config: AzureOpenAIConfig) -> GoogleTokens | None:
+    def _entra_tokens(self, config: AzureOpenAIConfig) -> AccessTokens | None:
         who = config.entra_id
         if who is None:
             return None
