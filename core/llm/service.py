@@ -12,6 +12,7 @@ from core.llm.common.events import EventBus
 from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
+from core.llm.common.timers import timers
 from core.llm.inspection import available_models, explain, peek, provider_status
 from core.llm.object_stream import ObjectStream
 from core.llm.pipeline.handler import Call, Mode, raise_alone
@@ -59,6 +60,7 @@ class LLMService:
         self._holder = live.holder
         self._events = events or EventBus()
         self._clock = clock or SystemClock()
+        self._timers = timers(self._clock)
         self._rng = rng or random.Random()
         # Ids have a source of their own, so that asking for one does not change how the next call is routed.
         self._ids = random.Random(self._rng.getrandbits(64))
@@ -274,6 +276,7 @@ class LLMService:
             events=self._events,
             inputs=inputs,
             dimensions=dimensions,
+            timers=self._timers,
         )
         runtime.calls.add(call)
         call.guard.arm(deadline.at)

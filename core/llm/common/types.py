@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -29,8 +29,7 @@ Billing = Literal["none", "settled", "estimated", "ambiguous"]
 """What an attempt cost: proven nothing, what the provider reported, our estimate, or unknown (sent, no answer)."""
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRef:
+class ModelRef(NamedTuple):
     """One model at one configured provider, written `provider/model`."""
 
     provider: str
@@ -126,6 +125,13 @@ class ModelFacts:
     price: Price | None = None
     quirks: Mapping[str, Any] = field(default_factory=dict)
     """Wire details of this model as data, such as `token_cap: max_completion_tokens`."""
+
+    def ending(self, model: str) -> str | None:
+        """What to say about the day on which *model* is shut down; `None` where none is known."""
+        day = self.quirks.get("shut_down")
+        if day is None:
+            return None
+        return f"{model} is shut down on {day}: move to {self.quirks.get('replaced_by', 'another model')} before"
 
     def lacks(self, capability: Capability) -> bool:
         """True where the model is known not to have *capability*."""

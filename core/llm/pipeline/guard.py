@@ -7,8 +7,9 @@ the provider right now and cancels that wait only; between two waits it cancels 
 import asyncio
 from types import TracebackType
 
-from core.llm.common.clock import Clock, TimerHandle
+from core.llm.common.clock import TimerHandle
 from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.timers import Timers
 
 GRACE = 0.05
 """Seconds after the deadline at which a provider that ignores it is cut."""
@@ -17,10 +18,10 @@ GRACE = 0.05
 class Guard:
     """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
 
-    __slots__ = ("_cancelled", "_cancelling", "_clock", "_error", "_task", "_timer")
+    __slots__ = ("_cancelled", "_cancelling", "_error", "_task", "_timer", "_timers")
 
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, timers: Timers) -> None:
+        self._timers = timers
         self._task: asyncio.Task[object] | None = None
         self._cancelling = 0
         self._cancelled = False
@@ -33,7 +34,7 @@ class Guard:
         A moment later than *at*: a provider that keeps to its limits has said by then what it was doing.
         """
         if at != float("inf"):
-            self._timer = self._clock.call_at(at + GRACE, self._expired)
+            self._timer = self._timers.call_at(at + GRACE, self._expired)
 
     def disarm(self) -> None:
         """Forget the deadline."""

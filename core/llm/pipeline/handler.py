@@ -16,6 +16,7 @@ from typing import Literal, NoReturn, Self
 from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.timers import Timers
 from core.llm.common.trace import AttemptTrace, CallTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.guard import Guard
@@ -72,6 +73,7 @@ class Call:
         events: EventBus,
         inputs: tuple[str, ...] = (),
         dimensions: int | None = None,
+        timers: Timers | None = None,
     ) -> None:
         self.request = request
         self.mode: Mode = mode
@@ -85,7 +87,7 @@ class Call:
         self.dimensions = dimensions
         self.started = clock.monotonic()
         self.trace = CallTrace(id, generation, request.model or "")
-        self.guard = Guard(clock)
+        self.guard = Guard(timers or clock)
         self.target: ModelRef | None = None
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
@@ -96,6 +98,10 @@ class Call:
     def elapsed(self) -> float:
         """Seconds since the call began."""
         return self.clock.monotonic() - self.started
+
+
+# What answers that are not streamed have collected; nothing is ever added to it.
+_NOTHING = ResponseCollector()
 
 
 class Reply:
@@ -133,7 +139,7 @@ class Reply:
         self._position = 0
         self._tail = tail
         self._ends: list[End] = []
-        self.collector = ResponseCollector()
+        self.collector = ResponseCollector() if tail is not None else _NOTHING
         self.first_output_at: float | None = None
         self.outcome: Outcome = "open"
 

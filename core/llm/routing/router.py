@@ -4,7 +4,7 @@ import difflib
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from core.llm.common.exceptions import UnknownModel, UnknownProvider
 from core.llm.common.types import ModelRef
@@ -25,12 +25,16 @@ class Plan:
     """Request fields that the alias sets unless the caller does."""
 
 
+_PLANS_KEPT: Final = 1024
+
+
 class Router:
-    """Plans calls over one configuration. Round-robin positions are its only state."""
+    """Plans calls over one configuration. Round-robin positions are its only state that matters."""
 
     def __init__(self, config: LLMServiceConfig) -> None:
         self._config = config
         self._turns = dict.fromkeys(config.models, 0)
+        self._direct: dict[str, Plan] = {}
         self._owners: dict[str, tuple[str, ...]] = {}
         for name, provider in config.providers.items():
             for model in provider.models:
@@ -53,6 +57,14 @@ class Router:
         alias = self._config.models.get(name)
         if alias is not None:
             return self._alias(name, alias, rng, peek=peek)
+        plan = self._direct.get(name)
+        if plan is None:
+            plan = self._named(name)
+            if len(self._direct) < _PLANS_KEPT:
+                self._direct[name] = plan
+        return plan
+
+    def _named(self, name: str) -> Plan:
         first, slash, rest = name.partition("/")
         if slash and first in self._config.providers:
             return Plan((ModelRef(first, rest),), f"{name!r} names provider {first!r} and its model {rest!r}")
@@ -71,10 +83,25 @@ class Router:
             raise UnknownProvider(f"no provider named {provider!r} is configured; there are: {known}")
         if model is None:
             return Plan((ModelRef(provider, ""),), f"provider {provider!r} was asked for: its default model")
+        alias = self._config.models.get(model)
+        if alias is not None and model not in self._config.providers[provider].models:
+            return self._alias_at(model, alias, provider)
         return Plan(
             (ModelRef(provider, model.removeprefix(f"{provider}/")),),
             f"provider {provider!r} and the model were asked for",
         )
+
+    def _alias_at(self, name: str, alias: AliasOptions, provider: str) -> Plan:
+        """What *alias* has at *provider*; an alias is no name that a provider would know."""
+        chain = self.chain([*(target.model for target in alias.use), *(alias.fallback or ())])
+        candidates = tuple(dict.fromkeys(ref for ref in chain if ref.provider == provider))
+        if not candidates:
+            elsewhere = ", ".join(map(str, dict.fromkeys(chain))) or "nothing"
+            raise UnknownModel(
+                f"alias {name!r} has no model at provider {provider!r}: it stands for {elsewhere}. Leave out one of "
+                "the two, or name a model of that provider"
+            )
+        return Plan(candidates, f"alias {name!r}, only at provider {provider!r}", alias.defaults)
 
     def _without_default(self) -> Plan:
         chain = self.chain(self._config.fallback_chain)

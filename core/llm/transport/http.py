@@ -19,6 +19,7 @@ from yarl import URL
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.exceptions import ProviderError
+from core.llm.common.timers import timers
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.transport.http_attempt import Attempt, Phase
@@ -45,6 +46,7 @@ class HttpTransport:
     ) -> None:
         self.options = options
         self._clock: Clock = clock or SystemClock()
+        self._timers = timers(self._clock)
         self._resolver = resolver
         self._base = options.base_url.rstrip("/")
         url = URL(self._base)
@@ -71,7 +73,14 @@ class HttpTransport:
     async def send(self, call: HttpCall, limits: PhaseLimits) -> "HttpAnswer":
         """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
         session = self._session_here()
-        attempt = Attempt(self._clock, limits, self._live, streaming=call.streaming, idempotent=call.idempotent)
+        attempt = Attempt(
+            self._clock,
+            limits,
+            self._live,
+            streaming=call.streaming,
+            idempotent=call.idempotent,
+            timers=self._timers,
+        )
         if attempt.is_late:
             attempt.failure = "deadline_exceeded"
             raise attempt.end(attempt.error(self.where))

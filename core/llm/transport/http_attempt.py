@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import ProviderError
+from core.llm.common.timers import Timers
 from core.llm.common.types import Billing, PhaseLimits
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class Attempt:
         "_ends_at",
         "_live",
         "_timer",
+        "_timers",
         "_waiting",
         "begun",
         "cancelling",
@@ -75,7 +77,14 @@ class Attempt:
     )
 
     def __init__(
-        self, clock: Clock, limits: PhaseLimits, live: "set[Attempt]", *, streaming: bool, idempotent: bool
+        self,
+        clock: Clock,
+        limits: PhaseLimits,
+        live: "set[Attempt]",
+        *,
+        streaming: bool,
+        idempotent: bool,
+        timers: Timers | None = None,
     ) -> None:
         task = asyncio.current_task()
         if task is None:
@@ -98,6 +107,7 @@ class Attempt:
         """The connection while the request is being sent; afterwards it is the response that knows it."""
         self._live = live
         self._clock = clock
+        self._timers = timers = timers or clock
         self._waiting = True
         now = self.since = self.wait_started = self.wait_ended = self.progress_from = clock.monotonic()
         self._ends_at = self._armed_at = limits.deadline_at - EARLY
@@ -106,7 +116,7 @@ class Attempt:
             self._armed_at = now + limits.first_token
         self._timer: TimerHandle | None = None
         if self._armed_at < NEVER:
-            self._timer = clock.call_at(self._armed_at, self._ring)
+            self._timer = timers.call_at(self._armed_at, self._ring)
         live.add(self)
 
     def connecting(self) -> None:
@@ -225,7 +235,7 @@ class Attempt:
             if self._timer is not None:
                 self._timer.cancel()
             self._armed_at = when
-            self._timer = self._clock.call_at(when, self._ring)
+            self._timer = self._timers.call_at(when, self._ring)
 
     def _ring(self) -> None:
         self._timer = None
@@ -238,7 +248,7 @@ class Attempt:
             self.fail(code)
         elif when < NEVER:
             self._armed_at = when
-            self._timer = self._clock.call_at(when, self._ring)
+            self._timer = self._timers.call_at(when, self._ring)
 
     def _due(self, now: float) -> tuple[float, str]:
         """When to look next, and what it means if that moment has come."""
