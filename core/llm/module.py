@@ -7,6 +7,7 @@ from typing import Any
 
 from injector import Binder, InstanceProvider, Module, provider, singleton
 
+from core.llm.client import LLMClient
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.factory.provider import LLMProviderFactory
@@ -122,3 +123,8 @@ class ProviderModule(Module):
         rng = random.Random()
         rng.setstate(self._rng.getstate())
         return HealthMonitor(holder, manager, events, self._clock, rng)
+
+    @singleton
+    @provider
+    def _client(self, service: LLMService) -> LLMClient:
+        return LLMClient(service, self._clock)

@@ -33,12 +33,11 @@ def encode_body(request: ChatRequest, quirks: AnthropicQuirks) -> dict[str, Any]
         RequestError: a part cannot be written at all.
     """
     params = request.params
-    facts = request.facts.quirks
     marks = CacheMarks(request, quirks.prompt_cache)
     answer = answer_tool(request, quirks)
     body: dict[str, Any] = {"model": request.model} if quirks.body_model else {}
-    if "shut_down" in facts:
-        ending = f"{request.model} is shut down on {facts['shut_down']}: move to another model before"
+    ending = request.facts.ending(request.model)
+    if ending is not None:
         request.warnings.append(CallWarning("deprecated", ending, "model"))
     body["max_tokens"] = _max_tokens(request)
     system, turns = encode_history(request, quirks, marks)

@@ -37,11 +37,10 @@ def encode_body(request: ChatRequest, safety: Mapping[str, str] | None = None) -
         RequestError: a part cannot be written at all.
     """
     params = request.params
-    facts = request.facts.quirks
     contents, system = encode_contents(request)
     body: dict[str, Any] = {"contents": contents}
-    if "shut_down" in facts:
-        ending = f"{request.model} is shut down on {facts['shut_down']}: move to another model before"
+    ending = request.facts.ending(request.model)
+    if ending is not None:
         request.warnings.append(CallWarning("deprecated", ending, "model"))
     generation = _generation(request)
     if params.tools:

@@ -61,9 +61,8 @@ def encode_bytes(request: ChatRequest, quirks: OpenAIQuirks) -> bytes:
 
 def warn_of_ending(request: ChatRequest) -> None:
     """Report the day on which the model is shut down, where it is known."""
-    day = request.facts.quirks.get("shut_down")
-    if day is not None:
-        ending = f"{request.model} is shut down on {day}: move to another model before"
+    ending = request.facts.ending(request.model)
+    if ending is not None:
         request.warnings.append(CallWarning("deprecated", ending, "model"))
 
 

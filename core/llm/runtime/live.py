@@ -5,6 +5,7 @@ from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.config.changes import ConfigChange
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.runtime.build import build_runtime, discard
+from core.llm.runtime.endings import model_endings
 from core.llm.runtime.state import RuntimeState
 from core.llm.runtime.swap import RuntimeHolder
 
@@ -41,6 +42,7 @@ class LiveConfiguration:
                 if previous is None or provider not in previous.providers.values():
                     await discard(provider)
             self._refuse_when_closed()
+        change.notes.extend(model_endings(runtime))
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
 

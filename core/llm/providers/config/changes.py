@@ -21,6 +21,8 @@ class ConfigChange:
     diff: ConfigDiff
     disabled: Mapping[str, str] = field(default_factory=dict)
     """Providers of `new` that are off, with the reason."""
+    notes: list[ConfigIssue] = field(default_factory=list)
+    """Warnings of whoever applies the change; they join those of the loader."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,6 +310,9 @@ class ProviderConfigManager:
         change = ConfigChange(old, loaded.config, self.generation + 1, diff, loaded.disabled)
         if self._applier is not None:
             await self._applier(change)
+        if change.notes:
+            notes = tuple(self._located(note, loaded) for note in change.notes)
+            loaded = replace(loaded, warnings=(*loaded.warnings, *notes))
         # From here to the end nothing is awaited: nobody sees half of it.
         self._loaded = loaded
         self.generation += 1

@@ -2,13 +2,20 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path as FilePath
+from typing import Any
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+
+from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
 from core.llm.providers.config.names import Finding, Names
+from core.llm.providers.config.tree import Path
 from core.llm.providers.config.urls import is_loopback, sends_credentials, url_problem
 
+_NO_DEFAULTS = frozenset({"messages", "model", "provider", "metadata", "extra"})
+"""Fields of a request that are not left to a default: they have places of their own, or belong to one call."""
 _RESERVED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 _HEADER_NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -17,6 +24,8 @@ def cross_check(config: LLMServiceConfig, provider_names: frozenset[str]) -> Ite
     """Everything that is wrong with *config* as a whole; *provider_names* includes providers that are broken or off."""
     names = Names(config, provider_names)
     yield from names.findings()
+    for alias, options in config.models.items():
+        yield from _defaults(("models", alias, "defaults"), options.defaults)
     for name, provider in config.providers.items():
         for finding in _provider(provider):
             yield finding._replace(path=("providers", name, *finding.path))
@@ -49,11 +58,29 @@ def _provider(provider: ProviderConfig) -> Iterator[Finding]:
             yield Finding(("rate_limits", part), "is more than tokens_per_minute", "lower it")
     yield from _timeouts(provider)
     for model, facts in provider.models.items():
+        yield from _defaults(("models", model, "defaults"), facts.defaults)
         if facts.context_window and facts.max_output_tokens and facts.max_output_tokens > facts.context_window:
             yield Finding(("models", model, "max_output_tokens"), "is more than context_window", "lower it")
     if provider.default_model and provider.closed_models and provider.default_model not in provider.models:
         advice = suggest_name(provider.default_model, provider.models, "models")
         yield Finding(("default_model",), "names no model of this provider", advice)
+
+
+def _defaults(path: Path, defaults: Mapping[str, Any]) -> Iterator[Finding]:
+    """What of *defaults* could never be sent; found here rather than by the first call."""
+    fields = LLMRequest.model_fields.keys() - _NO_DEFAULTS
+    for name in defaults:
+        if name not in fields:
+            yield Finding((*path, name), "is no field of a request", suggest_name(name, fields, "fields"), at_key=True)
+    known = {name: value for name, value in defaults.items() if name in fields}
+    if not known:
+        return
+    try:
+        LLMRequest(messages="", **known)
+    except ValidationError as error:
+        for item in error.errors(include_input=False, include_url=False, include_context=False):
+            message = item["msg"].removeprefix("Value error, ")
+            yield Finding((*path, str(item["loc"][0])), f"cannot be sent: {message}", "correct it, or take it out")
 
 
 def _address(provider: ProviderConfig) -> Iterator[Finding]:
