@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from core.llm.chat_model import ChatModel, Named
+from core.llm.client import ClientResponse, LLMClient, ResponseType
 from core.llm.common.clock import Clock
 from core.llm.common.events import (
     AttemptFailed,
@@ -17,6 +18,7 @@ from core.llm.common.events import (
     ModelEvent,
     ProviderDisabled,
     ProviderStateChanged,
+    RequestAdjusted,
     RuntimeRetired,
     Subscription,
     WatcherDegraded,
@@ -57,6 +59,7 @@ from core.llm.common.units import format_duration
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.module import ProviderModule
+from core.llm.object_stream import ObjectStream
 from core.llm.observability.logs import setup_logging
 from core.llm.providers.base.provider import (
     BaseLLMProvider,
@@ -123,6 +126,7 @@ __all__ = [
     "CandidateTrace",
     "ChatModel",
     "ChatRequest",
+    "ClientResponse",
     "Clock",
     "ConfigApplied",
     "ConfigError",
@@ -138,6 +142,7 @@ __all__ = [
     "FinishReason",
     "HealthReport",
     "ImagePart",
+    "LLMClient",
     "LLMError",
     "LLMProviderFactory",
     "LLMRequest",
@@ -158,6 +163,7 @@ __all__ = [
     "ModelStatus",
     "Named",
     "NamedTool",
+    "ObjectStream",
     "OllamaClient",
     "Part",
     "PartialOutput",
@@ -174,8 +180,10 @@ __all__ = [
     "ProviderStatus",
     "RateLimited",
     "RefusalDelta",
+    "RequestAdjusted",
     "RequestError",
     "ResponseFormat",
+    "ResponseType",
     "RuntimeRetired",
     "ServiceStopping",
     "StreamEvent",
