@@ -120,7 +120,8 @@ class _Items:
         if phase is None and last is not None and last.get("role") == "assistant":
             last["content"] += text
             return
-        item: dict[str, Any] = {"role": "assistant", "content": text}
+        # OpenAI needs no type here; llama.cpp does.
+        item: dict[str, Any] = {"type": "message", "role": "assistant", "content": text}
         if phase is not None:
             item["phase"] = phase
         self._items.append(item)

@@ -118,7 +118,7 @@ def test_reasoning_goes_back_in_the_items_it_came_in() -> None:
     assert sent == [
         {"type": "reasoning", "id": "rs_1", "summary": summary, "encrypted_content": "enc-1"},
         {"type": "reasoning", "id": "rs_2", "summary": [], "encrypted_content": "enc-2"},
-        {"role": "assistant", "content": "so far", "phase": "commentary"},
+        {"type": "message", "role": "assistant", "content": "so far", "phase": "commentary"},
         {"role": "user", "content": "go on"},
     ]
 

@@ -105,7 +105,7 @@ async def test_a_model_that_thinks_keeps_its_thoughts_across_a_tool_call(
     assert second.content == "Sunny"
     sent = server.calls[-1].body["input"]
     assert [item.get("type", item.get("role")) for item in sent] == [
-        "user", "reasoning", "assistant", "function_call", "function_call_output",
+        "user", "reasoning", "message", "function_call", "function_call_output",
     ]  # fmt: skip
     assert sent[2]["phase"] == "commentary"
     assert sent[1]["summary"] == [{"type": "summary_text", "text": "They ask"}]
