@@ -93,6 +93,7 @@ from core.llm.providers.base.response import (
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models import LLMServiceConfig, LoggingOptions, ProviderConfig
+from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.service import LLMService
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
@@ -140,6 +141,7 @@ __all__ = [
     "EventBus",
     "Explanation",
     "FinishReason",
+    "HealthMonitor",
     "HealthReport",
     "ImagePart",
     "LLMClient",
@@ -185,6 +187,7 @@ __all__ = [
     "ResponseFormat",
     "ResponseType",
     "RuntimeRetired",
+    "ServiceHealth",
     "ServiceStopping",
     "StreamEvent",
     "StreamFinish",

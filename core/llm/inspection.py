@@ -4,11 +4,13 @@ import random
 from collections.abc import Mapping
 
 from core.llm.common.types import ModelRef
+from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.request import LLMRequest
+from core.llm.providers.config.models import ProviderConfig
 from core.llm.routing.fit import misfit
 from core.llm.routing.router import Plan
 from core.llm.runtime.runtime import Runtime
-from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderStatus
+from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderState, ProviderStatus
 
 FAILING_AFTER = 3
 """Failures in a row after which a provider is called failing."""
@@ -68,14 +70,22 @@ def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
             found[name] = ProviderStatus(name, kind, "off", off)
             continue
         record = runtime.state.upstream(name)
-        failing = record.consecutive_failures >= FAILING_AFTER
-        found[name] = ProviderStatus(
-            name,
-            kind,
-            "failing" if failing else "ready",
-            record.last_error or "" if record.consecutive_failures else "",
-            record.consecutive_failures,
-            record.last_success,
-            record.last_failure,
-        )
+        state, reason = _condition(record, config, runtime.state.clock.monotonic())
+        failures, success, failure = record.consecutive_failures, record.last_success, record.last_failure
+        found[name] = ProviderStatus(name, kind, state, reason, failures, success, failure)
     return found
+
+
+def _condition(record: Upstream, config: ProviderConfig, now: float) -> tuple[ProviderState, str]:
+    """What keeps calls away first, then what has been seen to go wrong."""
+    last = record.last_error or ""
+    if record.breaker.rests(now):
+        return "open", f"left alone for at most {record.breaker.open_until - now:.0f} s more: {last}"
+    resting = record.keys.all_resting(config.secrets, now)
+    if resting is not None:
+        return "resting", f"for {resting.resting_until - now:.0f} s more: {resting.reason}"
+    if record.consecutive_failures >= FAILING_AFTER:
+        return "failing", last
+    if record.check is not None and not record.check.healthy:
+        return "unhealthy", record.check.detail
+    return "ready", last if record.consecutive_failures else ""

@@ -6,6 +6,8 @@ from typing import Literal
 
 from core.llm.common.types import Capability, ModelRef
 
+ProviderState = Literal["ready", "failing", "unhealthy", "resting", "open", "off"]
+
 
 @dataclass(frozen=True, slots=True)
 class AvailableModel:
@@ -23,11 +25,15 @@ class AvailableModel:
 
 @dataclass(frozen=True, slots=True)
 class ProviderStatus:
-    """How a configured provider is doing, judged by what happened to calls."""
+    """How a configured provider is doing, judged by what happened to calls and, where it is checked, by checks."""
 
     name: str
     type: str
-    state: Literal["ready", "failing", "off"]
+    state: ProviderState
+    """
+    `failing`: the last calls failed. `unhealthy`: its health check failed. `resting`: it asked to wait, or refused
+    every key. `open`: it kept failing and is left alone. `off`: switched off, or something it needs is missing.
+    """
     reason: str = ""
     consecutive_failures: int = 0
     last_success: datetime | None = None

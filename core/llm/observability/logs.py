@@ -130,7 +130,7 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
         case ProviderDisabled(provider, reason):
             return "INFO", f"provider {provider} is off: {reason}", {}
         case ProviderStateChanged(subject, state, reason):
-            return "WARNING" if state != "closed" else "INFO", f"{subject}: {state}: {reason}", {}
+            return "INFO" if state in {"closed", "healthy"} else "WARNING", f"{subject}: {state}: {reason}", {}
         case WatcherDegraded(reason):
             return "WARNING", f"file events are not available, polling instead: {reason}", {}
         case RuntimeRetired(generation, forced):

@@ -31,11 +31,23 @@ class Breaker:
     LONGEST_OPEN = 30.0
     PROBES_TO_CLOSE = 3
 
-    __slots__ = ("_consecutive", "_good_probes", "_opens", "_probing", "_window", "open_until", "state")
+    __slots__ = (
+        "_consecutive",
+        "_good_probes",
+        "_not_before",
+        "_opens",
+        "_own_end",
+        "_probing",
+        "_window",
+        "open_until",
+        "state",
+    )
 
     def __init__(self) -> None:
         self.state: Literal["closed", "open", "half_open"] = "closed"
         self.open_until = 0.0
+        self._own_end = 0.0
+        self._not_before = 0.0
         self._consecutive = 0
         self._opens = 0
         self._probing = False
@@ -83,9 +95,30 @@ class Breaker:
             if self._consecutive < self.CONSECUTIVE and not self._window_is_bad(now):
                 return False
         length = min(self.LONGEST_OPEN, self.FIRST_OPEN * 2**self._opens) * rng.uniform(0.8, 1.2)
+        self.state, self.open_until, self._own_end = "open", now + length, now + length
+        # What a health check promised and a call then disproved is not believed again before the time is up.
+        self._not_before = now + length if self._opens else now
         self._opens += 1
-        self.state, self.open_until = "open", now + length
         return True
+
+    def rests(self, now: float) -> bool:
+        """Whether no attempt would be admitted now because the breaker is open."""
+        return self.state == "open" and now < self.open_until
+
+    def hold(self, until: float) -> None:
+        """Stay open until then, unless a health check passes before: failing checks spare the calls."""
+        if self.state == "open":
+            self.open_until = max(self.open_until, until)
+
+    def let_go(self) -> None:
+        """Forget `hold`: nobody checks any more."""
+        if self.state == "open":
+            self.open_until = min(self.open_until, self._own_end)
+
+    def try_soon(self, now: float) -> None:
+        """A health check has passed: admit the next call as a probe, unless one has just failed."""
+        if self.state == "open":
+            self.open_until = min(self.open_until, max(now, self._not_before))
 
     def released(self, admission: Admission) -> None:
         """An attempt ended in a way that says nothing about the provider."""

@@ -29,10 +29,7 @@ def build_target_handler(
 ) -> Handler:
     """What surrounds the attempts at one target."""
     max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
-    secrets = [key.get_secret_value() for key in target.config.api_keys]
-    if target.config.api_key is not None:
-        secrets.insert(0, target.config.api_key.get_secret_value())
-    pool = KeyPool([secret for secret in secrets if secret], upstream.keys, target.ref, clock, events)
+    pool = KeyPool(target.config.secrets, upstream.keys, target.ref, clock, events)
     layers: list[Layer] = [
         structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again

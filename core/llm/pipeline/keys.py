@@ -48,6 +48,11 @@ class KeyStates:
             state = self._by_id[identity] = KeyState(identity)
         return state
 
+    def all_resting(self, secrets: Sequence[str], now: float) -> KeyState | None:
+        """The first of *secrets* that will be ready, where all of them rest; `None` where one is ready now."""
+        first = min((self.of(secret) for secret in secrets or (None,)), key=lambda state: state.resting_until)
+        return first if first.resting_until > now else None
+
 
 class KeyPool:
     """The keys of one target, used in turn."""

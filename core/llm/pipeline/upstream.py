@@ -6,17 +6,32 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.pipeline.backoff import RetryBudget
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.keys import KeyStates
+from core.llm.providers.base.provider import HealthReport
+
+NOT_SENT = frozenset({"circuit_open", "gated", "key_refused"})
+"""Codes of our own refusals to send: they repeat what was learnt from an earlier attempt."""
 
 
 class Upstream:
     """Retry budget, breaker, keys and passive health of one configured provider."""
 
-    __slots__ = ("breaker", "budget", "consecutive_failures", "keys", "last_error", "last_failure", "last_success")
+    __slots__ = (
+        "breaker",
+        "budget",
+        "check",
+        "consecutive_failures",
+        "keys",
+        "last_error",
+        "last_failure",
+        "last_success",
+    )
 
     def __init__(self, now: float) -> None:
         self.budget = RetryBudget(now)
         self.breaker = Breaker()
         self.keys = KeyStates()
+        self.check: HealthReport | None = None
+        """The last health check; `None` before the first one, and where nobody checks."""
         self.consecutive_failures = 0
         self.last_error: str | None = None
         self.last_failure: datetime | None = None
@@ -29,7 +44,7 @@ class Upstream:
 
     def failed(self, error: ProviderError, when: datetime) -> None:
         """An attempt failed in a way that says something about the provider, not about the request."""
-        if error.scope == "request":
+        if error.scope == "request" or error.code in NOT_SENT:
             return
         self.consecutive_failures += 1
         self.last_error = str(error)

@@ -42,6 +42,11 @@ class RuntimeHolder:
         return self._current
 
     @property
+    def closing_reason(self) -> str | None:
+        """Why no call is admitted; `None` while calls are."""
+        return self._closing_reason
+
+    @property
     def previous(self) -> Runtime | None:
         """The live runtime, or `None` before the first one."""
         return self._current

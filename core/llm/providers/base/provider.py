@@ -53,6 +53,8 @@ class HealthReport:
     latency: float | None = None
     models: tuple[str, ...] | None = None
     """Models the provider says it has, where the check learnt that."""
+    probed: bool = True
+    """False where nothing was asked, so that the report says nothing about whether calls would be answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +129,19 @@ class BaseLLMProvider(ABC):
 
     async def health_check(self) -> HealthReport:
         """Whether the provider can be reached, without spending tokens. Never raises `ProviderError`."""
-        return HealthReport(healthy=True, detail="no health check of its own")
+        return HealthReport(healthy=True, detail="no health check of its own", probed=False)
 
     def facts(self, model: str) -> ModelFacts:  # noqa: ARG002 - for subclasses
         """What is known about *model* from packaged data or discovery; the YAML is merged over it by the caller."""
         return ModelFacts()
+
+    async def resolve_default_model(self) -> str | None:
+        """The model to use where a chain names this provider only and the YAML names none; `None`: there is none.
+
+        Raises:
+            ProviderError: the provider had to be asked and cannot be reached.
+        """
+        return None
 
     async def close(self) -> None:
         """Give back what `start` and later calls took."""

@@ -150,6 +150,12 @@ class ProviderConfig(Frozen):
     max_response_bytes: Size = Field(64 * 2**20)
 
     @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys that are set, the single one first."""
+        given = (*((self.api_key,) if self.api_key is not None else ()), *self.api_keys)
+        return tuple(secret for key in given if (secret := key.get_secret_value()))
+
+    @property
     def key_needed(self) -> bool:
         """Whether this provider, as it is configured, needs a key; subclasses that can do without one say when."""
         return self.needs_key
