@@ -3,13 +3,14 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 BENCH  := .bench-venv
+PEERS  := .peers-venv
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format bench schema lock wheel clean
+.PHONY: help run test test-peers fuzz check format bench schema lock wheel clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 # The stamps hold the hash of what was installed, so that a changed lock file is noticed and nothing else is.
 $(VENV)/.run: requirements/run.txt
@@ -21,6 +22,9 @@ $(VENV)/.dev: requirements/dev.txt
 $(BENCH)/.bench: requirements/bench.txt
 	@sh scripts/setup.sh $(PYTHON) $(BENCH) requirements/bench.txt $@
 
+$(PEERS)/.peers: requirements/peers.txt
+	@sh scripts/setup.sh $(PYTHON) $(PEERS) requirements/peers.txt $@
+
 run: $(VENV)/.run  ## talk to a model; one answer with PROMPT="…"
 	@$(BIN)/python -m modules.chat $(if $(PROMPT),"$$PROMPT")
 
@@ -28,6 +32,12 @@ export PROMPT
 
 test: $(VENV)/.dev  ## run the tests
 	@$(BIN)/python -m pytest -n auto -q $(ARGS)
+
+test-peers: $(VENV)/.dev $(PEERS)/.peers  ## start llama.cpp and LiteLLM, talk to them, stop them (740 MB once)
+	@CORE_LLM_PEERS=$(PEERS) $(BIN)/python -m pytest -q tests/peers $(ARGS)
+
+fuzz: $(VENV)/.dev  ## throw 100,000 broken frames at each framing
+	@CORE_LLM_FUZZ=100000 $(BIN)/python -m pytest -q -n 2 tests/fuzz $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	@$(BIN)/ruff format --check .
@@ -52,5 +62,5 @@ wheel: $(VENV)/.dev  ## build the distribution into dist/
 	@$(BIN)/python -m pip wheel -q --no-deps -w dist .
 
 clean:  ## remove everything that was generated
-	rm -rf $(VENV) $(BENCH) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(PEERS) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
