@@ -84,7 +84,7 @@ class _Encoder:
 
     def run(self) -> list[dict[str, Any]]:
         for message in self._request.messages:
-            if message.content.__class__ is str and not message.tool_calls and message.role in {"user", "system"}:
+            if message.content.__class__ is str and not message.tool_calls and message.role != "tool":
                 self._add(message, message.content)
             elif message.role == "assistant":
                 self._assistant(message)
