@@ -81,8 +81,8 @@ def wall_clock(tree: ast.Module, module: str) -> Broken:
 def sleeping_adapters(tree: ast.Module, module: str) -> Broken:
     """A provider translates and sends; waiting and trying again is the pipeline's business."""
     provider = module.startswith("core.llm.providers.") and not module.startswith("core.llm.providers.config")
-    # A model manager polls until a model is in memory or gone; that is its work, on the clock it was given.
-    if not (provider or module.startswith("core.llm.dialects")) or module.endswith(".model_manager"):
+    # A model manager polls until a model is in memory, gone or downloaded; that is its work, on the clock it was given.
+    if not (provider or module.startswith("core.llm.dialects")) or module.endswith((".model_manager", ".pull_jobs")):
         return
     for call, receiver, name in _calls(tree):
         if name == "sleep":

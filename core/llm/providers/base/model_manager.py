@@ -17,10 +17,6 @@ from core.llm.providers.base.throttle import Throttle
 
 _POLL_FIRST: Final = 0.05
 _POLL_LONGEST: Final = 0.5
-_PULL_POLL_FIRST: Final = 0.1
-_PULL_POLL_LONGEST: Final = 2.0
-_PULL_MISSES: Final = 5
-"""So many polls of a pull in a row may fail before the pull counts as failed."""
 
 _Kind = Literal["load", "pull", "unload"]
 
@@ -31,17 +27,6 @@ class ManagerLimits:
 
     load: float
     unload: float
-    pull_stall: float
-    """Without progress of a pull."""
-
-
-@dataclass(frozen=True, slots=True)
-class PullJob:
-    """A download on the server, as it stands."""
-
-    id: str
-    state: Literal["running", "done", "failed"]
-    progress: Progress
 
 
 class ServerModelManager(ABC):
@@ -52,14 +37,23 @@ class ServerModelManager(ABC):
         self._limits = limits
         self._unload_on_stop = unload_on_stop
         self._loads: SingleFlight[ModelStatus] = SingleFlight()
-        self._pulls: SingleFlight[PullJob] = SingleFlight()
+        self._pulls: SingleFlight[Progress] = SingleFlight()
         self._unloading: set[str] = set()
         self._failed: dict[str, str] = {}
-        self._loaded_here: set[str] = set()
+        self._loaded_here: dict[str, str] = {}
+
+    def key(self, model: str) -> str:
+        """What tells *model* from others, where a server knows it by several names."""
+        return model
 
     @abstractmethod
     async def find(self, model: str) -> ModelStatus | None:
         """Where *model* is, as the server says; `None`: not in memory."""
+
+    async def already_there(self, model: str) -> ModelStatus | None:
+        """Where *model* is, where loading it would be one question too many; `None`: load it."""
+        found = await self.find(model)
+        return found if found is not None and found.state in {"ready", "in_use"} else None
 
     @abstractmethod
     async def ask_to_load(self, model: str) -> str:
@@ -70,16 +64,8 @@ class ServerModelManager(ABC):
         """Tell the server to take *model* out of memory; a model that is not there is no error."""
 
     @abstractmethod
-    async def begin_pull(self, model: str) -> PullJob:
-        """Begin to download *model*."""
-
-    @abstractmethod
-    async def poll_pull(self, job: PullJob) -> PullJob:
-        """Where *job* stands."""
-
-    @abstractmethod
-    async def stop_pull(self, job: PullJob) -> None:
-        """Stop *job* where the server can, keeping what can be resumed."""
+    async def download(self, model: str, report: Tell) -> Progress:
+        """Download *model*, with a *report* now and then; returns the last one. Cancelled, it stops the download."""
 
     async def load(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
         """Return once *model* is in memory; at once when it is there already.
@@ -89,15 +75,17 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: the server refuses, or `timeout` with code `load_timeout`.
         """
-        return await self._loads.join(model, lambda tell: self._load(model, tell), progress, keep=True)
+        return await self._loads.join(self.key(model), lambda tell: self._load(model, tell), progress, keep=True)
 
-    async def pull(self, model: str, progress: ProgressCallback | None = None) -> PullJob:
-        """Return once the server has downloaded *model*. When the last caller is cancelled, the download is stopped.
+    async def pull(self, model: str, progress: ProgressCallback | None = None, *, keep_going: bool = False) -> Progress:
+        """Return once the server has downloaded *model*.
+
+        When the last caller is cancelled, the download is stopped, unless `keep_going`.
 
         Raises:
             ProviderError: the download failed, or `timeout` with code `pull_stalled`.
         """
-        return await self._pulls.join(model, lambda tell: self._pull(model, tell), progress)
+        return await self._pulls.join(self.key(model), lambda tell: self._pull(model, tell), progress, keep=keep_going)
 
     async def unload(self, model: str) -> ModelStatus:
         """Take *model* out of memory; returns once the server says that it has gone.
@@ -105,8 +93,8 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: `timeout` with code `unload_timeout`: it is still there after the limit.
         """
-        limit = self._limits.unload
-        self._unloading.add(model)
+        key, limit = self.key(model), self._limits.unload
+        self._unloading.add(key)
         self._event(model, "unload", "unloading")
         try:
             await self.ask_to_unload(model)
@@ -125,23 +113,24 @@ class ServerModelManager(ABC):
             self._event(model, "unload", "failed", message=error.message)
             raise
         finally:
-            self._unloading.discard(model)
-        self._loaded_here.discard(model)
-        self._failed.pop(model, None)
+            self._unloading.discard(key)
+        self._loaded_here.pop(key, None)
+        self._failed.pop(key, None)
         self._event(model, "unload", "unloaded")
         return ModelStatus(model, "unloaded")
 
     async def status(self, model: str) -> ModelStatus:
         """Where *model* is in its life, asked from the server."""
-        if model in self._loads:
+        key = self.key(model)
+        if key in self._loads:
             return ModelStatus(model, "loading")
         found = await self.find(model)
         if found is not None:
-            if model in self._unloading:
+            if key in self._unloading:
                 return ModelStatus(model, "unloading", found.memory_bytes, found.detail)
             return found
-        if model in self._failed:
-            return ModelStatus(model, "failed", detail=self._failed[model])
+        if key in self._failed:
+            return ModelStatus(model, "failed", detail=self._failed[key])
         return ModelStatus(model, "unloaded")
 
     async def close(self) -> None:
@@ -149,14 +138,14 @@ class ServerModelManager(ABC):
         await self._loads.stop()
         await self._pulls.stop()
         if self._unload_on_stop:
-            await asyncio.gather(*(self._unload_quietly(model) for model in tuple(self._loaded_here)))
+            await asyncio.gather(*(self._unload_quietly(model) for model in tuple(self._loaded_here.values())))
 
     async def _unload_quietly(self, model: str) -> None:
         try:
             await self.unload(model)
         except ProviderError:
             # Closing goes on; the failure has been published as an event.
-            self._loaded_here.discard(model)
+            self._loaded_here.pop(self.key(model), None)
 
     async def _load(self, model: str, tell: Tell) -> ModelStatus:
         clock = self._services.clock
@@ -170,87 +159,47 @@ class ServerModelManager(ABC):
         tell(Progress("loading"))
         self._event(model, "load", "loading")
         try:
-            there = await self.find(model)
-            if there is not None and there.state in {"ready", "in_use"}:
+            if (there := await self.already_there(model)) is not None:
                 return self._ready(there, tell)
             detail = await within(self.ask_to_load(model), limit, clock, lambda: late)
             found = await self.find(model)
         except ProviderError as error:
-            self._failed[model] = error.message
+            self._failed[self.key(model)] = error.message
             self._event(model, "load", "failed", message=error.message)
             raise
         except asyncio.CancelledError:
             self._event(model, "load", "cancelled")
             raise
-        self._loaded_here.add(model)
+        self._loaded_here[self.key(model)] = model
         size = found.memory_bytes if found is not None else None
         return self._ready(ModelStatus(model, "ready", size, detail, load_seconds=clock.monotonic() - begun), tell)
 
     def _ready(self, status: ModelStatus, tell: Tell) -> ModelStatus:
-        self._failed.pop(status.model, None)
+        self._failed.pop(self.key(status.model), None)
         tell(Progress("ready"))
         self._event(status.model, "load", "ready", message=status.detail)
         return status
 
-    async def _pull(self, model: str, tell: Tell) -> PullJob:
+    async def _pull(self, model: str, tell: Tell) -> Progress:
+        throttle = Throttle(self._services.clock)
+
+        def report(progress: Progress) -> None:
+            if throttle.due():
+                tell(progress)
+                self._event(model, "pull", "pulling", progress)
+
         self._event(model, "pull", "pulling")
-        job: PullJob | None = None
         try:
-            job = await self.begin_pull(model)
-            job = await self._follow(model, job, tell)
+            final = await self.download(model, report)
         except ProviderError as error:
             self._event(model, "pull", "failed", message=error.message)
             raise
         except asyncio.CancelledError:
-            if job is not None:
-                await self._stop_quietly(job)
             self._event(model, "pull", "cancelled")
             raise
-        tell(job.progress)
-        self._event(model, "pull", "pulled", job.progress)
-        return job
-
-    async def _follow(self, model: str, job: PullJob, tell: Tell) -> PullJob:
-        clock = self._services.clock
-        throttle = Throttle(clock)
-        pause, misses, moved_at = _PULL_POLL_FIRST, 0, clock.monotonic()
-        while job.state == "running":
-            if throttle.due():
-                tell(job.progress)
-                self._event(model, "pull", "pulling", job.progress)
-            await clock.sleep(pause)
-            pause = min(pause * 1.5, _PULL_POLL_LONGEST)
-            try:
-                seen = await self.poll_pull(job)
-            except ProviderError as error:
-                # The download goes on at the server; one lost question about it is no failure of the download.
-                misses += 1
-                if not error.retryable or misses >= _PULL_MISSES:
-                    raise
-                continue
-            misses = 0
-            if seen.progress != job.progress:
-                moved_at = clock.monotonic()
-            elif clock.monotonic() - moved_at >= self._limits.pull_stall:
-                await self._stop_quietly(job)
-                raise ProviderError(
-                    "timeout",
-                    f"the download of {model!r} has made no progress for {self._limits.pull_stall:g} s; look at the "
-                    "server's network and disk, or raise pull_stall_timeout",
-                    code="pull_stalled",
-                )
-            job = seen
-        if job.state == "failed":
-            raise ProviderError(
-                "server_error", f"the download of {model!r} failed: {job.progress.message}", code="pull_failed"
-            )
-        return job
-
-    async def _stop_quietly(self, job: PullJob) -> None:
-        try:
-            await self.stop_pull(job)
-        except ProviderError as error:
-            self._event(job.id, "pull", "failed", message=f"the download could not be stopped: {error.message}")
+        tell(final)
+        self._event(model, "pull", "pulled", final)
+        return final
 
     async def _gone(self, model: str) -> None:
         pause = _POLL_FIRST

@@ -11,8 +11,8 @@ from urllib.parse import quote
 
 from core.llm.common.types import Capability, ModelFacts
 from core.llm.dialects.json import schema_error
-from core.llm.providers.base.model_manager import PullJob
 from core.llm.providers.base.provider import Progress
+from core.llm.providers.base.pull_jobs import PullJob
 from core.llm.providers.openai_server import NativeApi
 
 _LLM: Final[frozenset[Capability]] = frozenset({"chat", "stream", "json", "json_schema"})

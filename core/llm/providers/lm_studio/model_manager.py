@@ -4,19 +4,20 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.providers.base.model_manager import ManagerLimits, PullJob, ServerModelManager
+from core.llm.providers.base.model_manager import ManagerLimits
 from core.llm.providers.base.provider import ModelStatus, ProviderServices
+from core.llm.providers.base.pull_jobs import PullJob, PullJobManager
 from core.llm.providers.lm_studio.api import DownloadedModel, Instance, LMStudioApi
 from core.llm.providers.lm_studio.config import LMStudioConfig
 from core.llm.providers.openai_server import is_missing_endpoint
 
 
-class LMStudioModelManager(ServerModelManager):
+class LMStudioModelManager(PullJobManager):
     """The models of one LM Studio server."""
 
     def __init__(self, api: LMStudioApi, config: LMStudioConfig, services: ProviderServices) -> None:
-        limits = ManagerLimits(config.load_timeout, config.unload_timeout, config.pull_stall_timeout)
-        super().__init__(services, limits, unload_on_stop=config.unload_on_stop)
+        limits = ManagerLimits(config.load_timeout, config.unload_timeout)
+        super().__init__(services, limits, unload_on_stop=config.unload_on_stop, pull_stall=config.pull_stall_timeout)
         self._api = api
         self._config = config
 

@@ -3,8 +3,9 @@
 from typing import Final
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.providers.base.model_manager import ManagerLimits, PullJob, ServerModelManager
+from core.llm.providers.base.model_manager import ManagerLimits
 from core.llm.providers.base.provider import ModelState, ModelStatus, ProviderServices
+from core.llm.providers.base.pull_jobs import PullJob, PullJobManager
 from core.llm.providers.localai.api import LocalAIApi
 from core.llm.providers.localai.config import LocalAIConfig
 from core.llm.providers.openai_server import is_missing_endpoint
@@ -17,12 +18,12 @@ _STATES: Final[dict[int, tuple[ModelState, str]]] = {
 _POLL: Final = 0.2
 
 
-class LocalAIModelManager(ServerModelManager):
+class LocalAIModelManager(PullJobManager):
     """The models of one LocalAI server."""
 
     def __init__(self, api: LocalAIApi, config: LocalAIConfig, services: ProviderServices) -> None:
-        limits = ManagerLimits(config.load_timeout, config.unload_timeout, config.pull_stall_timeout)
-        super().__init__(services, limits, unload_on_stop=config.unload_on_stop)
+        limits = ManagerLimits(config.load_timeout, config.unload_timeout)
+        super().__init__(services, limits, unload_on_stop=config.unload_on_stop, pull_stall=config.pull_stall_timeout)
         self._api = api
 
     async def find(self, model: str) -> ModelStatus | None:
