@@ -20,13 +20,15 @@ collect_ignore_glob = [] if VENV else ["test_*.py"]
 _results: dict[tuple[str, str], str] = {}
 
 
-def _say(text: str) -> None:
-    print(text, file=sys.__stderr__, flush=True)
-
-
 @pytest.fixture(scope="session")
-def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
+def peers(pytestconfig: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[str, Any]]]:
     """Provider entries for both servers, which are started on a loop of their own."""
+    capture = pytestconfig.pluginmanager.getplugin("capturemanager")
+
+    def say(text: str) -> None:
+        with capture.global_and_fixture_disabled():
+            print(text, file=sys.stderr, flush=True)
+
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -35,12 +37,10 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
     async def start() -> tuple[str, str]:
         began = time.monotonic()
         llama = await stack.enter_async_context(llama_server(folder))
-        _say(
-            f"  llama.cpp's server with the shipped model is up ({time.monotonic() - began:.1f} s); starting LiteLLM …"
-        )
+        say(f"  llama.cpp's server with the shipped model is up ({time.monotonic() - began:.1f} s); starting LiteLLM …")
         began = time.monotonic()
         proxy = await stack.enter_async_context(litellm_proxy(Path(VENV or ""), folder, llama))
-        _say(f"  the LiteLLM proxy in front of it is up ({time.monotonic() - began:.1f} s)")
+        say(f"  the LiteLLM proxy in front of it is up ({time.monotonic() - began:.1f} s)")
         return llama, proxy
 
     def run(work: Any, seconds: float) -> Any:
@@ -51,7 +51,7 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
         yield _entries(llama, proxy)
     finally:
         run(stack.aclose(), 60)
-        _say("  both are stopped")
+        say("  both are stopped")
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
         loop.close()
@@ -60,9 +60,9 @@ def peers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, dict[s
 def _entries(llama: str, proxy: str) -> dict[str, dict[str, Any]]:
     claude = {"type": "anthropic", "structured": "tool", "signatures": False}
     return {
-        "llama.cpp chat": {"type": "openai_compatible", "base_url": f"{llama}/v1", "preset": "llama_server"},
-        "llama.cpp responses": {"type": "openai", "base_url": f"{llama}/v1", "api_key": "none", "api": "responses"},
-        "llama.cpp messages": {**claude, "base_url": llama, "api_key": "none"},
+        "llama.cpp chat": {"type": "openai_compatible", "base_url": f"{llama}/v1", "api_key": KEY, "preset": "llama_server"},
+        "llama.cpp responses": {"type": "openai", "base_url": f"{llama}/v1", "api_key": KEY, "api": "responses"},
+        "llama.cpp messages": {**claude, "base_url": llama, "api_key": KEY},
         "litellm chat": {"type": "openai_compatible", "base_url": f"{proxy}/v1", "api_key": KEY},
         "litellm responses": {"type": "openai", "base_url": f"{proxy}/v1", "api_key": KEY, "api": "responses"},
         "litellm messages": {**claude, "base_url": proxy, "api_key": KEY},

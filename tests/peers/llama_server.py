@@ -1,8 +1,8 @@
 """llama.cpp's own HTTP server with the model that ships with the library, as a process of its own.
 
-    python tests/peers/llama_server.py PORT_FILE
+    python tests/peers/llama_server.py PORT_FILE KEY
 
-It writes its address to PORT_FILE once it listens, and ends with its standard input.
+It wants KEY from its callers, writes its address to PORT_FILE once it listens, and ends with its standard input.
 """
 
 import sys
@@ -12,7 +12,7 @@ from pathlib import Path
 import xllamacpp
 
 
-def serve(port_file: Path) -> None:
+def serve(port_file: Path, key: str) -> None:
     """Listen until standard input ends."""
     params = xllamacpp.CommonParams()
     params.model.path = str(files("core.llm.providers.llama_cpp.embedded") / "tiny-chat-q8_0.gguf")
@@ -21,6 +21,7 @@ def serve(port_file: Path) -> None:
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
     params.embedding, params.pooling_type = True, xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.ui, params.warmup, params.verbosity, params.cache_ram_mib = False, False, 0, 16
+    params.api_keys = [key]
     server = xllamacpp.Server(params)
     ready = port_file.with_suffix(".part")
     ready.write_text(server.listening_address)
@@ -29,4 +30,4 @@ def serve(port_file: Path) -> None:
 
 
 if __name__ == "__main__":
-    serve(Path(sys.argv[1]))
+    serve(Path(sys.argv[1]), sys.argv[2])

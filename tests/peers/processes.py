@@ -20,7 +20,7 @@ MODEL = "tiny"
 async def llama_server(folder: Path) -> AsyncIterator[str]:
     """llama.cpp's server; its address."""
     port_file = folder / "address"
-    command = [sys.executable, str(Path(__file__).with_name("llama_server.py")), str(port_file)]
+    command = [sys.executable, str(Path(__file__).with_name("llama_server.py")), str(port_file), KEY]
     async with _running(command, folder / "llama.log", {"PYTHONPATH": str(ROOT)}) as process:
         while not port_file.exists():
             _still_alive(process, folder / "llama.log")
@@ -36,7 +36,7 @@ async def litellm_proxy(venv: Path, folder: Path, upstream: str) -> AsyncIterato
     config = folder / "litellm.yaml"
     config.write_text(
         f"model_list:\n  - model_name: {MODEL}\n"
-        f"    litellm_params: {{model: openai/{MODEL}, api_base: '{upstream}/v1', api_key: none}}\n"
+        f"    litellm_params: {{model: openai/{MODEL}, api_base: '{upstream}/v1', api_key: {KEY}}}\n"
         f"litellm_settings: {{num_retries: 0}}\ngeneral_settings: {{master_key: {KEY}}}\n"
     )
     with socket.socket() as probe:
