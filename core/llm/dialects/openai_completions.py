@@ -15,7 +15,13 @@ from core.llm.dialects.json import encode_json, parse_object, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_chat import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.openai_decode import decode_answer
-from core.llm.dialects.openai_encode import add_raw_fields, describe_schema, encode_sampling, warn_of_ending
+from core.llm.dialects.openai_encode import (
+    add_raw_fields,
+    describe_schema,
+    encode_sampling,
+    encode_schema,
+    warn_of_ending,
+)
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_stream import OpenAIStreamDecoder
 from core.llm.providers.base.prompt_format import PromptFormat, refuse_features, render_prompt
@@ -67,7 +73,9 @@ class OpenAICompletionsDialect:
         wanted = request.params.response_format
         schema = None if wanted is None else wanted.schema
         if self.schema_field is not None:
-            body[self.schema_field] = {"type": "object"} if schema is None else schema
+            body[self.schema_field] = {"type": "object"}
+            if wanted is not None and schema is not None:
+                body[self.schema_field] = encode_schema(request, self.quirks, wanted, schema)["schema"]
             return ""
         request.warn("emulated", "response_format", "a plain prompt has no JSON mode: the schema was only described")
         return describe_schema(schema)
