@@ -79,7 +79,7 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
     for index, entry in enumerate(entries):
         if entry.outcome == "skipped":
             continue
-        call.alternatives = partial(_any_left, call, candidates, entries[index + 1 :])
+        call.alternatives = partial(_any_left, candidates, entries[index + 1 :])
         if errors and call.attempts_left <= 0:
             entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
             continue
@@ -89,7 +89,7 @@ async def _first_that_answers(call: Call, candidates: Candidates, max_attempts: 
     raise _nobody(call, candidates, entries, errors)
 
 
-def _any_left(call: Call, candidates: Candidates, entries: list[CandidateTrace]) -> bool:
+def _any_left(candidates: Candidates, entries: list[CandidateTrace], call: Call) -> bool:
     return any(entry.outcome == "untried" and candidates.misfit(entry.target, call) is None for entry in entries)
 
 

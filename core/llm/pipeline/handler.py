@@ -32,7 +32,7 @@ Mode = Literal["generate", "stream", "embed"]
 Outcome = Literal["open", "answered", "failed", "cancelled", "abandoned"]
 
 
-def _none() -> bool:
+def _none(_: "Call") -> bool:
     return False
 
 
@@ -92,7 +92,8 @@ class Call:
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
         self.attempts_left = 1
-        self.alternatives: Callable[[], bool] = _none
+        # Takes the call instead of holding it: a cycle through every call keeps the garbage collector busy.
+        self.alternatives: Callable[[Call], bool] = _none
         """Whether routing has another candidate to go to; asked only once an attempt has failed."""
 
     def elapsed(self) -> float:

@@ -42,7 +42,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         free_retries=free,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
-                        alternatives=call.alternatives(),
+                        alternatives=call.alternatives(call),
                         rng=call.rng,
                     )
                     again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
@@ -84,7 +84,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
 
 
 def _given_up(call: Call, error: LLMError) -> AttemptDecision:
-    return "raise" if ends_the_call(error) or not call.alternatives() else "next_candidate"
+    return "raise" if ends_the_call(error) or not call.alternatives(call) else "next_candidate"
 
 
 def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:

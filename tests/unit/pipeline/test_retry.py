@@ -132,7 +132,7 @@ async def test_a_failure_that_is_no_provider_error_is_reported_too() -> None:
     """A model that cannot be loaded is a failed attempt like any other, and is not repeated."""
     rig = Rig(ModelLoadError("no such file", model="m"))
     call = rig.call()
-    call.alternatives = lambda: True
+    call.alternatives = lambda _: True
     with pytest.raises(ModelLoadError):
         await rig.handler(call)
     assert rig.decisions() == ["next_candidate"]
@@ -186,7 +186,7 @@ async def test_the_trace_says_what_really_happens_after_a_failure(error: Provide
     """A refused request is not said to move on to another candidate that is never asked."""
     rig = Rig(error)
     call = rig.call()
-    call.alternatives = lambda: True
+    call.alternatives = lambda _: True
     with pytest.raises(ProviderError):
         await rig.handler(call)
     assert rig.decisions() == [decision]
