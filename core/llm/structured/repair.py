@@ -13,6 +13,7 @@ from pydantic_core import from_json
 MAX_LENGTH: Final = 2_000_000
 """Longer texts are read as they are, or not at all."""
 _FENCE: Final = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
+_BEGINS_JSON: Final = re.compile(r'\{\s*["}]|\[\s*["{\[\]\d-]')
 _MAX_BLOCKS: Final = 64
 _CLOSING: Final = {"{": "}", "[": "]"}
 
@@ -78,6 +79,9 @@ def _blocks(text: str) -> Iterator[tuple[str, str]]:
             return
         end = _end_of(text, start)
         if end < 0:
+            if _BEGINS_JSON.match(text, start):
+                # The rest is one cut value: what stands inside of it is a part of the answer, not the answer.
+                return
             position = start + 1
             # A bracket in prose that never closes must not make this quadratic.
             count += 1
