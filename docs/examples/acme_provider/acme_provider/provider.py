@@ -32,9 +32,8 @@ class AcmeProvider(HttpProvider):
 
     async def health_check(self) -> HealthReport:
         """Ask for something that costs no tokens."""
-        question = EmbeddingRequest(self.name, "", (), PhaseLimits(connect=5.0, first_token=5.0))
         try:
-            await self.call_json(HttpCall("GET", "/health"), question)
+            await self.call_json(HttpCall("GET", "/health"), EmbeddingRequest(self.name, "", (), PhaseLimits()))
         except ProviderError as error:
             return HealthReport(False, str(error))
         return HealthReport(True, "answers")

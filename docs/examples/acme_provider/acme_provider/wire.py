@@ -36,12 +36,12 @@ class AcmeDialect:
                 request.warn("dropped", name, f"Acme knows no {name}")
         if any(not isinstance(part, TextPart | ThinkingPart) for turn in request.messages for part in turn.parts):
             raise UnsupportedFeature(f"{request.provider} takes text only")
-        body["turns"] = [{"by": message.role, "text": message.text} for message in request.messages]
+        body["turns"] = [{"by": turn.role, "text": turn.text} for turn in request.messages]
         return HttpCall("POST", "/talk", encode_json(body), streaming=request.stream)
 
     def decode(self, request: ChatRequest, status: int, headers: Mapping[str, str], body: bytes) -> out.LLMResponse:
         """The answer in *body*, which is a stream of one line."""
-        collector, decoder = out.ResponseCollector(), self.decoder(request, headers)
+        collector, decoder = out.ResponseCollector(), AcmeDecoder(headers)
         for event in [*decoder.feed(body), *decoder.end()]:
             collector.add(event)
         return collector.response()
@@ -92,5 +92,5 @@ class AcmeDecoder(AnswerDecoder):
             self.done = True
             if isinstance(counted := line.get("counted"), dict):
                 events.append(out.UsageReport(Usage(counted.get("in", 0), output=counted.get("out", 0), raw=counted)))
-            reason = FINISHES.get(str(line["end"]), "other")
-            events.append(out.StreamFinish(FinishReason(reason, str(line["end"]))))
+            finish = FinishReason(FINISHES.get(str(line["end"]), "other"), str(line["end"]))
+            events.append(out.StreamFinish(finish))
