@@ -41,6 +41,7 @@ from core.llm.common.exceptions import (
     UnknownProvider,
     UnsupportedFeature,
     WorkerCrashed,
+    WrongEventLoop,
 )
 from core.llm.common.messages import (
     AudioPart,
@@ -211,6 +212,7 @@ __all__ = [
     "UsageReport",
     "WatcherDegraded",
     "WorkerCrashed",
+    "WrongEventLoop",
     "format_duration",
     "setup_logging",
 ]

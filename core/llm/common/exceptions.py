@@ -15,7 +15,8 @@
     │   ├── ModelLoadError      a local model cannot be loaded
     │   ├── ModelNotReady
     │   └── WorkerCrashed       the process that ran the model has gone
-    └── ServiceStopping         the service is stopping or has stopped
+    ├── ServiceStopping         the service is stopping or has stopped
+    └── WrongEventLoop          the service runs in another event loop, thread or process
 
 A message says what happened, where, and what to do next. None of them holds a secret.
 `asyncio.CancelledError` is never turned into one of these.
@@ -278,3 +279,7 @@ class WorkerCrashed(ModelError):
 
 class ServiceStopping(LLMError):
     """The service accepts no calls: it is stopping, has stopped, or was never started."""
+
+
+class WrongEventLoop(LLMError):
+    """A call came from another event loop, thread or process than the one in which the service was started."""

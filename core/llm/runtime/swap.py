@@ -4,9 +4,10 @@ A lease is a plain counter: everything here happens on one event loop, with no a
 """
 
 import asyncio
+import os
 
 from core.llm.common.events import EventBus, RuntimeRetired
-from core.llm.common.exceptions import ProviderError, ServiceStopping
+from core.llm.common.exceptions import ProviderError, ServiceStopping, WrongEventLoop
 from core.llm.common.log import log
 from core.llm.pipeline.handler import Call
 from core.llm.runtime.runtime import Runtime
@@ -27,6 +28,8 @@ class RuntimeHolder:
         self._closing_reason: str | None = (
             "the service has not been started: enter the container, or start its lifecycle"
         )
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._pid = 0
         self._retiring: dict[Runtime, asyncio.Task[None]] = {}
         self._empty: dict[Runtime, asyncio.Event] = {}
 
@@ -57,7 +60,8 @@ class RuntimeHolder:
         return (*((self._current,) if self._current else ()), *self._retiring)
 
     def open(self) -> None:
-        """Admit calls."""
+        """Admit calls of the running event loop."""
+        self._loop, self._pid = asyncio.get_running_loop(), os.getpid()
         self._closing_reason = None
 
     def close_admission(self, reason: str) -> None:
@@ -69,10 +73,20 @@ class RuntimeHolder:
 
         Raises:
             ServiceStopping: no call is admitted now.
+            WrongEventLoop: the call does not come from where the service was started.
         """
         runtime = self._current
         if self._closing_reason is not None or runtime is None:
             raise ServiceStopping(self._closing_reason or "the service has no configuration")
+        if self._pid != os.getpid():
+            raise WrongEventLoop(
+                "this process was forked from the one that started the service: start a container of its own here"
+            )
+        if self._loop is not asyncio.get_running_loop():
+            raise WrongEventLoop(
+                "the service was started in another event loop: call it there, from a thread with "
+                "asyncio.run_coroutine_threadsafe(…, loop), or start a container of its own here"
+            )
         runtime.leases += 1
         return runtime
 

@@ -32,7 +32,7 @@ def test_plain_bodies_need_nothing(name):
 
 
 @pytest.mark.parametrize("name", ["br", "zstd", "gzip, br", "x"])
-def test_other_encodings_are_refused(name):
+def test_S32_other_encodings_are_refused(name):
     """We did not ask for them and cannot read them."""
     with pytest.raises(ProviderError, match="encoding"):
         inflater(name, 10, "here")
