@@ -12,9 +12,8 @@ No model runs in it. `trust` lets it accept thinking that was signed elsewhere, 
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic_core import from_json, to_json
@@ -23,20 +22,9 @@ from core.llm.data.facts import model_facts
 from core.llm.testing.anthropic_content import BadRequest
 from core.llm.testing.anthropic_rules import check_request
 from core.llm.testing.anthropic_script import MODEL, AnthropicAnswer, error_body, frame, signature_of
+from core.llm.testing.local_server import LocalServer, ServerCall
 
-_MAX_BODY: Final = 32 * 2**20
 _REQUEST_ID: Final = "req_served"
-
-
-@dataclass(slots=True)
-class AnthropicCall:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    body: Any
-    headers: dict[str, str] = field(repr=False)
-    """Names in lower case."""
 
 
 @dataclass(slots=True)
@@ -46,26 +34,20 @@ class _Failure:
     headers: Mapping[str, str]
 
 
-class AnthropicServer:
+class AnthropicServer(LocalServer):
     """The server. `async with` starts it on a free port of 127.0.0.1 and stops it."""
 
     def __init__(self, *models: str, api_key: str | None = None) -> None:
         """With *models*, others get a 404; with *api_key*, requests without it get a 401."""
+        super().__init__()
         self.models = list(models)
         self.api_key = api_key
-        self.calls: list[AnthropicCall] = []
+        self.calls: list[ServerCall] = []
         self.page_size = 1000
         """Models per page of the list, at most."""
         self._trusted: set[str] = set()
         self._answers: deque[AnthropicAnswer] = deque()
         self._failures: deque[_Failure] = deque()
-        self._runner: web.AppRunner | None = None
-        self._port = 0
-
-    @property
-    def url(self) -> str:
-        """Address of the server."""
-        return f"http://127.0.0.1:{self._port}"
 
     def script(self, *answers: AnthropicAnswer) -> None:
         """What the next requests for messages get, in order; afterwards the user's words come back."""
@@ -87,40 +69,19 @@ class AnthropicServer:
         body = to_json(error_body(kind, message or kind))
         self._failures.extend([_Failure(status, body, headers or {})] * times)
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_post("/v1/messages", self._guarded(self._messages))
-        app.router.add_post("/v1/messages/count_tokens", self._guarded(self._count))
-        app.router.add_get("/v1/models", self._guarded(self._models))
-        app.router.add_route("*", "/{tail:.*}", self._guarded(_missing))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening and cut what is open. Idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+    def route(self, router: web.UrlDispatcher) -> None:
+        """Messages, token counts and the model list."""
+        router.add_post("/v1/messages", self._guarded(self._messages))
+        router.add_post("/v1/messages/count_tokens", self._guarded(self._count))
+        router.add_get("/v1/models", self._guarded(self._models))
+        router.add_route("*", "/{tail:.*}", self._guarded(_missing))
 
     def _guarded(self, handler: Any) -> Any:
         async def handle(request: web.Request) -> web.StreamResponse:
-            headers = {name.lower(): value for name, value in request.headers.items()}
             try:
                 body = _decoded(await request.read()) if request.method == "POST" else None
-                self.calls.append(AnthropicCall(request.method, request.path, body, headers))
-                self._check_access(headers)
+                self.calls.append(ServerCall.of(request, body))
+                self._check_access(request.headers)
                 if self._failures:
                     failure = self._failures.popleft()
                     return web.Response(

@@ -8,13 +8,12 @@ async with BedrockServer() as server:
 ```
 """
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import format_datetime
-from typing import Any, Self
+from typing import Any
 from urllib.parse import unquote
 
 from aiohttp import web
@@ -23,6 +22,7 @@ from core.llm.common.clock import Clock, SystemClock
 from core.llm.testing.bedrock_frames import EVENT_STREAM, bedrock_error, converse_answer, converse_stream
 from core.llm.testing.bedrock_rules import Refused, check_converse, check_count
 from core.llm.testing.bedrock_signature import Account, signature_problem
+from core.llm.testing.local_server import LocalServer
 
 _OPERATIONS = frozenset({"converse", "converse-stream", "invoke", "count-tokens"})
 
@@ -51,7 +51,7 @@ class BedrockRequest:
     body: Any
 
 
-class BedrockServer:
+class BedrockServer(LocalServer):
     """Answers from a queue, then with the same short text for ever; refuses what the service would refuse."""
 
     def __init__(
@@ -62,6 +62,7 @@ class BedrockServer:
         models: Sequence[Mapping[str, Any]] = (),
         clock: Clock | None = None,
     ) -> None:
+        super().__init__()
         self.account = account or Account()
         self.api_key = api_key
         """Accepted as bearer token instead of a signature."""
@@ -70,23 +71,15 @@ class BedrockServer:
         self.requests: list[BedrockRequest] = []
         self.refusals: list[str] = []
         """Why requests were refused, in order."""
-        self.url = ""
         self._queue: deque[BedrockAnswer] = deque()
 
     def will(self, *answers: BedrockAnswer) -> None:
         """Give these answers to the next requests that are not refused."""
         self._queue.extend(answers)
 
-    async def __aenter__(self) -> Self:
-        self._server = web.Server(self._handle, access_log=None)
-        self._listener = await asyncio.get_running_loop().create_server(self._server, "127.0.0.1", 0)
-        self.url = f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._listener.close()
-        await self._server.shutdown(0.1)
-        await self._listener.wait_closed()
+    def route(self, router: web.UrlDispatcher) -> None:
+        """One handler for all addresses: names of models are read from the raw path."""
+        router.add_route("*", "/{tail:.*}", self._handle)
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         body = await request.read()

@@ -16,13 +16,13 @@ import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from aiohttp import web
 
 from core.llm.testing import gemini_shapes as shapes
 from core.llm.testing.gemini_shapes import SKIP_SIGNATURES, BadRequest
+from core.llm.testing.local_server import LocalServer, ServerCall
 
 _METHODS = {
     "generateContent": shapes.GENERATE,
@@ -97,19 +97,7 @@ class GeminiFailure:
     details: Sequence[Mapping[str, Any]] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class GeminiCall:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    query: Mapping[str, str]
-    headers: Mapping[str, str] = field(repr=False)
-    """Names in lower case."""
-    body: Any = None
-
-
-class GeminiServer:
+class GeminiServer(LocalServer):
     """Answers from a queue, else with a text; see the module's description."""
 
     def __init__(
@@ -119,16 +107,15 @@ class GeminiServer:
         token: str | None = None,
         check_signatures: bool = True,
     ) -> None:
+        super().__init__()
         self.models = {model.name: model for model in models or (GeminiModelSpec(),)}
         self.api_key = api_key
         self.token = token
         """The bearer token that Vertex AI's addresses ask for; may be changed at any time, as if it were revoked."""
         self.check_signatures = check_signatures
-        self.calls: list[GeminiCall] = []
+        self.calls: list[ServerCall] = []
         self._answers: deque[GeminiAnswer | GeminiFailure] = deque()
         self._issued: set[str] = set(SKIP_SIGNATURES)
-        self._runner: web.AppRunner | None = None
-        self.url = ""
 
     def will_answer(self, *answers: GeminiAnswer) -> None:
         """Answer the next requests for an answer, in order. Signatures in them count as issued by this server."""
@@ -140,30 +127,9 @@ class GeminiServer:
         """Refuse the next requests for an answer."""
         self._answers.extend(failures)
 
-    async def start(self) -> None:
-        """Listen on 127.0.0.1 at a free port."""
-        app = web.Application(client_max_size=2**26)
-        app.router.add_route("*", "/{tail:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        """Stop listening and cut what is open. Idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+    def route(self, router: web.UrlDispatcher) -> None:
+        """One handler for the addresses of both APIs."""
+        router.add_route("*", "/{tail:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         try:
@@ -172,26 +138,25 @@ class GeminiServer:
                 body = json.loads(data) if data else None
             except ValueError:
                 raise BadRequest("Invalid JSON payload received. Unexpected token.") from None
-            headers = {name.lower(): value for name, value in request.headers.items()}
-            self.calls.append(GeminiCall(request.method, request.path, dict(request.query), headers, body))
-            return await self._answer(request, headers, body)
+            self.calls.append(ServerCall.of(request, body))
+            return await self._answer(request, body)
         except BadRequest as refused:
             failure = GeminiFailure(refused.status, str(refused), refused.word, refused.details)
             return _refusal(failure)
 
-    async def _answer(self, request: web.Request, headers: Mapping[str, str], body: Any) -> web.StreamResponse:
+    async def _answer(self, request: web.Request, body: Any) -> web.StreamResponse:
         steps = request.path.strip("/").split("/")
         version, rest = steps[0], steps[1:]
         is_vertex = bool(rest) and rest[0] in {"projects", "publishers"}
         if version not in ({"v1", "v1beta1"} if is_vertex else {"v1", "v1beta"}):
             raise BadRequest("Not Found", 404, "NOT_FOUND")
-        self._check_access(request, headers, is_vertex=is_vertex)
+        self._check_access(request, is_vertex=is_vertex)
         if request.method == "GET":
             return self._list(is_vertex=is_vertex)
         name, _, method = rest[-1].partition(":")
         if request.method != "POST" or method not in _METHODS or "models" not in rest:
             raise BadRequest("Not Found", 404, "NOT_FOUND")
-        if headers.get("content-type", "").partition(";")[0] != "application/json":
+        if request.headers.get("content-type", "").partition(";")[0] != "application/json":
             raise BadRequest("Invalid content type: application/json is wanted", 415)
         spec = self.models.get(name)
         if spec is None:
@@ -204,15 +169,15 @@ class GeminiServer:
             return self._count(spec, asked, is_vertex=is_vertex)
         return self._embed(spec, asked, method, is_vertex=is_vertex)
 
-    def _check_access(self, request: web.Request, headers: Mapping[str, str], *, is_vertex: bool) -> None:
+    def _check_access(self, request: web.Request, *, is_vertex: bool) -> None:
         if "key" in request.query or "access_token" in request.query:
             raise BadRequest("this server takes no credentials in the address: they end up in logs")
         if is_vertex and self.token is not None:
-            if headers.get("authorization") != f"Bearer {self.token}":
+            if request.headers.get("authorization") != f"Bearer {self.token}":
                 text = "Request had invalid authentication credentials. Expected OAuth 2 access token."
                 raise BadRequest(text, 401, "UNAUTHENTICATED")
-        elif self.api_key is not None and headers.get("x-goog-api-key") != self.api_key:
-            if "x-goog-api-key" not in headers:
+        elif self.api_key is not None and request.headers.get("x-goog-api-key") != self.api_key:
+            if "x-goog-api-key" not in request.headers:
                 text = "Method doesn't allow unregistered callers (callers without established identity)."
                 raise BadRequest(text, 403, "PERMISSION_DENIED")
             reason = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}

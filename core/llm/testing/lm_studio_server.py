@@ -15,7 +15,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from core.llm.common.clock import Clock
-from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
+from core.llm.testing.local_server import Refused
+from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, ScriptedOpenAIServer
 
 __all__ = ["LMStudioDownload", "LMStudioModelSpec", "LMStudioServer", "OpenAIAnswer"]
 

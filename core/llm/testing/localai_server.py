@@ -14,7 +14,8 @@ from typing import Any
 from aiohttp import web
 
 from core.llm.common.clock import Clock
-from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, Refused, ScriptedOpenAIServer
+from core.llm.testing.local_server import Refused
+from core.llm.testing.scripted_openai import Handler, OpenAIAnswer, ScriptedOpenAIServer
 
 __all__ = ["LocalAIModelSpec", "LocalAIOffer", "LocalAIServer", "OpenAIAnswer"]
 

@@ -2,26 +2,22 @@
 
 import hashlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 from pydantic_core import to_json
 
+from core.llm.common.clock import Clock
 from core.llm.testing.ollama_script import OllamaAnswer, OllamaModelSpec, words
 from core.llm.testing.ollama_store import context_of
 from core.llm.testing.ollama_types import BadRequest
-
-if TYPE_CHECKING:
-    from core.llm.testing.ollama_server import OllamaServer
 
 
 class Generation:
     """The answer to one chat or generate request."""
 
-    def __init__(
-        self, server: "OllamaServer", body: dict[str, Any], kind: str, spec: OllamaModelSpec, begun: float
-    ) -> None:
-        self._clock = server.clock
+    def __init__(self, clock: Clock, body: dict[str, Any], kind: str, spec: OllamaModelSpec, begun: float) -> None:
+        self._clock = clock
         self._body = body
         self._chat = kind == "chat"
         self._spec = spec

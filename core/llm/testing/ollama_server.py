@@ -12,15 +12,14 @@ No model runs in it: nothing that depends on one (quality, speed, memory) can be
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any
 
 from aiohttp import web
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.testing import ollama_types as types
+from core.llm.testing.local_server import LocalServer, PathFailures, Refused, ServerCall
 from core.llm.testing.ollama_generation import Generation, vector
 from core.llm.testing.ollama_library import Library
 from core.llm.testing.ollama_script import OllamaAnswer, OllamaDownload, OllamaModelSpec
@@ -29,35 +28,8 @@ from core.llm.testing.ollama_types import BadRequest, check, check_options
 
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
 
-_MAX_BODY: Final = 2**26
 
-
-@dataclass(slots=True)
-class OllamaCall:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    body: Any
-    headers: dict[str, str] = field(repr=False)
-
-
-@dataclass(slots=True)
-class _Failure:
-    path: str
-    status: int
-    body: bytes
-    headers: Mapping[str, str]
-    times: int
-
-
-class _Refused(Exception):
-    def __init__(self, failure: _Failure) -> None:
-        super().__init__(failure.path)
-        self.failure = failure
-
-
-class OllamaServer:
+class OllamaServer(LocalServer):
     """The server. `async with` starts it on a free port of 127.0.0.1 and stops it."""
 
     def __init__(
@@ -68,10 +40,11 @@ class OllamaServer:
         api_key: str | None = None,
     ) -> None:
         """With `api_key`, requests without it as bearer token get a 401."""
+        super().__init__()
         self.clock = clock or SystemClock()
         self.version = version
         self.api_key = api_key
-        self.calls: list[OllamaCall] = []
+        self.calls: list[ServerCall] = []
         self.store = OllamaStore(self.clock)
         self.store.add(models)
         self.library = Library(self.store)
@@ -79,14 +52,7 @@ class OllamaServer:
         """Streams that are being sent at the moment."""
         self._answers: deque[OllamaAnswer] = deque()
         self._vectors: deque[Sequence[Sequence[float]]] = deque()
-        self._failures: list[_Failure] = []
-        self._runner: web.AppRunner | None = None
-        self._port = 0
-
-    @property
-    def url(self) -> str:
-        """Address of the server."""
-        return f"http://127.0.0.1:{self._port}"
+        self._failures = PathFailures()
 
     def script(self, *answers: OllamaAnswer) -> None:
         """What the next chat and generate requests get, in order; afterwards the user's words come back."""
@@ -100,59 +66,24 @@ class OllamaServer:
         self, path: str, status: int, error: str | bytes, *, times: int = 1, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer *times* requests to *path* with *status* and `{"error": error}`; bytes are sent as they are (HTML)."""
-        body = error if isinstance(error, bytes) else to_json({"error": error})
-        kind = "text/html" if isinstance(error, bytes) else "application/json"
-        self._failures.append(_Failure(path, status, body, {"content-type": kind, **(headers or {})}, times))
+        body = error if isinstance(error, bytes) else {"error": error}
+        self._failures.order(path, Refused(status, body, headers), times)
 
     def publish(self, *downloads: OllamaDownload | str) -> None:
         """Make models available to `pull`."""
         self.library.publish(*downloads)
 
-    def calls_to(self, path: str) -> list[OllamaCall]:
+    def calls_to(self, path: str) -> list[ServerCall]:
         """The requests to *path* so far."""
         return [call for call in self.calls if call.path == path]
 
-    async def start(self, port: int = 0) -> None:
-        """Listen; on a free port unless one is named (to come back where it was)."""
-        app = web.Application(client_max_size=_MAX_BODY)
+    def route(self, router: web.UrlDispatcher) -> None:
+        """Every address of the API."""
         for method, path, shape, handler in self._routes():
-            app.router.add_route(method, path, self._endpoint(shape, handler))
-        app.router.add_route("POST", "/api/blobs/{digest}", self._endpoint(None, self._upload))
-        app.router.add_route("HEAD", "/api/blobs/{digest}", self._endpoint(None, self._blob))
-        app.router.add_route("*", "/{tail:.*}", self._endpoint(None, _not_found))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", port)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
-
-    def shut(self) -> None:
-        """Close the listening socket and every connection at once: from now on nobody answers. `stop` follows."""
-        runner = self._runner
-        if runner is None or runner.server is None:
-            return
-        for site in runner.sites:
-            server = getattr(site, "_server", None)
-            if server is not None:
-                server.close()
-        for connection in runner.server.connections:
-            if connection.transport is not None:
-                connection.transport.abort()
-
-    async def stop(self) -> None:
-        """Stop listening and cut what is open. Idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+            router.add_route(method, path, self._endpoint(shape, handler))
+        router.add_route("POST", "/api/blobs/{digest}", self._endpoint(None, self._upload))
+        router.add_route("HEAD", "/api/blobs/{digest}", self._endpoint(None, self._blob))
+        router.add_route("*", "/{tail:.*}", self._endpoint(None, _not_found))
 
     def _routes(self) -> list[tuple[str, str, tuple[str, Any] | None, Handler]]:
         return [
@@ -181,14 +112,13 @@ class OllamaServer:
             try:
                 if shape is not None:
                     body = _decoded(await request.read())
-                self.calls.append(OllamaCall(request.method, request.path, body, dict(request.headers)))
+                self.calls.append(ServerCall.of(request, body))
                 self._check_access(request)
                 if shape is not None:
                     check(body, shape[1], shape[0])
                 return await handler(request, body)
-            except _Refused as refused:
-                failure = refused.failure
-                return web.Response(status=failure.status, body=failure.body, headers=failure.headers)
+            except Refused as refused:
+                return refused.response()
             except BadRequest as refused:
                 return web.json_response({"error": str(refused)}, status=refused.status)
 
@@ -197,10 +127,7 @@ class OllamaServer:
     def _check_access(self, request: web.Request) -> None:
         if self.api_key is not None and request.headers.get("authorization") != f"Bearer {self.api_key}":
             raise BadRequest("unauthorized", 401)
-        for failure in self._failures:
-            if failure.path == request.path and failure.times > 0:
-                failure.times -= 1
-                raise _Refused(failure)
+        self._failures.check(request.path)
 
     async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         messages = body.get("messages") or []
@@ -216,7 +143,7 @@ class OllamaServer:
         keep_alive = body.get("keep_alive")
         if empty and keep_alive is not None and types.keep_alive_seconds(keep_alive) == 0:
             self.store.expire(spec)
-            return Generation(self, body, kind, spec, 0.0).marker("unload")
+            return Generation(self.clock, body, kind, spec, 0.0).marker("unload")
         _check_capabilities(spec, body, kind)
         check_options(body.get("options") or {})
         loaded = self.store.acquire(spec, body.get("options"), keep_alive)
@@ -224,7 +151,7 @@ class OllamaServer:
         try:
             if loaded and spec.load_seconds:
                 await self.clock.sleep(spec.load_seconds)
-            generation = Generation(self, body, kind, spec, begun)
+            generation = Generation(self.clock, body, kind, spec, begun)
             if empty:
                 return generation.marker("load")
             return await generation.send(request, self._answers.popleft() if self._answers else None)

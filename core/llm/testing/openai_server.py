@@ -18,13 +18,12 @@ What models know of a parameter is a table of families (`openai_rules.FAMILIES`)
 import hashlib
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from aiohttp import web
 from pydantic_core import from_json
 
+from core.llm.testing.local_server import LocalServer, ServerCall
 from core.llm.testing.openai_answers import (
     OpenAIAnswer,
     chat_answer,
@@ -36,22 +35,10 @@ from core.llm.testing.openai_answers import (
 from core.llm.testing.openai_requests import check_chat, check_embeddings, check_responses
 from core.llm.testing.openai_rules import Refused
 
-_MAX_BODY: Final = 2**26
 _ENCRYPTED: Final = "reasoning.encrypted_content"
 
 
-@dataclass(slots=True)
-class OpenAICall:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    query: dict[str, str]
-    body: Any
-    headers: dict[str, str] = field(repr=False)
-
-
-class OpenAIServer:
+class OpenAIServer(LocalServer):
     """The server. `async with` starts it on a free port of 127.0.0.1 and stops it."""
 
     def __init__(
@@ -62,7 +49,8 @@ class OpenAIServer:
         dimensions: int = 4,
     ) -> None:
         """With *models* or *deployments* (name and model) there are no others; with *api_key* it is asked for."""
-        self.calls: list[OpenAICall] = []
+        super().__init__()
+        self.calls: list[ServerCall] = []
         self.api_key = api_key
         self._models = models
         self._deployments = dict(deployments or {})
@@ -70,13 +58,6 @@ class OpenAIServer:
         self._answers: deque[OpenAIAnswer] = deque()
         self._failures: deque[web.Response] = deque()
         self._issued: set[str] = set()
-        self._runner: web.AppRunner | None = None
-        self._port = 0
-
-    @property
-    def root(self) -> str:
-        """Address of the server without a path."""
-        return f"http://127.0.0.1:{self._port}"
 
     @property
     def url(self) -> str:
@@ -94,38 +75,16 @@ class OpenAIServer:
         else:
             self._failures.append(web.json_response({"error": error}, status=status, headers=headers))
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        app = web.Application(client_max_size=_MAX_BODY)
-        app.router.add_route("*", "/{tail:.*}", self._handle)
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening and cut what is open. Idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+    def route(self, router: web.UrlDispatcher) -> None:
+        """One handler for all addresses: what they mean depends on the scheme."""
+        router.add_route("*", "/{tail:.*}", self._handle)
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         body: Any = None
         try:
             if request.method == "POST":
                 body = _decoded(await request.read())
-            call = OpenAICall(request.method, request.path, dict(request.query), body, dict(request.headers))
-            self.calls.append(call)
+            self.calls.append(ServerCall.of(request, body))
             endpoint, azure, deployment = self._route(request)
             self._check_key(request, azure=azure)
             if self._failures:

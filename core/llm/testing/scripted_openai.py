@@ -1,35 +1,23 @@
-"""What the scripted servers in the OpenAI format share: listener, log of calls, scripted failures, chat, embeddings.
+"""What the scripted servers in the OpenAI format share: scripted chat, embeddings, access.
 
 A subclass adds its own endpoints, the models behind them, and what the vendor refuses. No model runs in any of them:
 nothing that depends on one (quality, speed, memory) can be learnt here.
 """
 
 import asyncio
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Any, Final, Self
+from dataclasses import dataclass
+from typing import Any
 
 from aiohttp import web
 from pydantic_core import from_json, to_json
 
 from core.llm.common.clock import Clock, SystemClock
+from core.llm.testing.local_server import LocalServer, PathFailures, Refused, ServerCall
 
 Handler = Callable[[web.Request, dict[str, Any]], Awaitable[web.StreamResponse]]
-
-_MAX_BODY: Final = 2**26
-
-
-@dataclass(slots=True)
-class ServerCall:
-    """One request as it arrived."""
-
-    method: str
-    path: str
-    body: Any
-    headers: dict[str, str] = field(repr=False)
 
 
 @dataclass(slots=True)
@@ -48,40 +36,21 @@ class OpenAIAnswer:
     """End a stream without its finish."""
 
 
-class Refused(Exception):
-    """Ends a request with a status and a body."""
-
-    def __init__(self, status: int, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(status)
-        self.status = status
-        self.body = body if isinstance(body, bytes) else to_json(body)
-        self.headers = {"content-type": "text/html" if isinstance(body, bytes) else "application/json"}
-        self.headers.update(headers or {})
-
-
-@dataclass(slots=True)
-class _Failure:
-    path: str
-    refusal: Refused
-    times: int
-
-
-class ScriptedOpenAIServer(ABC):
+class ScriptedOpenAIServer(LocalServer):
     """The server. `async with` starts it on a free port of 127.0.0.1 and stops it."""
 
     reasoning_field = "reasoning_content"
 
     def __init__(self, *, clock: Clock | None = None, api_key: str | None = None) -> None:
         """With `api_key`, requests without it as bearer token get a 401."""
+        super().__init__()
         self.clock = clock or SystemClock()
         self.api_key = api_key
         self.calls: list[ServerCall] = []
         self.open_calls = 0
         """Requests that are being served at the moment."""
         self._answers: deque[OpenAIAnswer] = deque()
-        self._failures: list[_Failure] = []
-        self._runner: web.AppRunner | None = None
-        self._port = 0
+        self._failures = PathFailures()
 
     @abstractmethod
     def routes(self) -> list[tuple[str, str, Handler]]:
@@ -99,11 +68,6 @@ class ScriptedOpenAIServer(ABC):
     def dimensions(self, model: str) -> int:
         """Length of the vectors of *model*."""
 
-    @property
-    def url(self) -> str:
-        """Address of the server."""
-        return f"http://127.0.0.1:{self._port}"
-
     def script(self, *answers: OpenAIAnswer) -> None:
         """What the next chat requests get, in order; afterwards `Hello there`."""
         self._answers.extend(answers)
@@ -112,39 +76,18 @@ class ScriptedOpenAIServer(ABC):
         self, path: str, status: int, body: Any, *, times: int = 1, headers: Mapping[str, str] | None = None
     ) -> None:
         """Answer *times* requests to *path* with *status* and *body*; bytes are sent as they are (HTML)."""
-        self._failures.append(_Failure(path, Refused(status, body, headers), times))
+        self._failures.order(path, Refused(status, body, headers), times)
 
     def calls_to(self, path: str) -> list[ServerCall]:
         """The requests to *path* so far."""
         return [call for call in self.calls if call.path == path]
 
-    async def start(self) -> None:
-        """Listen on a free port."""
-        app = web.Application(client_max_size=_MAX_BODY)
+    def route(self, router: web.UrlDispatcher) -> None:
+        """Chat, embeddings, the endpoints of the vendor, and an error for every other address."""
         own = [("POST", "/v1/chat/completions", self._chat), ("POST", "/v1/embeddings", self._embed)]
         for method, path, handler in [*own, *self.routes()]:
-            app.router.add_route(method, path, self._endpoint(handler))
-        app.router.add_route("*", "/{tail:.*}", self._endpoint(self.unknown))
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self._port = self._runner.addresses[0][1]
-
-    async def stop(self) -> None:
-        """Stop listening and cut what is open. Idempotent."""
-        runner, self._runner = self._runner, None
-        if runner is not None:
-            await runner.cleanup()
-
-    async def __aenter__(self) -> Self:
-        await self.start()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        await self.stop()
+            router.add_route(method, path, self._endpoint(handler))
+        router.add_route("*", "/{tail:.*}", self._endpoint(self.unknown))
 
     async def unknown(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:  # noqa: ARG002 - a handler
         """What a request to an address that does not exist gets."""
@@ -155,11 +98,11 @@ class ScriptedOpenAIServer(ABC):
             self.open_calls += 1
             try:
                 body = self._decoded(await request.read())
-                self.calls.append(ServerCall(request.method, request.path, body, dict(request.headers)))
+                self.calls.append(ServerCall.of(request, body))
                 self._check_access(request)
                 return await handler(request, body)
             except Refused as refused:
-                return web.Response(status=refused.status, body=refused.body, headers=refused.headers)
+                return refused.response()
             finally:
                 self.open_calls -= 1
 
@@ -179,10 +122,7 @@ class ScriptedOpenAIServer(ABC):
     def _check_access(self, request: web.Request) -> None:
         if self.api_key is not None and request.headers.get("authorization") != f"Bearer {self.api_key}":
             raise self.error(401, "an API token is required", "invalid_api_key")
-        for failure in self._failures:
-            if failure.path == request.path and failure.times > 0:
-                failure.times -= 1
-                raise failure.refusal
+        self._failures.check(request.path)
 
     async def _chat(self, request: web.Request, body: dict[str, Any]) -> web.StreamResponse:
         leave = await self.enter(body, embeds=False)
