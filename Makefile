@@ -12,7 +12,7 @@ PROMPT ?=
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-# The stamps hold the hash of what was installed, so that a changed lock file is noticed and nothing else is.
+# A stamp is newer than the lock file that was installed: a changed lock file is noticed, and nothing else is.
 $(VENV)/.run: requirements/run.txt
 	@sh scripts/setup.sh $(PYTHON) $(VENV) requirements/run.txt $@
 
