@@ -4,8 +4,10 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from core.llm.common.events import RuntimeRetired
+from core.llm.common.exceptions import ProviderError
 from core.llm.testing import EventRecorder, Gate
 from tests.unit.llm.support import World, serving
 
@@ -49,6 +51,39 @@ async def test_HR09_a_provider_that_did_not_change_stays_the_same_object() -> No
         await edit(world, alpha={"default_model": "other"})
         assert world.provider("beta") is beta
         assert (beta.started, beta.closed) == (1, 0)
+
+
+async def test_HR10_what_is_known_about_a_provider_survives_an_edit_of_it() -> None:
+    """Its failures, its open breaker and its resting keys: a new object is no new server."""
+    async with serving(providers={"alpha": {"api_key": "first"}, "beta": {"api_key": "second"}}) as world:
+        alpha = world.provider("alpha")
+        for _ in range(5):
+            world.alpha.will_raise(ProviderError("server_error", "down"))
+            with pytest.raises(ProviderError):
+                await world.service.generate("hi")
+        world.beta.will_raise(ProviderError("rate_limit", "wait", retry_after=60))
+        with pytest.raises(ProviderError):
+            await world.service.generate("hi", model="beta/m")
+        await edit(world, alpha={"default_model": "other"}, beta={"default_model": "other"})
+        assert world.provider("alpha") is not alpha
+        status = world.service.get_provider_status()
+        assert (status["alpha"].state, status["alpha"].consecutive_failures) == ("open", 5)
+        assert status["beta"].state == "resting"
+        asked = len(world.alpha.requests), len(world.beta.requests)
+        for model in ("alpha/m", "beta/m"):
+            with pytest.raises(ProviderError, match="not sent"):
+                await world.service.generate("hi", model=model)
+        assert (len(world.alpha.requests), len(world.beta.requests)) == asked
+
+
+async def test_HR10_a_key_that_was_changed_starts_afresh() -> None:
+    """What the old key did is not held against it."""
+    async with serving(providers={"alpha": {"api_key": "first"}}) as world:
+        world.alpha.will_raise(ProviderError("rate_limit", "wait", retry_after=60))
+        with pytest.raises(ProviderError):
+            await world.service.generate("hi")
+        await edit(world, alpha={"api_key": SecretStr("second")})
+        assert (await world.service.generate("hi")).content == "hi"
 
 
 async def test_HR05_each_call_is_served_by_one_generation() -> None:
