@@ -118,7 +118,7 @@ class ConverseStreamDecoder(AnswerDecoder):
             case "contentBlockStart":
                 self._block_start(parse_object(frame.payload), events)
             case "contentBlockStop":
-                self._block_stop(parse_object(frame.payload).get("contentBlockIndex"), events)
+                self._block_stop(_place(parse_object(frame.payload)), events)
             case "messageStart":
                 self._start(events)
             case "messageStop":
@@ -150,7 +150,10 @@ class ConverseStreamDecoder(AnswerDecoder):
             raise schema_error("a tool call has no name or id")
         opened = _OpenCall(self._count, identifier, self._names.get(name, name))
         self._count += 1
-        self._calls[payload.get("contentBlockIndex")] = opened
+        place = _place(payload)
+        if place in self._calls:
+            raise schema_error("two tool calls have one place")
+        self._calls[place] = opened
         if opened.name == self._answer_tool:
             self._answered = True
         else:
@@ -168,7 +171,7 @@ class ConverseStreamDecoder(AnswerDecoder):
             elif text:
                 self._emit(TextDelta(text), events)
         elif isinstance(call := delta.get("toolUse"), Mapping):
-            opened = self._calls.get(payload.get("contentBlockIndex"))
+            opened = self._calls.get(_place(payload))
             piece = call.get("input")
             if opened is None or not isinstance(piece, str):
                 raise schema_error("a piece of a tool call belongs to none")
@@ -219,6 +222,11 @@ class ConverseStreamDecoder(AnswerDecoder):
         if self._finish is not None:
             self._end(events)
             self.done = True
+
+
+def _place(payload: Mapping[str, Any]) -> int | None:
+    index = payload.get("contentBlockIndex")
+    return index if type(index) is int else None
 
 
 def _message_of(frame: EventFrame) -> bytes:
