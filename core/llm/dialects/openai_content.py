@@ -83,7 +83,7 @@ def text_of(content: object) -> str:
         part["text"]
         for part in content
         if isinstance(part, Mapping)
-        and part.get("type", "text") in {"text", "output_text"}
+        and part.get("type", "text") in ("text", "output_text")  # not a set: what stands there may not be hashable
         and isinstance(part.get("text"), str)
     )
 

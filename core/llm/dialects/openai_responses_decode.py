@@ -79,8 +79,8 @@ def parts_of(item: Mapping[str, Any], provider: str, seed: str) -> Iterator[Answ
             if (marker := phase_of(item)) is not None:
                 yield ThinkingPart("", marker, provider=provider)
             for part in _dicts(item.get("content")):
-                text = part.get("text")
-                if part.get("type") in {"output_text", "text"} and isinstance(text, str) and text:
+                # Not a set: what stands there may not be hashable.
+                if part.get("type") in ("output_text", "text") and isinstance(text := part.get("text"), str) and text:
                     yield TextPart(text)
         case "reasoning":
             yield from _reasoning(item, provider)

@@ -111,7 +111,7 @@ class ResponsesStreamDecoder(OpenAIEventDecoder):
         key = event.get("output_index")
         if key.__class__ is not int:
             inner = event.get("item")
-            key = event.get("item_id") or (inner.get("id") if isinstance(inner, Mapping) else None)
+            key = _string(event.get("item_id")) or (_string(inner.get("id")) if isinstance(inner, Mapping) else "")
         item = self._items.get(key)
         if item is None:
             item = self._items[key] = _Item()
