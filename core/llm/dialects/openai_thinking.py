@@ -69,7 +69,9 @@ def _nearest(request: ChatRequest, facts: Mapping[str, Any], effort: str) -> str
     if effort in known:
         return effort
     place = _SCALE.index(effort)
-    nearest = min((word for word in _SCALE if word in known), key=lambda word: abs(_SCALE.index(word) - place))
+    # Little thinking is still thinking: only what asks for none may become none.
+    words = [word for word in _SCALE if word in known and (word != "none" or effort == "none")]
+    nearest = min(words or known, key=lambda word: abs(_SCALE.index(word) - place))
     if effort != "xhigh" or nearest != "high":
         request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {nearest!r}")
     return nearest
