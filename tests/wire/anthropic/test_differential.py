@@ -14,7 +14,8 @@ from core.llm.providers.anthropic.provider import AnthropicProvider
 from core.llm.providers.base.request import ChatRequest, LLMRequest
 from core.llm.testing.anthropic_server import AnthropicServer
 from tests.wire.anthropic.conftest import KEY
-from tests.wire.anthropic.recordings import Recording, params, recordings
+from tests.wire.anthropic.recordings import Recording, recordings
+from tests.wire.recorded import params
 
 sdk = pytest.importorskip("anthropic", reason="the vendor's SDK is not installed: install the group 'differential'")
 
@@ -155,7 +156,7 @@ async def test_the_same_answer_means_the_same(recording: Recording, replay: Call
                 theirs = await stream.get_final_message()
         else:
             theirs = await client.beta.messages.create(**told)
-    response = recording.read()
+    response = recording.response()
     assert response.content == "".join(block.text for block in theirs.content if block.type == "text")
     assert [(call.id, call.name, json.dumps(call.arguments)) for call in response.tool_calls] == [
         (block.id, block.name, json.dumps(block.input)) for block in theirs.content if block.type == "tool_use"

@@ -1,17 +1,13 @@
 """What Anthropic really sent is read as its own SDK read it, and where we read more, the table says why."""
 
-import random
-import re
-
 import pytest
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ThinkingPart
 from core.llm.dialects.anthropic_blocks import is_carried, uncarried
 from core.llm.dialects.anthropic_decode import decode_count
 from core.llm.dialects.anthropic_models import models_from_anthropic
-from core.llm.providers.base.response import StreamFinish, StreamStart
-from tests.wire.anthropic.recordings import DIALECT, Recording, params, recordings
+from tests.wire.anthropic.recordings import DIALECT, Recording, recordings
+from tests.wire.recorded import assert_cuts_change_nothing, assert_framed, assert_no_answer_before, params
 
 MESSAGES = list(recordings("messages"))
 COUNTS = list(recordings("count_tokens"))
@@ -30,7 +26,7 @@ DEVIATIONS: dict[str, tuple[str, dict[str, int]]] = {
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
     """Text, thinking, tool calls with their ids, finish reason and model."""
-    expected, response = recording.expected, recording.read()
+    expected, response = recording.expected, recording.response()
     assert response.content == (expected["text"] or "")
     assert response.thinking == (expected.get("thinking_text") or "")
     assert [{"name": c.name, "arguments": dict(c.arguments)} for c in response.tool_calls] == expected["tool_calls"]
@@ -44,7 +40,7 @@ def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_no_block_of_an_answer_is_lost(recording: Recording) -> None:
     """Thinking keeps its signature; blocks we have no form for are carried along, in their place."""
-    parts = recording.read().parts
+    parts = recording.response().parts
     kinds = []
     for part in parts:
         if isinstance(part, ThinkingPart) and part.redacted is not None:
@@ -67,7 +63,7 @@ def test_every_token_is_in_one_bucket(recording: Recording) -> None:
     """Cached tokens stand beside the input, thinking inside the output."""
     told = {name: recording.expected["usage"].get(name) or 0 for name in ("input", "cached", "cache_write", "output")}
     told.update(DEVIATIONS.get(recording.id, ("", {}))[1])
-    usage = recording.read().usage
+    usage = recording.response().usage
     assert usage.input == told["input"]
     assert usage.cache_read == told["cached"]
     assert usage.cache_write == told["cache_write"]
@@ -80,30 +76,15 @@ def test_every_token_is_in_one_bucket(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_is_the_same_wherever_the_network_cuts_it(recording: Recording) -> None:
-    """One byte at a time cuts at every boundary at once; each stream is also cut in two around each of its edges."""
-    body = recording.body
-    whole = recording.events(body)
-    for size in (1, 2, 3, 5, 7):
-        assert recording.events(*(body[at : at + size] for at in range(0, len(body), size))) == whole, f"size {size}"
-    edges = [match.start() + off for match in re.finditer(rb"\r?\n\r?\n", body) for off in range(-3, 5)]
-    rng = random.Random(len(body))
-    for cut in sorted(rng.sample(edges, min(25, len(edges))) + rng.sample(range(len(body)), 25)):
-        assert recording.events(body[:cut], body[cut:]) == whole, f"cut at byte {cut}"
+    """However it comes, it says the same."""
+    assert_cuts_change_nothing(recording)
 
 
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_starts_once_finishes_once_and_never_ends_early(recording: Recording) -> None:
     """Every proper prefix without a reason for stopping is an error."""
-    events = recording.events(recording.body)
-    assert [type(event) for event in events].count(StreamStart) == 1
-    assert isinstance(events[0], StreamStart)
-    assert [type(event) for event in events].count(StreamFinish) == 1
-    assert isinstance(events[-1], StreamFinish)
-    marker = recording.body.index(b'"message_delta"')
-    for cut in range(0, marker, max(marker // 40, 1)):
-        with pytest.raises(ProviderError) as caught:
-            recording.events(recording.body[:cut])
-        assert (caught.value.type, caught.value.code) in {("protocol", "truncated"), ("protocol", "empty")}
+    assert_framed(recording.events(recording.body))
+    assert_no_answer_before(recording, recording.body.index(b'"message_delta"'))
 
 
 TYPES = {

@@ -5,7 +5,8 @@ import pytest
 from core.llm.common.types import ModelFacts
 from core.llm.testing.anthropic_content import BadRequest
 from core.llm.testing.anthropic_rules import check_request
-from tests.wire.anthropic.recordings import Recording, params, recordings
+from tests.wire.anthropic.recordings import Recording, recordings
+from tests.wire.recorded import params
 
 ALL = [one for one in recordings("messages") if one.request_body and not one.is_cut]
 ACCEPTED = [one for one in ALL if one.status == 200 and "output_format" not in one.request_body]

@@ -12,7 +12,8 @@ from core.llm.common.messages import DocumentPart, ImagePart, Message, TextPart,
 from core.llm.providers.base.response import ResponseCollector
 from core.llm.testing.bedrock_server import BedrockAnswer, BedrockServer
 from tests.wire.bedrock.support import CLAUDE, chat
-from tests.wire.bedrock.test_recordings import CONVERSE, ERRORS, Recording, cases
+from tests.wire.bedrock.test_recordings import CONVERSE, ERRORS, Recording
+from tests.wire.recorded import params
 
 boto3 = pytest.importorskip("boto3", reason="the dependency group `differential` is not installed")
 
@@ -105,7 +106,7 @@ async def test_the_same_request_reaches_the_service(server, client, make, signed
     assert mine.operation == sdk.operation
 
 
-@pytest.mark.parametrize("recording", cases(CONVERSE))
+@pytest.mark.parametrize("recording", params(CONVERSE))
 async def test_the_same_answer_is_read_alike(server, client, make, signed, recording: Recording):
     """The recorded bytes, through both clients and two real connections."""
     frames = [recording.body] if recording.is_stream else None
@@ -140,7 +141,7 @@ async def test_the_same_answer_is_read_alike(server, client, make, signed, recor
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("recording", cases([one for one in ERRORS if "x-amzn-errortype" in one.headers]))
+@pytest.mark.parametrize("recording", params([one for one in ERRORS if "x-amzn-errortype" in one.headers]))
 async def test_the_same_refusal_has_the_same_name(server, client, make, signed, recording: Recording):
     """And the same words."""
     name = recording.headers["x-amzn-errortype"].partition(":")[0]

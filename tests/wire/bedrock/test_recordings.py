@@ -1,72 +1,35 @@
 """What the real service sent is read as AWS's own SDK read it."""
 
-import base64
 import json
-from pathlib import Path
-from typing import Any
 
 import pytest
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.types import ModelFacts, PhaseLimits
+from core.llm.common.types import ModelFacts
 from core.llm.dialects.aws_event_stream import EventStreamSplitter
-from core.llm.providers.base.request import ChatRequest, LLMRequest
-from core.llm.providers.base.response import LLMResponse, ResponseCollector, StreamEvent, StreamFinish, StreamStart
 from core.llm.providers.bedrock.catalogue import models_from_bedrock
 from core.llm.providers.bedrock.config import BedrockConfig
 from core.llm.providers.bedrock.converse import ConverseDialect
 from core.llm.providers.bedrock.embeddings import decode_embeddings, family_of
 from core.llm.providers.bedrock.errors import error_from_http
+from tests.wire.recorded import FOLDER, RecordedExchange, assert_framed, params
 
-FOLDER = Path(__file__).parents[2] / "recordings" / "bedrock"
 
-
-class Recording:
+class Recording(RecordedExchange):
     """One exchange."""
 
-    def __init__(self, path: Path) -> None:
-        data = json.loads(path.read_text())
-        response = data["response"]
-        self.id: str = data["id"]
-        self.model: str = data["model"]
-        self.is_stream: bool = data["stream"]
-        self.status: int = response["status"]
-        self.headers: dict[str, str] = response["headers"]
-        self.body = base64.b64decode(response.get("body_base64", "")) or response.get("body_text", "").encode()
-        self.request_body: Any = data["request"]["body"]
-        self.expected: dict[str, Any] = data["expected"]
-        self.missing: str = data.get("expected_missing_reason") or ""
-
-    def request(self) -> ChatRequest:
-        params = LLMRequest(messages="hello")
-        return ChatRequest("bedrock", "m", params, params.messages, ModelFacts(), PhaseLimits(), stream=self.is_stream)
-
-    def events(self, *pieces: bytes) -> list[StreamEvent]:
-        """What a fresh decoder makes of *pieces*; raises what it raises."""
-        decoder = ConverseDialect(BedrockConfig()).decoder(self.request(), self.headers)
-        return [event for piece in pieces for event in decoder.feed(piece)] + decoder.end()
-
-    def response(self) -> LLMResponse:
-        """The whole answer, streamed or not."""
-        if not self.is_stream:
-            return ConverseDialect(BedrockConfig()).decode(self.request(), 200, self.headers, self.body)
-        collector = ResponseCollector()
-        for event in self.events(self.body):
-            collector.add(event)
-        return collector.response()
+    @property
+    def dialect(self) -> ConverseDialect:
+        return ConverseDialect(BedrockConfig())
 
 
-ALL = [Recording(path) for path in sorted(FOLDER.glob("*.json"))]
+ALL = [Recording(path) for path in sorted((FOLDER / "bedrock").glob("*.json"))]
 CONVERSE = [one for one in ALL if ".converse." in one.id and one.status == 200]
 STREAMS = [one for one in CONVERSE if one.is_stream]
 ERRORS = [one for one in ALL if one.status >= 300]
 EMBEDDINGS = [one for one in ALL if ".embeddings." in one.id]
 # Chat by InvokeModel is each model's own format, which this provider does not speak; its frames are read all the same.
 FOREIGN_STREAMS = [one for one in ALL if ".invoke." in one.id and one.is_stream and one.status == 200]
-
-
-def cases(chosen: list[Recording]) -> list[Any]:
-    return [pytest.param(one, id=one.id) for one in chosen]
 
 
 def test_every_recording_is_used_or_named():
@@ -77,7 +40,7 @@ def test_every_recording_is_used_or_named():
     assert len(CONVERSE) == 39
 
 
-@pytest.mark.parametrize("recording", cases(CONVERSE))
+@pytest.mark.parametrize("recording", params(CONVERSE))
 def test_an_answer_is_read_as_the_sdk_read_it(recording):
     """Text, thinking, calls with their ids, the reason to stop, and buckets that add up to the service's total."""
     response, expected = recording.response(), recording.expected
@@ -94,20 +57,18 @@ def test_an_answer_is_read_as_the_sdk_read_it(recording):
     assert not usage.estimated
 
 
-@pytest.mark.parametrize("recording", cases(STREAMS))
+@pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_is_the_same_at_every_byte_boundary(recording):
     """Cut once at each byte, and into single bytes."""
     whole, body = recording.events(recording.body), recording.body
-    assert type(whole[0]) is StreamStart
-    assert [type(event) for event in whole].count(StreamStart) == 1
-    assert type(whole[-1]) is StreamFinish
+    assert_framed(whole)
     step = max(1, len(body) // 400)
     for cut in [*range(64), *range(64, len(body), step), *range(len(body) - 64, len(body))]:
         assert recording.events(body[:cut], body[cut:]) == whole
     assert recording.events(*(body[at : at + 1] for at in range(len(body)))) == whole
 
 
-@pytest.mark.parametrize("recording", cases(STREAMS))
+@pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_that_is_cut_is_never_an_answer(recording):
     """Wherever before the reason to stop it ends."""
     stop = recording.body.rindex(b"messageStop") - 40
@@ -143,7 +104,7 @@ TYPES = {
 """What each recorded refusal means to a caller."""
 
 
-@pytest.mark.parametrize("recording", cases(ERRORS))
+@pytest.mark.parametrize("recording", params(ERRORS))
 def test_an_error_is_classified_and_keeps_aws_own_name(recording):
     """Some recordings have lost their headers: the message alone then has to do."""
     error = error_from_http(recording.status, recording.headers, recording.body)
@@ -156,7 +117,7 @@ def test_an_error_is_classified_and_keeps_aws_own_name(recording):
         assert error.request_id == recording.headers["x-amzn-requestid"]
 
 
-@pytest.mark.parametrize("recording", cases(EMBEDDINGS))
+@pytest.mark.parametrize("recording", params(EMBEDDINGS))
 def test_vectors_are_read_in_order(recording):
     """Titan, Cohere, Nova: three shapes."""
     family = family_of(recording.model, ModelFacts())
@@ -173,7 +134,7 @@ def test_vectors_are_read_in_order(recording):
         assert list(vectors[0][: len(head)]) == pytest.approx(head)
 
 
-@pytest.mark.parametrize("recording", cases(FOREIGN_STREAMS))
+@pytest.mark.parametrize("recording", params(FOREIGN_STREAMS))
 def test_frames_of_other_formats_are_whole(recording):
     """InvokeModel streams have the same framing: every byte of them is accounted for."""
     splitter = EventStreamSplitter()

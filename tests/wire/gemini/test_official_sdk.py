@@ -18,8 +18,9 @@ from core.llm.providers.gemini.provider import GeminiProvider
 from core.llm.testing import GeminiServer, provider_services
 from core.llm.testing.gemini_server import GeminiModelSpec
 from core.llm.testing.gemini_shapes import GENERATE, checked
-from tests.wire.gemini.recordings import Recording, params, recordings
+from tests.wire.gemini.recordings import Recording, recordings
 from tests.wire.gemini.test_recorded_chat import PIECEWISE, WITHOUT_ANSWER
+from tests.wire.recorded import params
 
 with warnings.catch_warnings():
     # Its imports deprecate each other.

@@ -6,8 +6,9 @@ import pytest
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import Usage
-from core.llm.providers.base.response import LLMResponse, StreamFinish, StreamStart
-from tests.wire.gemini.recordings import Recording, params, recordings
+from core.llm.providers.base.response import LLMResponse
+from tests.wire.gemini.recordings import Recording, recordings
+from tests.wire.recorded import assert_framed, params
 
 WITHOUT_ANSWER = {
     # recording -> (type, code): the SDK hands over an answer without content; for us that is no answer
@@ -101,24 +102,16 @@ def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_is_the_same_however_it_is_cut(recording: Recording) -> None:
     """At every byte boundary, with either kind of line ends, and byte by byte."""
-
-    def events(*pieces: bytes) -> Any:
-        try:
-            return recording.events(*pieces)
-        except ProviderError as error:
-            return (error.type, error.code)
-
     body = recording.body
-    whole = events(body)
+    whole = recording.outcome(body)
     step = max(len(body) // 2000, 1)
     for cut in range(0, len(body), step):
-        assert events(body[:cut], body[cut:]) == whole, cut
-    assert events(*(body[place : place + 1] for place in range(len(body)))) == whole
+        assert recording.outcome(body[:cut], body[cut:]) == whole, cut
+    assert recording.outcome(*(body[place : place + 1] for place in range(len(body)))) == whole
     crlf = body.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    assert events(*(crlf[place : place + 7] for place in range(0, len(crlf), 7))) == whole
+    assert recording.outcome(*(crlf[place : place + 7] for place in range(0, len(crlf), 7))) == whole
     if recording.id not in WITHOUT_ANSWER:
-        assert isinstance(whole[0], StreamStart)
-        assert isinstance(whole[-1], StreamFinish)
+        assert_framed(recording.events(body))
 
 
 @pytest.mark.parametrize("recording", params(STREAMS))

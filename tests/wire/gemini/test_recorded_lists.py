@@ -9,7 +9,8 @@ from core.llm.dialects.gemini import decode_count
 from core.llm.dialects.gemini_embeddings import EmbeddingMethod, decode_embeddings, encode_embeddings
 from core.llm.dialects.gemini_models import models_from_gemini
 from core.llm.providers.base.request import EmbeddingRequest
-from tests.wire.gemini.recordings import Recording, params, recordings
+from tests.wire.gemini.recordings import Recording, recordings
+from tests.wire.recorded import params
 
 METHODS: dict[str, EmbeddingMethod] = {"batchEmbedContents": "batch", "predict": "predict", "embedContent": "single"}
 

@@ -14,7 +14,8 @@ from core.llm.providers.base.response import LLMResponse, ResponseCollector
 from core.llm.providers.openai_compatible.config import OpenAICompatibleConfig
 from core.llm.providers.openai_compatible.provider import OpenAICompatibleProvider
 from core.llm.testing import provider_services
-from tests.wire.openai.recordings import Recording, params, recordings
+from tests.wire.openai.recordings import Recording, recordings
+from tests.wire.recorded import params
 
 ALL = list(recordings("openai.completions"))
 ANSWERS = [one for one in ALL if not one.expected.get("error")]

@@ -1,15 +1,11 @@
 """What real servers sent is read as the vendor's own SDK read it, and where we read more, the table says why."""
 
-import random
-import re
-from typing import Any
-
 import pytest
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import Usage
-from core.llm.providers.base.response import LLMResponse, ResponseCollector, StreamFinish, StreamStart
-from tests.wire.openai.recordings import Recording, params, recordings
+from tests.wire.openai.recordings import Recording, recordings
+from tests.wire.recorded import assert_cuts_change_nothing, assert_framed, assert_no_answer_before, calls_of, params
 
 CHAT = list(recordings("openai.chat"))
 ANSWERS = [one for one in CHAT if not one.expected.get("error")]
@@ -34,28 +30,10 @@ DEVIATIONS: dict[str, tuple[str, dict[str, int]]] = {
 """By recording: why we read another number than the SDK, and which."""
 
 
-def read(recording: Recording) -> LLMResponse:
-    """The answer as a caller gets it, streamed or not."""
-    if not recording.is_stream:
-        return recording.dialect.decode(recording.request(), recording.status, recording.headers, recording.body)
-    collector = ResponseCollector()
-    for event in recording.events(recording.body):
-        collector.add(event)
-    return collector.response()
-
-
-def calls_of(response: LLMResponse) -> list[dict[str, Any]]:
-    """Tool calls in the form of the expectations: text where the arguments are no JSON object."""
-    return [
-        {"name": call.name, "arguments": dict(call.arguments) if call.arguments_error is None else call.raw_arguments}
-        for call in response.tool_calls
-    ]
-
-
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
     """Text, thinking, tool calls, refusal, finish reason and model."""
-    expected, response = recording.expected, read(recording)
+    expected, response = recording.expected, recording.response()
     assert response.content == (expected["text"] or "")
     assert response.thinking == (expected.get("thinking_text") or "")
     assert calls_of(response) == expected["tool_calls"]
@@ -70,7 +48,7 @@ def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_every_token_is_in_one_bucket(recording: Recording) -> None:
     """Buckets do not overlap and add up to the total that the provider names."""
-    wanted, usage = recording.expected["usage"], read(recording).usage
+    wanted, usage = recording.expected["usage"], recording.response().usage
     if wanted is None:
         assert usage == Usage(estimated=True)
         return
@@ -86,42 +64,15 @@ def test_every_token_is_in_one_bucket(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_is_the_same_wherever_the_network_cuts_it(recording: Recording) -> None:
-    """One byte at a time cuts at every boundary at once; small streams are also cut in two at every single one."""
-    body = recording.body
-
-    def outcome(*pieces: bytes) -> object:
-        try:
-            return recording.events(*pieces)
-        except ProviderError as error:
-            return (error.type, error.code, error.message)
-
-    whole = outcome(body)
-    for size in (1, 2, 3, 5, 7):
-        assert outcome(*(body[at : at + size] for at in range(0, len(body), size))) == whole, f"pieces of {size}"
-    edges = [match.start() + off for match in re.finditer(rb"\r?\n\r?\n", body) for off in range(-3, 5)]
-    rng = random.Random(len(body))
-    cuts = (
-        range(len(body))
-        if len(body) < 3000
-        else sorted(rng.sample(edges, min(25, len(edges))) + rng.sample(range(len(body)), 25))
-    )
-    for cut in cuts:
-        assert outcome(body[:cut], body[cut:]) == whole, f"cut at byte {cut}"
+    """However it comes, it says the same."""
+    assert_cuts_change_nothing(recording)
 
 
 @pytest.mark.parametrize("recording", params(one for one in STREAMS if not one.expected.get("error")))
 def test_a_stream_starts_once_finishes_once_and_never_ends_early(recording: Recording) -> None:
     """`StreamStart` first, `StreamFinish` last; every proper prefix without a terminal marker is an error."""
-    events = recording.events(recording.body)
-    assert [type(event) for event in events].count(StreamStart) == 1
-    assert isinstance(events[0], StreamStart)
-    assert [type(event) for event in events].count(StreamFinish) == 1
-    assert isinstance(events[-1], StreamFinish)
-    marker = recording.body.index(b'"finish_reason":"')
-    for cut in range(0, marker, max(marker // 40, 1)):
-        with pytest.raises(ProviderError) as caught:
-            recording.events(recording.body[:cut])
-        assert (caught.value.type, caught.value.code) in {("protocol", "truncated"), ("protocol", "empty")}
+    assert_framed(recording.events(recording.body))
+    assert_no_answer_before(recording, recording.body.index(b'"finish_reason":"'))
 
 
 TYPES = {

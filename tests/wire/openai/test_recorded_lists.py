@@ -5,7 +5,8 @@ import pytest
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.openai_embeddings import decode_embeddings
 from core.llm.dialects.openai_models import models_from_openai
-from tests.wire.openai.recordings import Recording, params, recordings
+from tests.wire.openai.recordings import Recording, recordings
+from tests.wire.recorded import params
 
 EMBEDDINGS = list(recordings("openai.embeddings"))
 MODELS = list(recordings("openai.models"))

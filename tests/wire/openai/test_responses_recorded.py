@@ -1,8 +1,6 @@
 """Recorded answers of the Responses endpoint of several services are read as the vendor's own SDK read them."""
 
-import random
 import re
-from typing import Any
 
 import pytest
 
@@ -11,8 +9,8 @@ from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_responses import OpenAIResponsesDialect
 from core.llm.providers.base.request import ChatRequest, LLMRequest
-from core.llm.providers.base.response import LLMResponse, ResponseCollector, StreamFinish, StreamStart
-from tests.wire.openai.recordings import Recording, params, recordings
+from tests.wire.openai.recordings import Recording, recordings
+from tests.wire.recorded import assert_cuts_change_nothing, assert_framed, assert_no_answer_before, calls_of, params
 
 ALL = list(recordings("openai.responses"))
 ANSWERS = [one for one in ALL if not one.expected.get("error")]
@@ -26,24 +24,6 @@ DEVIATIONS: dict[str, tuple[str, dict[str, int]]] = {}
 ESTIMATED = {"openai.responses.length_stream.2a2d6450": NOTHING_COUNTED}
 
 
-def read(recording: Recording) -> LLMResponse:
-    """The answer as a caller gets it, streamed or not."""
-    if not recording.is_stream:
-        return recording.dialect.decode(recording.request(), recording.status, recording.headers, recording.body)
-    collector = ResponseCollector()
-    for event in recording.events(recording.body):
-        collector.add(event)
-    return collector.response()
-
-
-def calls_of(response: LLMResponse) -> list[dict[str, Any]]:
-    """Tool calls in the form of the expectations: text where the arguments are no JSON object."""
-    return [
-        {"name": call.name, "arguments": dict(call.arguments) if call.arguments_error is None else call.raw_arguments}
-        for call in response.tool_calls
-    ]
-
-
 def test_all_recordings_are_here() -> None:
     """Of OpenAI, Azure, LM Studio and four compatible services."""
     assert len(ALL) == 86
@@ -53,7 +33,7 @@ def test_all_recordings_are_here() -> None:
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
     """Text, thinking, tool calls, refusal, finish reason and model."""
-    expected, response = recording.expected, read(recording)
+    expected, response = recording.expected, recording.response()
     assert response.content == (expected["text"] or "")
     assert response.thinking == (expected.get("thinking_text") or "")
     assert calls_of(response) == expected["tool_calls"]
@@ -69,7 +49,7 @@ def test_an_answer_says_what_the_sdk_read(recording: Recording) -> None:
 @pytest.mark.parametrize("recording", params(ANSWERS))
 def test_every_token_is_in_one_bucket(recording: Recording) -> None:
     """Buckets do not overlap and add up to the total that the provider names."""
-    wanted, usage = recording.expected["usage"], read(recording).usage
+    wanted, usage = recording.expected["usage"], recording.response().usage
     told = {name: wanted.get(name) or 0 for name in ("input", "cached", "reasoning", "total")}
     told.update(DEVIATIONS.get(recording.id, ("", {}))[1])
     assert usage.input_total == told["input"]
@@ -82,38 +62,16 @@ def test_every_token_is_in_one_bucket(recording: Recording) -> None:
 
 @pytest.mark.parametrize("recording", params(STREAMS))
 def test_a_stream_is_the_same_wherever_the_network_cuts_it(recording: Recording) -> None:
-    """One byte at a time cuts at every boundary at once; two pieces are tried around every event's edge."""
-    body = recording.body
-
-    def outcome(*pieces: bytes) -> object:
-        try:
-            return recording.events(*pieces)
-        except ProviderError as error:
-            return (error.type, error.code, error.message)
-
-    whole = outcome(body)
-    for size in (1, 2, 3, 5, 7):
-        assert outcome(*(body[at : at + size] for at in range(0, len(body), size))) == whole, f"pieces of {size}"
-    edges = [match.start() + off for match in re.finditer(rb"\r?\n\r?\n", body) for off in range(-3, 5)]
-    rng = random.Random(len(body))
-    for cut in rng.sample(edges, min(25, len(edges))) + rng.sample(range(len(body)), 25):
-        assert outcome(body[:cut], body[cut:]) == whole, f"cut at byte {cut}"
+    """However it comes, it says the same."""
+    assert_cuts_change_nothing(recording)
 
 
 @pytest.mark.parametrize("recording", params(one for one in STREAMS if not one.expected.get("error")))
 def test_a_stream_starts_once_finishes_once_and_never_ends_early(recording: Recording) -> None:
     """`StreamStart` first, `StreamFinish` last; every proper prefix without the event that ends it is an error."""
-    events = recording.events(recording.body)
-    assert [type(event) for event in events].count(StreamStart) == 1
-    assert isinstance(events[0], StreamStart)
-    assert [type(event) for event in events].count(StreamFinish) == 1
-    assert isinstance(events[-1], StreamFinish)
+    assert_framed(recording.events(recording.body))
     ends = [at for word in (b"response.completed", b"response.incomplete") if (at := recording.body.find(word)) >= 0]
-    marker = min(ends)
-    for cut in range(0, marker, max(marker // 40, 1)):
-        with pytest.raises(ProviderError) as caught:
-            recording.events(recording.body[:cut])
-        assert (caught.value.type, caught.value.code) in {("protocol", "truncated"), ("protocol", "empty")}
+    assert_no_answer_before(recording, min(ends))
 
 
 TYPES = {
@@ -149,7 +107,7 @@ def test_an_error_is_classified_and_not_tried_again(recording: Recording) -> Non
 )
 def test_encrypted_reasoning_goes_back_as_it_came(recording: Recording) -> None:
     """Id, encrypted text and summary of every reasoning item that led to something."""
-    answer = read(recording).message
+    answer = recording.response().message
     conversation = LLMRequest(messages=[{"role": "user", "content": "u"}, answer, {"role": "user", "content": "more"}])
     for part in answer.parts:
         if part.type == "thinking":
