@@ -112,7 +112,7 @@ EFFORTS = ["none", "low", "medium", "high", "xhigh"]
         ("max", {"effort": EFFORTS}, "xhigh", None),
         ("max", {"effort": ["low", "high"]}, "high", None),
         ("off", {"effort": ["low", "medium", "high"]}, "low", "clamped"),
-        ("minimal", {"effort": EFFORTS}, "none", "clamped"),
+        ("minimal", {"effort": EFFORTS}, "low", "clamped"),
         ("low", {"effort": ["medium"]}, "medium", "clamped"),
         (2000, {"effort": EFFORTS}, "low", "emulated"),
         (10**6, {"effort": EFFORTS}, "xhigh", "emulated"),
