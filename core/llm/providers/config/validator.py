@@ -106,9 +106,9 @@ def _timeouts(provider: ProviderConfig) -> Iterator[Finding]:
         return
     for phase in ("connect", "first_token", "idle", "progress"):
         if phase in timeouts.model_fields_set and getattr(timeouts, phase) > timeouts.total:
-            yield Finding(
-                ("timeouts", phase), "is longer than timeouts.total, so it can never end a call", "shorten it"
-            )
+            # No more than a warning: a total from the environment is meant to win over what the file says.
+            text = "is longer than timeouts.total, so it can never end a call"
+            yield Finding(("timeouts", phase), text, "shorten it", warning=True)
 
 
 def _limits(config: LLMServiceConfig) -> Iterator[Finding]:

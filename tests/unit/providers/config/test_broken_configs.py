@@ -105,7 +105,6 @@ ROWS = {
     "nothing after the slash": (OLLAMA + "  default_model: ollama/\n", "4:18", "default_model", "no model after the slash", "`ollama` alone"),
     "no weight": (OLLAMA + "  models: {a: {use: [{model: ollama/q, weight: 0}], strategy: weighted}}\n", "4:21", "models.a.use", "every weight is zero", "weight"),
     "two ways to the key": (PROVIDERS + "    openai: {api_key: a, api_keys: [b]}\n", "3:36", "providers.openai.api_keys", "beside api_key", "one of the two"),
-    "phase longer than total": (PROVIDERS + "    ollama: {timeouts: {total: 5s, connect: 10s}}\n", "3:45", "providers.ollama.timeouts.connect", "longer than timeouts.total", "shorten"),
     "delays crossed": (HEAD + "  retry: {initial_delay: 9s, max_delay: 1s}\n", "2:26", "retry.initial_delay", "longer than retry.max_delay", "shorten"),
     "answer longer than context": (PROVIDERS + "    ollama: {models: {m: {context_window: 10, max_output_tokens: 20}}}\n", "3:66", "providers.ollama.models.m.max_output_tokens", "more than context_window", "lower"),
     "limit of nobody": (OLLAMA + "  costs: {limits: {olama_daily: 5}}\n", "4:20", "costs.limits.olama_daily", "no provider or alias", "`ollama`?"),

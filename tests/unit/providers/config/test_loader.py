@@ -201,6 +201,15 @@ def test_warnings_do_not_stop_a_load(tmp_path: Path) -> None:
     assert "did you mean `qwen3-8b`?" in str(loaded.warnings[0])
 
 
+def test_cf_07_a_total_from_the_environment_wins_over_longer_phases_with_a_warning(tmp_path: Path) -> None:
+    """The call ends at the total; the phase that can no longer end it is named with its place."""
+    text = "llm_service:\n  providers:\n    ollama:\n      timeouts: {first_token: 60s, total: 10m}\n"
+    loaded = load_text(tmp_path, text, {"LLM__PROVIDERS__OLLAMA__TIMEOUTS__TOTAL": "30s"})
+    timeouts = loaded.config.providers["ollama"].timeouts
+    assert (timeouts.total, timeouts.first_token) == (30.0, 60.0)
+    assert f"{tmp_path / 'llm.yaml'}:4:31: providers.ollama.timeouts.first_token: is longer" in str(loaded.warnings[0])
+
+
 def test_cf_10_older_versions_are_migrated_with_a_warning_each(tmp_path: Path) -> None:
     """CF-10: in memory; the file is not touched."""
     tree, issues = from_data({"schema_version": 1, "retries": 3}), []
