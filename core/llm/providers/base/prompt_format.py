@@ -5,7 +5,7 @@ no template language, so nothing in a configuration or a message can run or loop
 """
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import BeforeValidator, Field, field_validator
 
@@ -78,7 +78,8 @@ def _builtin(name: str) -> PromptFormat | None:
     return None
 
 
-BUILTIN_FORMATS: Final = ("chatml", "llama3", "mistral", "gemma", "alpaca", "plain")
+FormatName = Literal["chatml", "llama3", "mistral", "gemma", "alpaca", "plain"]
+BUILTIN_FORMATS: Final[tuple[FormatName, ...]] = get_args(FormatName)
 
 
 def _named(value: object) -> object:
@@ -93,7 +94,9 @@ def _named(value: object) -> object:
     return found
 
 
-ConfiguredPromptFormat = Annotated[PromptFormat, BeforeValidator(_named)]
+ConfiguredPromptFormat = Annotated[
+    PromptFormat, BeforeValidator(_named, json_schema_input_type=FormatName | PromptFormat)
+]
 """In a configuration: the name of a format, or one of your own."""
 
 
