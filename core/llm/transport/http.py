@@ -22,13 +22,14 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.timers import timers
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
-from core.llm.transport.http_attempt import Attempt, Phase
+from core.llm.transport.http_attempt import Attempt
 from core.llm.transport.http_connector import Connector, current_attempt, keepalive_socket
 from core.llm.transport.http_encoding import ACCEPTED, Inflater, inflater, too_large
 from core.llm.transport.http_errors import CAUGHT, error_of_body, error_of_request, redirect_error
 from core.llm.transport.http_exchange import Exchange, Exchanger
 from core.llm.transport.http_headers import HeaderView
 from core.llm.transport.http_options import HttpOptions
+from core.llm.transport.http_phase import Phase
 
 ERROR_BODY_SECONDS = 5.0
 """The body of an error is worth no longer wait; its status says most."""

@@ -15,19 +15,13 @@ holds an event; the deadline alone runs always.
 
 import asyncio
 from dataclasses import replace
-from enum import IntEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.timers import Timers
 from core.llm.common.types import Billing, PhaseLimits
-
-if TYPE_CHECKING:
-    from aiohttp import ClientResponse
-
-    from core.llm.transport.http_connector import Wire
-    from core.llm.transport.http_exchange import Exchange
+from core.llm.transport.http_phase import Phase, phase_error
 
 NEVER: Final = float("inf")
 EARLY: Final = 0.002
@@ -36,15 +30,34 @@ LINGER: Final = 0.02
 """Seconds a finished stream may take to end its body, so that its connection can be used again."""
 
 
-class Phase(IntEnum):
-    """How far an attempt has come."""
+class Connected(Protocol):
+    """A connection, as far as it can be cut."""
 
-    QUEUE = 0
-    CONNECT = 1
-    HEAD = 2
-    BODY = 3
-    LINGER = 4
-    DONE = 5
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """`None` once it is closed."""
+
+
+class Wire(Connected, Protocol):
+    """The connection that a request is sent on."""
+
+    heard: bool
+    """Whether even a single byte has come back."""
+
+
+class Answer(Protocol):
+    """An answer whose body is still on its way."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether it has been read to its end, or cut."""
+
+    @property
+    def connection(self) -> Connected | None:
+        """What it comes on; `None` once that has been given back."""
+
+    def close(self) -> None:
+        """Cut it."""
 
 
 class Attempt:
@@ -102,7 +115,7 @@ class Attempt:
         self.output = False
         self.failure: str | None = None
         """Code of the reason why the attempt was ended from outside."""
-        self.response: ClientResponse | Exchange | None = None
+        self.response: Answer | None = None
         self.wire: Wire | None = None
         """The connection while the request is being sent; afterwards it is the response that knows it."""
         self._live = live
@@ -133,7 +146,7 @@ class Attempt:
         if self.connected_anew:
             self.arm()
 
-    def answered(self, response: "ClientResponse | Exchange") -> None:
+    def answered(self, response: Answer) -> None:
         """The head is here: from now on it is the connection that is cut, not the task that is cancelled."""
         self.response = response
         self.task = self.wire = None
@@ -292,37 +305,8 @@ class Attempt:
 
     def error(self, where: str) -> ProviderError:
         """The error that belongs to `failure`."""
-        code = self.failure or "abandoned"
-        text = _TEXTS[code].format(where=where, limits=self.limits, doing=_DOING[self.phase])
-        if code in {"transport_closed", "abandoned"}:
-            return ProviderError("network_error", text, code=code, retryable=False, billing=self.billing)
-        retryable = code not in {"pool_exhausted", "deadline_exceeded"}
-        return ProviderError("timeout", text, code=code, retryable=retryable, billing=self.billing)
+        return phase_error(self.failure or "abandoned", self.phase, where, self.limits, self.billing)
 
 
 def _sooner(due: float, code: str, other: float, other_code: str) -> tuple[float, str]:
     return (other, other_code) if other < due else (due, code)
-
-
-_DOING: Final = {
-    Phase.QUEUE: "waiting for a free connection",
-    Phase.CONNECT: "connecting",
-    Phase.HEAD: "waiting for the answer to begin",
-    Phase.BODY: "reading the answer",
-    Phase.LINGER: "reading the answer",
-    Phase.DONE: "reading the answer",
-}
-_TEXTS: Final = {
-    "pool_exhausted": "no connection to {where} became free before the deadline; raise max_connections",
-    "connect_timeout": "no connection to {where} within {limits.connect:g} s; check base_url and the network, "
-    "or raise timeouts.connect",
-    "first_token_timeout": "{where} sent no output within {limits.first_token:g} s; raise timeouts.first_token "
-    "if the model needs longer",
-    "idle_timeout": "{where} went silent for {limits.idle:g} s in the middle of its answer; raise timeouts.idle "
-    "if that is normal",
-    "progress_timeout": "{where} sent no further output for {limits.progress:g} s, only signs of life; raise "
-    "timeouts.progress if that is normal",
-    "deadline_exceeded": "the deadline passed while {doing} ({where}); raise timeouts.total or the call's timeout",
-    "transport_closed": "the connection to {where} was closed from our side: its provider is stopping or was replaced",
-    "abandoned": "the answer of {where} was closed before it was read to its end",
-}
