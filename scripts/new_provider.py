@@ -187,7 +187,7 @@ def main() -> int:
         f"\nIt passes its contract now:  pytest tests/contract/test_{options.name}.py\n"
         f"Make it true, in this order: the address in the configuration, {place},\n"
         "recordings of the real service under tests/recordings, a page under docs/providers,\n"
-        "and the schema: PYTHONPATH=. python scripts/generate_schema.py"
+        "and the schema: make schema"
     )
     return 0
 
