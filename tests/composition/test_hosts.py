@@ -111,8 +111,8 @@ async def test_a_hundred_calls_at_once_each_get_their_own_answer() -> None:
         assert world.leases() == 0
 
 
-async def test_F33_F94_an_outage_costs_few_attempts_and_ends_by_itself() -> None:
-    """Ten calls a second through a minute of outage: a handful reach the provider, the rest fall back at once."""
+async def test_F33_F94_without_health_checks_an_outage_still_costs_few_attempts_and_ends_by_itself() -> None:
+    """Ten calls a second through a minute of outage; with checks it is five attempts (`unit/runtime/test_health.py`)."""
     clock = FakeClock()
     models: dict[str, Any] = {"fast": {"use": "alpha/m", "fallback": ["beta"]}}
     async with serving(clock=clock, models=models) as world:
