@@ -132,7 +132,7 @@ def test_other_root_keys_belong_to_the_host(tmp_path: Path) -> None:
 def test_environment_variables_override_any_key(
     tmp_path: Path, name: str, value: str, path: tuple[str, ...], expected: object
 ) -> None:
-    """DESIGN: case does not matter, and what a variable's name cannot hold is one underscore."""
+    """Case does not matter, and what a variable's name cannot hold is one underscore."""
     text = """
         llm_service:
           default_model: ollama
