@@ -57,7 +57,7 @@ async def test_preferred_models_are_asked_in_order_and_then_the_default() -> Non
         world.beta.will_raise(ProviderError("server_error", "down", retryable=False))
         world.gamma.will_raise(ProviderError("model_not_found", "gone"))
         world.alpha.will_answer("at last")
-        preferred = [("nowhere", "m"), ("beta", "m"), "spare"]
+        preferred: list[tuple[str, str | None] | str] = [("nowhere", "m"), ("beta", "m"), "spare"]
         response = await client(world).get_response("hi", preferred_models=preferred)
         assert response.text == "at last"
         assert [type(error) for error in response.errors] == [UnknownProvider, ProviderError, ProviderError]

@@ -27,9 +27,9 @@ class Names(BaseModel):
 
 GOOD = '{"number": "A1", "total": 9.5}'
 BAD = '{"number": "A1", "total": -1}'
-TOOLS = {"providers": {"alpha": {"models": {"m": {"capabilities": ["chat", "stream", "tools"]}}}}}
-WORDS = {"providers": {"alpha": {"models": {"m": {"capabilities": ["chat", "stream"]}}}}}
-PRICED = {"providers": {"alpha": {"models": {"m": {"price": {"input": 1, "output": 10}}}}}}
+TOOLS: dict[str, Any] = {"providers": {"alpha": {"models": {"m": {"capabilities": ["chat", "stream", "tools"]}}}}}
+WORDS: dict[str, Any] = {"providers": {"alpha": {"models": {"m": {"capabilities": ["chat", "stream"]}}}}}
+PRICED: dict[str, Any] = {"providers": {"alpha": {"models": {"m": {"price": {"input": 1, "output": 10}}}}}}
 
 
 def call(arguments: str, name: str = "Invoice") -> ToolCall:
@@ -151,7 +151,7 @@ async def test_tools_of_the_caller_come_first() -> None:
 
 async def test_a_mode_that_a_model_lacks_leads_to_the_next_candidate() -> None:
     """As anything does that a model cannot do."""
-    config = {**TOOLS, "models": {"a": {"use": "alpha/m", "fallback": ["beta/m"]}}}
+    config: dict[str, Any] = {**TOOLS, "models": {"a": {"use": "alpha/m", "fallback": ["beta/m"]}}}
     async with serving(**config) as world:
         world.beta.will_answer(GOOD)
         response = await world.service.generate_object("read it", Invoice, model="a", mode="native")
@@ -162,7 +162,7 @@ async def test_a_mode_that_a_model_lacks_leads_to_the_next_candidate() -> None:
 
 async def test_each_candidate_is_asked_in_its_own_way() -> None:
     """The way of the first is not sent to the second."""
-    config = {**TOOLS, "models": {"a": {"use": "alpha/m", "fallback": ["beta/m"]}}}
+    config: dict[str, Any] = {**TOOLS, "models": {"a": {"use": "alpha/m", "fallback": ["beta/m"]}}}
     async with serving(**config) as world:
         world.alpha.will_raise(ProviderError("server_error", "down", retryable=False))
         world.beta.will_answer(GOOD)
