@@ -6,7 +6,7 @@ meaning of the answer (an image that cannot be sent, a tool that must be called)
 
 from typing import Final, NoReturn
 
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import AudioPart, DocumentPart, ImagePart
 from core.llm.providers.base.request import ChatRequest
 
@@ -34,7 +34,7 @@ def check(request: ChatRequest) -> None:
     """Refuse what Ollama cannot do and warn about what it cannot honour.
 
     Raises:
-        ProviderError: `invalid_request` with code `unsupported`; nothing was sent.
+        UnsupportedFeature: as every provider raises it; nothing was sent.
     """
     params = request.params
     if params.tool_choice not in {None, "auto", "none"}:
@@ -68,11 +68,4 @@ def _check_image(request: ChatRequest, part: ImagePart) -> None:
 
 
 def _refuse(request: ChatRequest, message: str) -> NoReturn:
-    raise ProviderError(
-        "invalid_request",
-        message,
-        code="unsupported",
-        scope="model",
-        provider=request.provider,
-        model=request.model,
-    )
+    raise UnsupportedFeature(f"{request.provider}/{request.model}: {message}")
