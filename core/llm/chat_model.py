@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from core.llm.object_stream import ObjectStream
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse
 from core.llm.service import LLMService, Prompt
 from core.llm.stream import LLMStream
@@ -43,6 +44,10 @@ class ChatModel:
     async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> LLMResponse:
         """See `LLMService.generate_object`."""
         return await self._service.generate_object(request, model_class, **{**options, "model": self.name})
+
+    def stream_object(self, request: Prompt, model_class: type[T], **options: Any) -> ObjectStream[T]:
+        """See `LLMService.stream_object`."""
+        return self._service.stream_object(request, model_class, **{**options, "model": self.name})
 
     async def embed(self, texts: str | Sequence[str], **options: Any) -> EmbeddingResponse:
         """See `LLMService.embed`."""

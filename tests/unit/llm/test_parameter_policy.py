@@ -1,5 +1,6 @@
 """What becomes of parameters that a model does not take, through the whole service."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,6 +90,21 @@ async def test_models_that_will_be_shut_down_are_named_when_the_file_is_read() -
         ("providers.openai.models.o3", "o3 is shut down on 2026-12-11: move to another model before"),
         ("providers.openai.models.own", "own is shut down on 2027-01-01: move to newer before"),
         ("models.old.use", "claude-sonnet-4-5 is shut down on 2026-11-30: move to another model before"),
+    ]
+
+
+async def test_the_warning_has_the_place_in_the_file(tmp_path: Path) -> None:
+    """Also where the file is shorter than the path."""
+    file = tmp_path / "llm.yaml"
+    file.write_text(
+        "llm_service:\n  providers:\n    openai:\n      api_key: key-0123456789abcdef\n      models: [o3]\n"
+        "  models:\n    old: openai/gpt-5\n"
+    )
+    async with Container([ProviderModule(file, watch=False, env={})]) as container:
+        found = container.get(ProviderConfigManager).status.warnings
+    assert [(one.path, one.line, one.severity) for one in found] == [
+        ("providers.openai.models.o3", 5, "warning"),
+        ("models.old.use", 7, "warning"),
     ]
 
 

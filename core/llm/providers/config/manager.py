@@ -352,9 +352,16 @@ class ProviderConfigManager:
 
     @staticmethod
     def _located(issue: ConfigIssue, loaded: LoadedConfig) -> ConfigIssue:
-        """*issue* with the place of its path, where whoever raised it knew the path only."""
-        steps = parse_dotted(loaded.tree, issue.path) if issue.path and issue.file is None else None
-        node = find(loaded.tree, steps) if steps else None
+        """*issue* with the place of its path, where whoever raised it knew the path only.
+
+        What the file says in a shorter way (a list of names, a text for a mapping) has the place of what holds it.
+        """
+        path = issue.path if issue.file is None else ""
+        node = None
+        while path and node is None:
+            steps = parse_dotted(loaded.tree, path)
+            node = find(loaded.tree, steps) if steps else None
+            path = path.rpartition(".")[0]
         if node is None:
             return issue
         return replace(issue, file=node.key_origin.layer, line=node.key_origin.line, column=node.key_origin.column)
