@@ -164,8 +164,8 @@ def _gemini_embeddings(recording: Recording) -> dict[str, Any]:
 
 def _bedrock_invoke(recording: Recording) -> dict[str, Any]:
     family = family_of(recording.model, ModelFacts())
-    vectors, usage = bedrock_vectors(family, _count(recording), recording.headers, recording.body)
-    return _vectors(vectors, usage)
+    batch = bedrock_vectors(family, _count(recording), recording.headers, recording.body)
+    return _vectors(batch.vectors, batch.usage)
 
 
 def _count(recording: Recording) -> int:

@@ -9,11 +9,11 @@ There are three ways, and the model and the API decide which one is open:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from core.llm.common.types import Usage
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint
 from core.llm.dialects.gemini_stream import json_chunks
 from core.llm.dialects.gemini_usage import usage_from_gemini
@@ -21,20 +21,11 @@ from core.llm.dialects.json import encode_json, schema_error
 from core.llm.providers.base.request import EmbeddingRequest
 
 EmbeddingMethod = Literal["batch", "predict", "single"]
-Vector = tuple[float, ...]
 
 _HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _METHODS: Final = {"batch": "batchEmbedContents", "predict": "predict", "single": "embedContent"}
 # Of the raw fields of a request, those that `predict` wants beside each text; the others are parameters of the whole.
 _PER_TEXT: Final = {"taskType": "task_type", "task_type": "task_type", "title": "title"}
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedBatch:
-    """The vectors of one request, in the order of its texts."""
-
-    vectors: tuple[Vector, ...]
-    usage: Usage
 
 
 def encode_embeddings(

@@ -4,29 +4,17 @@ import math
 import struct
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.types import Usage
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_chat import JSON_HEADERS
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_usage import usage_from_openai
 from core.llm.providers.base.request import EmbeddingRequest
-
-Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EmbeddedBatch:
-    """The vectors of one batch, in the order of its inputs."""
-
-    vectors: tuple[Vector, ...]
-    model: str
-    usage: Usage
 
 
 def encode_embeddings(request: EmbeddingRequest, inputs: Sequence[str], quirks: OpenAIQuirks) -> HttpCall:
@@ -63,7 +51,7 @@ def decode_embeddings(count: int, quirks: OpenAIQuirks, headers: Mapping[str, st
     if len({len(vector) for vector in whole}) > 1:
         raise schema_error("the vectors differ in length")
     model = answer.get("model")
-    return EmbeddedBatch(whole, model if isinstance(model, str) else "", usage_from_openai(answer.get("usage"))[0])
+    return EmbeddedBatch(whole, usage_from_openai(answer.get("usage"))[0], model if isinstance(model, str) else "")
 
 
 def _vector(raw: Any, quirks: OpenAIQuirks) -> Vector:

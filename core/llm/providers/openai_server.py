@@ -98,19 +98,7 @@ class OpenAIServerProvider(OpenAIStyleProvider):
 
     def native(self, services: ProviderServices) -> NativeApi:
         """The sender for the server's own endpoints."""
-        return NativeApi(self._transport_now, services.clock, self._first_key)
-
-    def _transport_now(self) -> Transport:
-        transport: Transport | None = getattr(self, "transport", None)
-        if transport is None:
-            raise ProviderError(
-                "network_error",
-                "this provider is not running: start the container first",
-                code="not_started",
-                retryable=False,
-                provider=self.name,
-            )
-        return transport
+        return NativeApi(self.client_transport, services.clock, self._first_key)
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""

@@ -8,10 +8,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.types import ModelFacts, PhaseLimits, Usage
+from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.common.wire import HttpCall
-from core.llm.dialects.json import schema_error
-from core.llm.dialects.openai_embeddings import Vector, decode_embeddings, encode_embeddings
+from core.llm.dialects.embedded_batches import JoinedBatches
+from core.llm.dialects.openai_embeddings import decode_embeddings, encode_embeddings
 from core.llm.dialects.openai_endpoints import Endpoint, OpenAIEndpoints
 from core.llm.dialects.openai_models import ListedModel, models_from_openai
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -67,24 +67,15 @@ class OpenAIStyleProvider(HttpProvider):
         Raises:
             ProviderError: any of them failed, or the vectors are not what was asked for.
         """
-        vectors: list[Vector] = []
-        usages: list[Usage] = []
-        model = ""
+        joined = JoinedBatches(request)
         for begin in range(0, len(request.inputs), self._batch_size):
             inputs = request.inputs[begin : begin + self._batch_size]
             headers, body = await self.call_json(self.embedding_call(request, inputs), request)
             try:
-                batch = decode_embeddings(len(inputs), self.quirks, headers, body)
-                if vectors and len(vectors[0]) != len(batch.vectors[0]):
-                    raise schema_error("the vectors differ in length from one batch to the next")
-                if request.dimensions not in {None, len(batch.vectors[0])}:
-                    raise schema_error(f"{len(batch.vectors[0])} dimensions instead of {request.dimensions}")
+                joined.add(decode_embeddings(len(inputs), self.quirks, headers, body))
             except ProviderError as error:
                 raise error.at(self.name, request.model) from None
-            vectors.extend(batch.vectors)
-            usages.append(batch.usage)
-            model = batch.model or model
-        return EmbeddingResponse(tuple(vectors), model or request.model, self.name, _sum(usages))
+        return joined.response(self.name)
 
     def embedding_call(self, request: EmbeddingRequest, inputs: Sequence[str]) -> HttpCall:
         """The HTTP call for *inputs*, which are all or some of those of *request*."""
@@ -124,19 +115,3 @@ class OpenAIStyleProvider(HttpProvider):
             return models_from_openai(*await self.call_json(call, request))
         except ProviderError as error:
             raise error.at(self.name, None) from None
-
-    def _first_key(self) -> str | None:
-        for secret in (self.config.api_key, *self.config.api_keys):
-            if secret is not None and (key := secret.get_secret_value()):
-                return str(key)
-        return None
-
-
-def _sum(usages: Sequence[Usage]) -> Usage:
-    return Usage(
-        input=sum(usage.input for usage in usages),
-        cache_read=sum(usage.cache_read for usage in usages),
-        output=sum(usage.output for usage in usages),
-        estimated=any(usage.estimated for usage in usages),
-        raw=usages[0].raw if len(usages) == 1 else None,
-    )

@@ -125,7 +125,8 @@ def test_vectors_are_read_in_order(recording):
     if family == "nova":
         # Its vector was cut to two numbers together with its list: the shape of the recording is that of one text.
         count = len(json.loads(recording.body)["embeddings"])
-    vectors, usage = decode_embeddings(family, count, recording.headers, recording.body)
+    batch = decode_embeddings(family, count, recording.headers, recording.body)
+    vectors, usage = batch.vectors, batch.usage
     assert len(vectors) == count
     if (wanted := recording.expected["usage"]["input"]) is not None:
         assert usage.input == wanted

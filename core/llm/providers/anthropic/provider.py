@@ -131,9 +131,3 @@ class AnthropicProvider(HttpProvider):
             changes["quirks"] = {**facts.quirks, "shut_down": entry.retires}
         if changes:
             self._facts[entry.name] = replace(facts, **changes)
-
-    def _first_key(self) -> str | None:
-        for secret in (self.config.api_key, *self.config.api_keys):
-            if secret is not None and (key := secret.get_secret_value()):
-                return str(key)
-        return None

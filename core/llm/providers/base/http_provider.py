@@ -80,6 +80,34 @@ class HttpProvider(BaseLLMProvider):
         if lease is not None:
             await lease.release()
 
+    def client_transport(self) -> Transport:
+        """The transport of the moment: what a client of the server's own endpoints binds to.
+
+        Raises:
+            ProviderError: the provider has not been started.
+        """
+        transport: Transport | None = getattr(self, "transport", None)
+        if transport is None:
+            raise self.not_running()
+        return transport
+
+    def not_running(self) -> ProviderError:
+        """The error for a question that came before `start`."""
+        return ProviderError(
+            "network_error",
+            "this provider is not running: start the container first",
+            code="not_started",
+            retryable=False,
+            provider=self.name,
+        )
+
+    def _first_key(self) -> str | None:
+        """The key for what no call of a host has caused: the model list, health. `None`: there is none."""
+        for secret in (self.config.api_key, *self.config.api_keys):
+            if secret is not None and (key := secret.get_secret_value()):
+                return str(key)
+        return None
+
     def http_options(self) -> HttpOptions:
         """What the connection pool is made from; providers whose options are equal share one."""
         config = self.config

@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import ModelFacts, Usage
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.providers.base.request import EmbeddingRequest
@@ -14,7 +15,6 @@ from core.llm.providers.bedrock.converse import JSON_HEADERS
 from core.llm.providers.bedrock.naming import base_model, model_path
 
 Family = Literal["titan", "cohere", "nova"]
-Vector = tuple[float, ...]
 
 _BATCH: Final = {"titan": 1, "cohere": 96, "nova": 1}
 _TOKENS_HEADER: Final = "x-amzn-bedrock-input-token-count"
@@ -69,9 +69,7 @@ def encode_embeddings(request: EmbeddingRequest, family: Family, inputs: Sequenc
     return HttpCall("POST", model_path(request.model, "invoke"), encode_json(body), JSON_HEADERS, idempotent=True)
 
 
-def decode_embeddings(
-    family: Family, count: int, headers: Mapping[str, str], body: bytes
-) -> tuple[list[Vector], Usage]:
+def decode_embeddings(family: Family, count: int, headers: Mapping[str, str], body: bytes) -> EmbeddedBatch:
     """The *count* vectors in *body*, in the order of the texts, and what they cost.
 
     Raises:
@@ -86,10 +84,8 @@ def decode_embeddings(
     if not isinstance(raw, list) or len(raw) != count:
         found = len(raw) if isinstance(raw, list) else "no"
         raise schema_error(f"{found} vectors for {count} texts")
-    vectors = [_vector(one) for one in raw]
-    if len({len(vector) for vector in vectors}) > 1:
-        raise schema_error("the vectors differ in length")
-    return vectors, _usage(answer.get("inputTextTokenCount"), headers.get(_TOKENS_HEADER))
+    usage = _usage(answer.get("inputTextTokenCount"), headers.get(_TOKENS_HEADER))
+    return EmbeddedBatch(tuple(_vector(one) for one in raw), usage)
 
 
 def _vector(raw: Any) -> Vector:

@@ -7,9 +7,10 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.secrets import MASK, redact
-from core.llm.common.types import CallWarning, ModelFacts, PhaseLimits, Usage
+from core.llm.common.types import CallWarning, ModelFacts, PhaseLimits
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.data.facts import model_facts
+from core.llm.dialects.embedded_batches import EmbeddedBatch, JoinedBatches
 from core.llm.dialects.json import encode_json, parse_object, schema_error
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices, ResourceLease
@@ -28,7 +29,6 @@ from core.llm.providers.bedrock.config import BedrockConfig
 from core.llm.providers.bedrock.converse import JSON_HEADERS, ConverseDialect
 from core.llm.providers.bedrock.embeddings import (
     Family,
-    Vector,
     batches,
     decode_embeddings,
     encode_embeddings,
@@ -122,7 +122,7 @@ class BedrockProvider(HttpProvider):
         calls = [encode_embeddings(request, family, portion, facts) for portion in portions]
         lane = asyncio.Semaphore(self.config.embedding_concurrency)
         failure: ProviderError | None = None
-        tasks: list[asyncio.Task[tuple[list[Vector], Usage]]] = []
+        tasks: list[asyncio.Task[EmbeddedBatch]] = []
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
@@ -133,26 +133,21 @@ class BedrockProvider(HttpProvider):
             failure = next(error for error in errors.exceptions if isinstance(error, ProviderError))
         if failure is not None:
             raise failure
-        vectors = tuple(vector for task in tasks for vector in task.result()[0])
-        if len({len(vector) for vector in vectors}) > 1:
-            raise schema_error("the vectors differ in length from one request to the next").at(self.name, request.model)
-        if request.dimensions not in {None, len(vectors[0]) if vectors else None}:
-            found = f"{len(vectors[0])} dimensions instead of {request.dimensions}"
-            raise schema_error(found).at(self.name, request.model)
-        usages = [task.result()[1] for task in tasks]
-        usage = Usage(
-            input=sum(usage.input for usage in usages),
-            estimated=any(usage.estimated for usage in usages),
-            raw=usages[0].raw if len(usages) == 1 else None,
-        )
-        dropped = CallWarning("dropped", "Bedrock knows no end users", "user")
-        return EmbeddingResponse(
-            vectors, request.model, self.name, usage, warnings=(dropped,) if request.user is not None else ()
-        )
+        joined = JoinedBatches(request)
+        try:
+            for task in tasks:
+                joined.add(task.result())
+        except ProviderError as error:
+            raise error.at(self.name, request.model) from None
+        response = joined.response(self.name)
+        if request.user is not None:
+            dropped = CallWarning("dropped", "Bedrock knows no end users", "user")
+            response = replace(response, warnings=(dropped,))
+        return response
 
     async def _embedded(
         self, call: HttpCall, family: Family, count: int, request: EmbeddingRequest, lane: asyncio.Semaphore
-    ) -> tuple[list[Vector], Usage]:
+    ) -> EmbeddedBatch:
         async with lane:
             headers, body = await self.call_json(call, request)
         try:
@@ -203,12 +198,7 @@ class BedrockProvider(HttpProvider):
         limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
         try:
             if self._control is None:
-                raise ProviderError(
-                    "network_error",
-                    "this provider is not running: start the container first",
-                    code="not_started",
-                    retryable=False,
-                )
+                raise self.not_running()
             key = self._first_key()
             reply = await self._control.send(self.authorise(LIST_MODELS, key), limits)
             try:
@@ -221,12 +211,6 @@ class BedrockProvider(HttpProvider):
             return models_from_bedrock(reply.headers, body)
         except ProviderError as error:
             raise error.at(self.name, None) from None
-
-    def _first_key(self) -> str | None:
-        for secret in (self.config.api_key, *self.config.api_keys):
-            if secret is not None and (key := secret.get_secret_value()):
-                return key
-        return None
 
 
 def decode_count(body: bytes) -> int:

@@ -5,14 +5,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
-from core.llm.common.types import ModelFacts, PhaseLimits, Usage
+from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.data.facts import facts_from_row, model_facts, table
+from core.llm.dialects.embedded_batches import JoinedBatches
 from core.llm.dialects.gemini import GeminiDialect, decode_count
-from core.llm.dialects.gemini_embeddings import EmbeddingMethod, Vector, decode_embeddings, encode_embeddings
+from core.llm.dialects.gemini_embeddings import EmbeddingMethod, decode_embeddings, encode_embeddings
 from core.llm.dialects.gemini_endpoint import bare_name
 from core.llm.dialects.gemini_models import ListedModel, models_from_gemini
-from core.llm.dialects.json import schema_error
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
@@ -91,22 +91,15 @@ class GeminiProvider(HttpProvider):
             ProviderError: any of them failed, or the vectors are not what was asked for.
         """
         method, size = self._embedding(request.model)
-        vectors: list[Vector] = []
-        usages: list[Usage] = []
+        joined = JoinedBatches(request)
         for begin in range(0, len(request.inputs), size):
             inputs = request.inputs[begin : begin + size]
             headers, body = await self.call_json(encode_embeddings(request, inputs, self.endpoint, method), request)
             try:
-                batch = decode_embeddings(len(inputs), method, headers, body)
-                if vectors and len(vectors[0]) != len(batch.vectors[0]):
-                    raise schema_error("the vectors differ in length from one batch to the next")
-                if request.dimensions not in {None, len(batch.vectors[0])}:
-                    raise schema_error(f"{len(batch.vectors[0])} dimensions instead of {request.dimensions}")
+                joined.add(decode_embeddings(len(inputs), method, headers, body))
             except ProviderError as error:
                 raise error.at(self.name, request.model) from None
-            vectors.extend(batch.vectors)
-            usages.append(batch.usage)
-        return EmbeddingResponse(tuple(vectors), request.model, self.name, _sum(usages))
+        return joined.response(self.name)
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Prompt tokens of *request*, tools and system instruction included. Costs nothing.
@@ -174,21 +167,5 @@ class GeminiProvider(HttpProvider):
             return "predict", quirks.get("vertex_embedding_batch", self.config.embedding_batch_size)
         return "single", 1
 
-    def _first_key(self) -> str | None:
-        for secret in (self.config.api_key, *self.config.api_keys):
-            if secret is not None and (key := secret.get_secret_value()):
-                return str(key)
-        return None
-
     def _signs_itself(self) -> bool:
         return any(name.lower() in {"authorization", "x-goog-api-key"} for name in self.config.headers)
-
-
-def _sum(usages: Sequence[Usage]) -> Usage:
-    return Usage(
-        input=sum(usage.input for usage in usages),
-        cache_read=sum(usage.cache_read for usage in usages),
-        output=sum(usage.output for usage in usages),
-        estimated=any(usage.estimated for usage in usages),
-        raw=usages[0].raw if len(usages) == 1 else None,
-    )

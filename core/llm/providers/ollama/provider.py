@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import CallWarning, ModelFacts, Usage
-from core.llm.common.wire import HttpCall, Transport
+from core.llm.common.wire import HttpCall
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import (
@@ -43,23 +43,6 @@ class OllamaProvider(HttpProvider):
         self.client = OllamaClient(self.client_transport, clock=services.clock)
         self.catalogue = OllamaCatalogue(self.client, config, services.clock)
         self.manager = OllamaModelManager(self.client, config, services)
-
-    def client_transport(self) -> Transport:
-        """The transport of the moment: what an injected `OllamaClient` binds to.
-
-        Raises:
-            ProviderError: the provider has not been started.
-        """
-        transport: Transport | None = getattr(self, "transport", None)
-        if transport is None:
-            raise ProviderError(
-                "network_error",
-                "this provider is not running: start the container first",
-                code="not_started",
-                retryable=False,
-                provider=self.name,
-            )
-        return transport
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
