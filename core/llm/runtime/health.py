@@ -40,6 +40,8 @@ class ServiceHealth:
     reason: str
     """Why not, where it is not ready."""
     config: ConfigStatus
+    live_generations: int
+    """Configurations that still have calls, the one in force included."""
     checks: Mapping[str, HealthReport] = field(default_factory=dict)
     """The last check of each provider that is on; one that was not checked yet is missing."""
 
@@ -100,7 +102,7 @@ class HealthMonitor:
             if check is not None:
                 checks[name] = check
         reason = self._why_not_ready(runtime)
-        return ServiceHealth(not reason, reason, self._manager.status, checks)
+        return ServiceHealth(not reason, reason, self._manager.status, len(self._holder.live), checks)
 
     def _why_not_ready(self, runtime: Runtime | None) -> str:
         if self._holder.closing_reason is not None:

@@ -222,6 +222,7 @@ async def test_HR_17_the_health_of_the_service_holds_its_configuration_and_readi
         assert (health.ready, health.reason) == (True, "")
         assert (health.config.generation, health.config.age, health.config.watch_mode) == (1, 12.0, "off")
         assert health.config.last_error == ()
+        assert health.live_generations == 1
         Upstream(world).goes_down()
         for _ in range(5):
             with pytest.raises(ProviderError):
@@ -258,3 +259,20 @@ async def test_a_reload_during_a_check_closes_the_old_provider_after_the_check_h
         assert closed_in_time == [0]
         assert old.closed == 1
         assert len(world.holder.live) == 1
+
+
+async def test_HR_17_the_status_counts_reloads_by_how_they_ended() -> None:
+    """What a metrics endpoint needs; trying out a configuration is no reload."""
+    clock = FakeClock()
+    async with checked(clock) as world:
+        assert world.manager.status.reloads == {"applied": 0, "unchanged": 0, "rejected": 0}
+        assert world.manager.status.last_reload is None
+        await clock.advance(5.0)
+        await world.manager.replace({"llm_service": _as_given(world)})
+        await world.manager.replace({"llm_service": {"providers": 1}})
+        await world.manager.reload(dry_run=True)
+        await world.manager.reload()
+        status = world.manager.status
+        assert status.reloads == {"applied": 1, "unchanged": 1, "rejected": 1}
+        assert status.last_reload == clock.now()
+        assert (status.generation, status.stale) == (2, False)

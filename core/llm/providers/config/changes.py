@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
 
 from core.llm.common.exceptions import ConfigIssue
@@ -54,6 +55,10 @@ class ConfigStatus:
     watch_mode: str
     sources: tuple[str, ...]
     """The files that were read."""
+    reloads: Mapping[str, int] = field(default_factory=dict)
+    """How many reloads ended `applied`, `unchanged` and `rejected`; the first load is none."""
+    last_reload: datetime | None = None
+    """When the last of them ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import signal
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -79,6 +80,8 @@ class ProviderConfigManager:
         """How many configurations have been in force; 0 before the first load."""
         self._applied_at = 0.0
         self._last_error: tuple[ConfigIssue, ...] = ()
+        self._reloads = dict.fromkeys(("applied", "unchanged", "rejected"), 0)
+        self._last_reload: datetime | None = None
         self._seen = ""
         self._refused = ""
         self._watch_set = WatchSet()
@@ -116,6 +119,8 @@ class ProviderConfigManager:
             disabled=loaded.disabled if loaded else {},
             watch_mode=self._watcher.mode if self._watcher else "off",
             sources=tuple(str(path) for path in self._watch_set.files if path.is_file()),
+            reloads=dict(self._reloads),
+            last_reload=self._last_reload,
         )
 
     def set_applier(self, apply: Applier) -> None:
@@ -253,12 +258,12 @@ class ProviderConfigManager:
     async def _reload_next(self) -> ReloadResult:
         async with self._lock:
             self._waiting = None
-            return await self._apply(await self._reader.read(self._source, self._watch_set))
+            return self._counted(await self._apply(await self._reader.read(self._source, self._watch_set)))
 
     async def _replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
         async with self._lock:
             read = await self._reader.read(config, self._watch_set)
-            result = await self._apply(read)
+            result = self._counted(await self._apply(read))
             if result.status != "rejected" and not isinstance(self._source, Path):
                 self._source = config
             return result
@@ -275,7 +280,8 @@ class ProviderConfigManager:
         async with self._lock:
             if self._watch_set.digest() == self._seen:
                 return
-            await self._apply(await self._reader.read(self._source, self._watch_set), from_watcher=True)
+            read = await self._reader.read(self._source, self._watch_set)
+            self._counted(await self._apply(read, from_watcher=True))
 
     async def _apply(self, read: Reading, *, from_watcher: bool = False) -> ReloadResult:
         """Put what was read in force, unless it is wrong, looks unfinished, or changes nothing."""
@@ -330,6 +336,11 @@ class ProviderConfigManager:
                 listener(change)
             except Exception as error:  # noqa: BLE001 - a listener's bug must not undo what is already in force
                 _log.error("a listener of configuration changes raised %s in %s", type(error).__name__, _place(error))
+
+    def _counted(self, result: ReloadResult) -> ReloadResult:
+        self._reloads[result.status] += 1
+        self._last_reload = self._clock.now()
+        return result
 
     def _settle(self, read: Reading) -> None:
         """What was read is what is in force."""
