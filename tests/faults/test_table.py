@@ -3,8 +3,7 @@
 import re
 from pathlib import Path
 
-NOT_HERE = {
-}
+NOT_HERE = {}
 
 
 def rows_with_a_test() -> set[int]:

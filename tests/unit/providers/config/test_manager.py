@@ -367,7 +367,7 @@ async def test_replace_over_a_file_holds_until_the_file_is_read_again(rig: Rig) 
 async def test_large_files_are_parsed_off_the_loop(rig: Rig) -> None:
     """The event loop goes on turning while a large file is read."""
     await rig.manager.load()
-    rig.path.write_text(GOOD + "".join(f"# {'x' * 100}\n" for _ in range(900)) + "  timeout: 1m\n")
+    rig.path.write_text(GOOD + "".join(f"# {'x' * 100}\n" for _ in range(9000)) + "  timeout: 1m\n")
     turns = 0
 
     async def count() -> None:
