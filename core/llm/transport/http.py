@@ -34,6 +34,8 @@ from core.llm.transport.http_phase import Phase
 ERROR_BODY_SECONDS = 5.0
 """The body of an error is worth no longer wait; its status says most."""
 _ONE_WRITE = 2**20
+_OWN_REQUEST = ClientSession._request  # noqa: SLF001 - what mocking libraries such as aioresponses replace
+"""Where a test has put a mock in its place, requests take the long way, so that the mock sees them."""
 
 
 class HttpTransport:
@@ -89,7 +91,7 @@ class HttpTransport:
         response: ClientResponse | Exchange | None = None
         token = current_attempt.set(attempt)
         try:
-            if self._proxy is None and (call.body is None or _fits_one_write(call.body)):
+            if self._proxy is None and _fits_one_write(call.body) and ClientSession._request is _OWN_REQUEST:  # noqa: SLF001 - see there
                 response = await self._exchange(session, call)
             else:
                 response = await self._request(session, call)
@@ -124,7 +126,8 @@ class HttpTransport:
         # Already encoded: whoever built the path has quoted what needs quoting, and nothing may be undone.
         url = URL(self._base + call.path, encoded=True)
         # Written in pieces, a large picture does not hold up the event loop.
-        data = io.BytesIO(call.body) if isinstance(call.body, bytes) else call.body
+        large = isinstance(call.body, bytes) and len(call.body) > _ONE_WRITE
+        data = io.BytesIO(cast("bytes", call.body)) if large else call.body
         return await session.request(
             call.method, url, data=data, headers=headers, proxy=self._proxy, allow_redirects=False
         )
@@ -224,7 +227,7 @@ class HttpTransport:
 
 
 def _fits_one_write(body: object) -> bool:
-    return isinstance(body, bytes) and len(body) <= _ONE_WRITE
+    return body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE)
 
 
 class HttpAnswer:
