@@ -52,13 +52,14 @@ def test_every_row_is_consistent(name: str) -> None:
         "system_role",
         "effort",
         "default_effort",
+        "endpoint",
         "sampling",
         "tools",
         "shut_down",
     }
     efforts = facts.quirks.get("effort", [])
-    if facts.quirks.get("tools") == "without_thinking" and "none" not in efforts:
-        assert facts.lacks("tools")
+    if facts.quirks.get("tools") == "without_thinking" and "none" not in efforts and facts.lacks("tools"):
+        assert facts.quirks.get("endpoint") == "chat", "Responses takes tools beside thinking"
     if efforts:
         assert facts.quirks["default_effort"] in efforts
         assert not facts.lacks("thinking")

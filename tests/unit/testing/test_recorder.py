@@ -43,7 +43,7 @@ async def test_it_stops_listening_at_the_end_of_its_block():
     bus.publish(WatcherDegraded("b"))
 
     assert len(events) == 1
-    assert not bus.active
+    assert not bus.wants(ProviderDisabled)
 
 
 async def test_wait_for_returns_an_event_that_is_there_already():
