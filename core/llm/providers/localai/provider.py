@@ -15,6 +15,7 @@ QUIRKS: Final = OpenAIQuirks(
     chat_path="/v1/chat/completions",
     embeddings_path="/v1/embeddings",
     models_path="/v1/models",
+    grammar_schema=True,
     document="none",
     rejects=frozenset({"parallel_tool_calls"}),
 )
