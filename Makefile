@@ -53,7 +53,7 @@ bench: $(BENCH)/.bench  ## measure beside bare aiohttp, the openai SDK and LiteL
 	@$(BENCH)/bin/python -m scripts.bench $(ARGS)
 
 schema: $(VENV)/.dev  ## write config/llm.schema.json from the configuration classes
-	@$(BIN)/python scripts/generate_schema.py
+	@$(BIN)/python -m scripts.generate_schema
 
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	@sh scripts/lock.sh $(BIN)
