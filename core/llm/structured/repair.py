@@ -14,6 +14,7 @@ MAX_LENGTH: Final = 2_000_000
 """Longer texts are read as they are, or not at all."""
 _FENCE: Final = re.compile(r"```[a-zA-Z0-9_-]*[ \t]*\r?\n(.*?)```", re.DOTALL)
 _BEGINS_JSON: Final = re.compile(r'\{\s*["}]|\[\s*["{\[\]\d-]')
+_BRACKET_OR_STRING: Final = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*(?P<end>"?)|[{}\[\]]', re.DOTALL)
 _MAX_BLOCKS: Final = 64
 _CLOSING: Final = {"{": "}", "[": "]"}
 
@@ -97,28 +98,23 @@ def _next_opening(text: str, position: int) -> int:
     return min(places, default=-1)
 
 
+def _brackets(text: str, start: int = 0) -> Iterator[tuple[int, str]]:
+    """Place and letter of every bracket outside strings; a quote in its place stands for a string without an end."""
+    for match in _BRACKET_OR_STRING.finditer(text, start):
+        if not match["end"]:
+            yield match.start(), text[match.start()]
+
+
 def _end_of(text: str, start: int) -> int:
     """Where the block that begins at *start* has ended; -1 where it never does."""
-    open_brackets: list[str] = []
-    in_string = escaped = False
-    for index in range(start, len(text)):
-        letter = text[index]
-        if in_string:
-            if escaped:
-                escaped = False
-            elif letter == "\\":
-                escaped = True
-            elif letter == '"':
-                in_string = False
-        elif letter == '"':
-            in_string = True
-        elif letter in "{[":
-            open_brackets.append(_CLOSING[letter])
-        elif letter in "}]":
-            if not open_brackets or open_brackets.pop() != letter:
-                return -1
-            if not open_brackets:
-                return index + 1
+    missing: list[str] = []
+    for place, letter in _brackets(text, start):
+        if letter in _CLOSING:
+            missing.append(_CLOSING[letter])
+        elif not missing or missing.pop() != letter:
+            return -1
+        elif not missing:
+            return place + 1
     return -1
 
 
@@ -129,46 +125,27 @@ def _closed(text: str) -> str | None:
         return None
     body = text[start:].removesuffix("```").rstrip()
     missing: list[str] = []
-    in_string = escaped = False
-    for letter in body:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif letter == "\\":
-                escaped = True
-            elif letter == '"':
-                in_string = False
-        elif letter == '"':
-            in_string = True
-        elif letter in "{[":
+    for _, letter in _brackets(body):
+        if letter in _CLOSING:
             missing.append(_CLOSING[letter])
-        elif letter in "}]" and (not missing or missing.pop() != letter):
+        elif not missing or missing.pop() != letter:
             return None
     # After a bare word or number nobody knows whether it was all of it; after a colon or comma a value is missing.
-    if in_string or not missing or body[-1] not in '"}]':
+    if not missing or body[-1] not in '"}]':
         return None
     return body + "".join(reversed(missing))
 
 
 def _without_spare_commas(text: str) -> str:
     """*text* without commas that stand before a closing bracket."""
-    out: list[str] = []
-    in_string = escaped = False
-    for letter in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif letter == "\\":
-                escaped = True
-            elif letter == '"':
-                in_string = False
-        elif letter == '"':
-            in_string = True
-        elif letter in "}]":
-            place = len(out) - 1
-            while place >= 0 and out[place].isspace():
-                place -= 1
-            if place >= 0 and out[place] == ",":
-                del out[place]
-        out.append(letter)
-    return "".join(out)
+    kept: list[str] = []
+    begin = 0
+    for place, letter in _brackets(text):
+        if letter in "}]":
+            comma = len(text[begin:place].rstrip()) - 1 + begin
+            if comma >= begin and text[comma] == ",":
+                kept.append(text[begin:comma])
+                begin = comma + 1
+            kept.append(text[begin:place])
+            begin = place
+    return "".join(kept) + text[begin:]
