@@ -18,20 +18,16 @@ async def server() -> AsyncIterator[BedrockServer]:
 
 
 @pytest.fixture
-async def make(server):
+def make(server, started):
     """Start a provider with some configuration; it is closed at the end."""
-    made: list[BedrockProvider] = []
 
     async def start(clock=None, **config) -> BedrockProvider:
         config = {"base_url": server.url, "region": "us-east-1", **config}
-        provider = BedrockProvider(BedrockConfig(**config), provider_services("bedrock", clock=clock or server.clock))
-        await provider.start()
-        made.append(provider)
-        return provider
+        return await started(
+            BedrockProvider(BedrockConfig(**config), provider_services("bedrock", clock=clock or server.clock))
+        )
 
-    yield start
-    for provider in made:
-        await provider.close()
+    return start
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from core.llm.common.events import EventBus
 from core.llm.providers.lm_studio.config import LMStudioConfig
 from core.llm.providers.lm_studio.provider import LMStudioProvider
-from core.llm.testing import EventRecorder, FakeClock, provider_services
+from core.llm.testing import FakeClock, provider_services
 from core.llm.testing.lm_studio_server import LMStudioModelSpec, LMStudioServer
 
 
@@ -29,32 +29,16 @@ async def server(clock: FakeClock) -> AsyncIterator[LMStudioServer]:
 
 
 @pytest.fixture
-async def make(server: LMStudioServer):
+def make(server: LMStudioServer, started):
     """Start a provider with some configuration; it is closed at the end."""
-    made: list[LMStudioProvider] = []
 
     async def start(events: EventBus | None = None, clock=None, **config) -> LMStudioProvider:
         settings = LMStudioConfig(**{"base_url": server.url, **config})
-        provider = LMStudioProvider(settings, provider_services("lm_studio", events=events, clock=clock))
-        await provider.start()
-        made.append(provider)
-        return provider
+        return await started(LMStudioProvider(settings, provider_services("lm_studio", events=events, clock=clock)))
 
-    yield start
-    for provider in made:
-        await provider.close()
+    return start
 
 
 @pytest.fixture
 async def provider(make) -> LMStudioProvider:
     return await make()
-
-
-@pytest.fixture
-def events() -> EventBus:
-    return EventBus()
-
-
-@pytest.fixture
-def recorder(events: EventBus) -> EventRecorder:
-    return EventRecorder(events)

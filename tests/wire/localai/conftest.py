@@ -5,7 +5,7 @@ import pytest
 from core.llm.common.events import EventBus
 from core.llm.providers.localai.config import LocalAIConfig
 from core.llm.providers.localai.provider import LocalAIProvider
-from core.llm.testing import EventRecorder, FakeClock, provider_services
+from core.llm.testing import FakeClock, provider_services
 from core.llm.testing.localai_server import LocalAIModelSpec, LocalAIServer
 
 
@@ -31,27 +31,11 @@ async def serve():
 
 
 @pytest.fixture
-async def make():
+def make(started):
     """Start a provider for a server; it is closed at the end."""
-    made: list[LocalAIProvider] = []
 
     async def start(server: LocalAIServer, events: EventBus | None = None, clock=None, **config) -> LocalAIProvider:
         settings = LocalAIConfig(**{"base_url": server.url, **config})
-        provider = LocalAIProvider(settings, provider_services("localai", events=events, clock=clock))
-        await provider.start()
-        made.append(provider)
-        return provider
+        return await started(LocalAIProvider(settings, provider_services("localai", events=events, clock=clock)))
 
-    yield start
-    for provider in made:
-        await provider.close()
-
-
-@pytest.fixture
-def events() -> EventBus:
-    return EventBus()
-
-
-@pytest.fixture
-def recorder(events: EventBus) -> EventRecorder:
-    return EventRecorder(events)
+    return start

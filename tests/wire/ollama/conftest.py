@@ -8,7 +8,7 @@ from core.llm.common.events import EventBus
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.provider import OllamaProvider
-from core.llm.testing import EventRecorder, provider_services
+from core.llm.testing import provider_services
 from core.llm.testing.ollama_script import OllamaModelSpec
 from core.llm.testing.ollama_server import OllamaServer
 from core.llm.transport.http import HttpTransport
@@ -32,32 +32,16 @@ async def client(server: OllamaServer) -> AsyncIterator[OllamaClient]:
 
 
 @pytest.fixture
-async def make(server: OllamaServer):
+def make(server: OllamaServer, started):
     """Start a provider with some configuration; it is closed at the end."""
-    made: list[OllamaProvider] = []
 
     async def start(events: EventBus | None = None, **config) -> OllamaProvider:
         settings = OllamaConfig(**{"base_url": server.url, **config})
-        provider = OllamaProvider(settings, provider_services("ollama", events=events))
-        await provider.start()
-        made.append(provider)
-        return provider
+        return await started(OllamaProvider(settings, provider_services("ollama", events=events)))
 
-    yield start
-    for provider in made:
-        await provider.close()
+    return start
 
 
 @pytest.fixture
 async def provider(make) -> OllamaProvider:
     return await make()
-
-
-@pytest.fixture
-def events() -> EventBus:
-    return EventBus()
-
-
-@pytest.fixture
-def recorder(events: EventBus) -> EventRecorder:
-    return EventRecorder(events)
