@@ -1,8 +1,8 @@
 """Conversations as input items of the Responses format.
 
 A message is one item or several: its text, each tool call, each tool result and each piece of reasoning stand in one
-flat list. Reasoning goes back exactly as it came, and only to where it came from. What the model said before a tool call
-may carry a phase, which goes back with the text.
+flat list. Reasoning goes back exactly as it came, and only to where it came from. What the model said before a tool
+call may carry a phase, which goes back with the text.
 """
 
 from typing import Any, Final
