@@ -43,7 +43,9 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     if text:
         parts.append(TextPart(text))
     calls = calls_from_openai(
-        message.get("tool_calls") or message.get("function_call"), identifier if isinstance(identifier, str) else ""
+        message.get("tool_calls") or message.get("function_call"),
+        identifier if isinstance(identifier, str) else "",
+        request.provider,
     )
     parts.extend(calls)
     refusal = message.get("refusal")

@@ -154,7 +154,8 @@ class _Encoder:
             "type": "function",
             "function": {"name": call.name, "arguments": call.arguments_json()},
         }
-        if call.signature and self._quirks.google_signatures:
+        own = call.provider in {None, self._request.provider}
+        if call.signature and own and self._quirks.google_signatures:
             out["extra_content"] = {"google": {"thought_signature": call.signature}}
         return out
 

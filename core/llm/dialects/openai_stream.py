@@ -39,7 +39,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
         self._finish: str | None = None
         self._usage: Any = None
         self._tier: Any = None
-        self._calls = ToolCallAssembler()
+        self._calls = ToolCallAssembler(request.provider)
         self._tags = ThinkTagSplitter() if quirks.think_tags else None
         self._refused = False
 

@@ -6,6 +6,7 @@ another call. Two calls are never mixed.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic_core import from_json
@@ -44,9 +45,11 @@ class _Open:
 class ToolCallAssembler:
     """Collects the pieces of one answer."""
 
-    __slots__ = ("_by_id", "_by_index", "_calls", "_current")
+    __slots__ = ("_by_id", "_by_index", "_calls", "_current", "_provider")
 
-    def __init__(self) -> None:
+    def __init__(self, provider: str | None = None) -> None:
+        """*provider* is where signatures on calls come from: nobody else is sent them."""
+        self._provider = provider
         self._calls: list[_Open] = []
         self._by_index: dict[int, _Open] = {}
         self._by_id: dict[str, _Open] = {}
@@ -129,11 +132,10 @@ class ToolCallAssembler:
             if not call.name:
                 raise _bad_piece("a tool call has no name")
             identifier = call.id or "call_" + tool_call_id(f"{response_id}:{call.number}:{call.name}")
-            events.append(
-                ToolCallReady(
-                    call.number, ToolCall.from_text(identifier, call.name, "".join(call.arguments), call.signature)
-                )
-            )
+            ready = ToolCall.from_text(identifier, call.name, "".join(call.arguments), call.signature)
+            if call.signature is not None:
+                ready = replace(ready, provider=self._provider)
+            events.append(ToolCallReady(call.number, ready))
 
 
 def _begins_another(call: _Open, identifier: str, name: str, text: str) -> bool:
@@ -143,7 +145,7 @@ def _begins_another(call: _Open, identifier: str, name: str, text: str) -> bool:
     return name != call.name or (bool(text) and call.is_whole())
 
 
-def calls_from_openai(raw: object, response_id: str) -> list[ToolCall]:
+def calls_from_openai(raw: object, response_id: str, provider: str | None = None) -> list[ToolCall]:
     """The tool calls of a whole message; ids that are missing are made up, always the same for the same answer.
 
     Raises:
@@ -151,7 +153,7 @@ def calls_from_openai(raw: object, response_id: str) -> list[ToolCall]:
     """
     if not raw:
         return []
-    assembler = ToolCallAssembler()
+    assembler = ToolCallAssembler(provider)
     events: list[StreamEvent] = []
     # Whole calls are pieces with a number of their own, whatever index or id they carry.
     pieces = raw if isinstance(raw, list) else [raw]
