@@ -61,7 +61,7 @@ def encode_responses_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[st
 def _thinking(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any]) -> bool:
     """Write how much to think; here the word stands in an object."""
     found: dict[str, Any] = {}
-    thinks = encode_thinking(request, quirks, found)
+    thinks = encode_thinking(request, quirks, found, most="max")
     effort = found.pop("reasoning_effort", None)
     if effort is not None:
         found["reasoning"] = {"effort": effort}

@@ -1,18 +1,24 @@
 """One scale of thinking, put into the words each server and model has for it."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.request import ChatRequest
 
-_SCALE: Final = ("none", "minimal", "low", "medium", "high", "xhigh")
-_WORDS: Final = {"off": "none", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "xhigh"}
+_SCALE: Final = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_WORDS: Final = {"off": "none", "minimal": "minimal", "low": "low", "medium": "medium", "high": "high", "max": "max"}
+_TOP: Final = frozenset({"xhigh", "max"})
 _BUDGETS: Final = ((1024, "minimal"), (4096, "low"), (16384, "medium"), (32768, "high"))
 
 
-def encode_thinking(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any]) -> bool:
-    """Write the thinking that was asked for into *body*; returns whether the model will think, as far as is known."""
+def encode_thinking(
+    request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], *, most: Literal["xhigh", "max"] = "xhigh"
+) -> bool:
+    """Write the thinking that was asked for into *body*; returns whether the model will think, as far as is known.
+
+    *most* is the highest effort that the endpoint takes, whatever the model could do.
+    """
     asked = request.params.thinking
     facts = request.facts.quirks
     default = facts.get("default_effort", "none")
@@ -25,7 +31,7 @@ def encode_thinking(request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, 
     if quirks.thinking == "reasoning" and isinstance(asked, int):
         body["reasoning"] = {"max_tokens": asked}
         return True
-    effort = _nearest(request, facts, _effort(request, asked))
+    effort = _nearest(request, facts, _effort(request, asked), most)
     thinks = effort != "none"
     match quirks.thinking:
         case "reasoning_effort":
@@ -60,18 +66,24 @@ def _effort(request: ChatRequest, asked: str | int) -> str:
     return effort
 
 
-def _nearest(request: ChatRequest, facts: Mapping[str, Any], effort: str) -> str:
-    """*effort*, or the closest one that the model is known to accept."""
+def _nearest(request: ChatRequest, facts: Mapping[str, Any], effort: str, most: str) -> str:
+    """*effort*, or the closest one that the model is known to accept and the endpoint takes."""
     known = facts.get("effort")
     if not known:
-        # Without facts: `xhigh` is the one word that most servers do not know.
-        return "high" if effort == "xhigh" else effort
-    if effort in known:
+        # Without facts: `xhigh` and `max` are the words that most servers do not know.
+        return "high" if effort in _TOP else effort
+    if effort in known and (effort != "max" or most == "max"):
         return effort
     place = _SCALE.index(effort)
     # Little thinking is still thinking: only what asks for none may become none.
-    words = [word for word in _SCALE if word in known and (word != "none" or effort == "none")]
+    words = [
+        word for word in _SCALE[: _SCALE.index(most) + 1] if word in known and (word != "none" or effort == "none")
+    ]
     nearest = min(words or known, key=lambda word: abs(_SCALE.index(word) - place))
-    if effort != "xhigh" or nearest != "high":
+    if effort in known:
+        said = f"the effort {effort!r} of {request.model} is for the Responses endpoint only: sent {nearest!r}"
+        request.warn("clamped", "thinking", said)
+    elif effort not in _TOP or nearest not in {"high", "xhigh"}:
+        # As much as the model can is what `max` means, whatever the model calls it.
         request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {nearest!r}")
     return nearest
