@@ -1,7 +1,7 @@
 """Strict servers of every dialect, and how each is told to answer with an object."""
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +10,7 @@ from core.llm.common.messages import ToolCall
 from core.llm.testing import openai_answers
 from core.llm.testing.anthropic_script import AnthropicAnswer
 from core.llm.testing.anthropic_server import AnthropicServer
+from core.llm.testing.bedrock_frames import bedrock_usage, converse_stream, event_frame, tool_frames
 from core.llm.testing.bedrock_server import BedrockAnswer, BedrockServer
 from core.llm.testing.gemini_server import GeminiAnswer, GeminiModelSpec, GeminiServer
 from core.llm.testing.ollama_script import OllamaAnswer, OllamaModelSpec
@@ -112,23 +113,31 @@ async def ollama(model: str) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def bedrock(model: str) -> AsyncIterator[Peer]:
-    """Converse."""
+    """Converse and ConverseStream."""
     async with BedrockServer(api_key=KEY) as server:
 
-        def answer(block: Mapping[str, Any], stop: str) -> None:
+        def answer(block: Mapping[str, Any], stop: str, frames: Sequence[bytes]) -> None:
             body = {
                 "output": {"message": {"role": "assistant", "content": [block]}},
                 "stopReason": stop,
                 "usage": {"inputTokens": 5, "outputTokens": 3, "totalTokens": 8},
                 "metrics": {"latencyMs": 1},
             }
-            server.will(BedrockAnswer(json.dumps(body).encode()))
+            server.will(BedrockAnswer(json.dumps(body).encode(), frames))
 
         def says(text: str) -> None:
-            answer({"text": text}, "end_turn")
+            answer({"text": text}, "end_turn", converse_stream(text))
 
         def calls(name: str, arguments: str) -> None:
-            answer({"toolUse": {"toolUseId": "t1", "name": name, "input": json.loads(arguments)}}, "tool_use")
+            block = {"toolUseId": "t1", "name": name, "input": json.loads(arguments)}
+            half = len(arguments) // 2
+            frames = [
+                event_frame("messageStart", {"role": "assistant"}),
+                *tool_frames(0, "t1", name, (arguments[:half], arguments[half:])),
+                event_frame("messageStop", {"stopReason": "tool_use"}),
+                event_frame("metadata", {"usage": bedrock_usage(3), "metrics": {"latencyMs": 1}}),
+            ]
+            answer({"toolUse": block}, "tool_use", frames)
 
         options = {"type": "bedrock", "base_url": server.url, "region": "us-east-1", "api_key": KEY}
         yield Peer(options, model, says, calls, lambda: [request.body for request in server.requests])

@@ -90,11 +90,7 @@ async def test_every_model_comes_back_typed_or_as_a_clear_error(name: str, mode:
                 assert len(peer.bodies()) == before + 2, model.__name__
 
 
-STREAMING = [name for name in PEERS if not name.startswith("bedrock")]
-"""Bedrock's frames have tests of their own; an object in them is text or a call like any other."""
-
-
-@pytest.mark.parametrize("name", STREAMING)
+@pytest.mark.parametrize("name", PEERS)
 async def test_every_model_grows_and_is_whole_at_the_end(name: str) -> None:
     """The same by streams."""
     async with PEERS[name]() as peer:

@@ -29,7 +29,7 @@ _OPERATIONS = frozenset({"converse", "converse-stream", "invoke", "count-tokens"
 
 @dataclass(frozen=True, slots=True)
 class BedrockAnswer:
-    """One answer: a body, or the frames of a stream."""
+    """One answer: a body, the frames of a stream, or both: then a stream is answered with the frames."""
 
     body: bytes = b""
     frames: Sequence[bytes] | None = None
@@ -117,7 +117,7 @@ class BedrockServer(LocalServer):
             return self._refuse(400, "ValidationException", str(error))
         self.requests.append(BedrockRequest(unquote(steps[2]), operation, request.raw_path, headers, value))
         answer = self._queue.popleft() if self._queue else self._default(operation)
-        if answer.frames is None:
+        if answer.frames is None or (answer.body and operation != "converse-stream"):
             return self._respond(answer.body, answer.status, answer.error, answer.headers)
         return await self._stream(request, answer)
 

@@ -199,7 +199,8 @@ async def test_a_schema_is_sent_where_the_model_guarantees_it(server, provider):
     assert (
         sent == '{"type":"object","properties":{"n":{"type":"integer"}},"required":["n"],"additionalProperties":false}'
     )
-    assert request.warnings == []
+    assert [(one.code, one.parameter) for one in request.warnings] == [("other", "response_format")]
+    assert "minimum" in request.warnings[0].message
     body, request = await body_of(server, provider, response_format=schema, model="meta.llama3-1-8b-instruct-v1:0")
     assert "outputConfig" not in body
     assert '"minimum":3' in body["system"][-1]["text"]

@@ -154,11 +154,15 @@ def _tool(request: ChatRequest, tool: ToolDefinition) -> dict[str, Any]:
     if tool.description.strip():
         spec["description"] = tool.description
     if tool.strict:
-        closed = closed_schema(schema) if request.facts.quirks.get("strict_tools") else None
+        weakened: set[str] = set()
+        closed = closed_schema(schema, weakened) if request.facts.quirks.get("strict_tools") else None
         if closed is None:
             request.warn("dropped", "tools", f"{request.model} does not guarantee the schema of {tool.name}")
         else:
             schema, spec["strict"] = closed, True
+            if weakened:
+                said = f"Bedrock does not enforce {', '.join(sorted(weakened))} in the arguments of {tool.name}"
+                request.warn("other", "tools", said)
     spec["inputSchema"] = {"json": schema}
     return {"toolSpec": spec}
 

@@ -17,7 +17,11 @@ def encode_structured(request: ChatRequest, body: dict[str, Any]) -> None:
     if wanted is None:
         return
     schema = wanted.schema
-    if (native := _native(request)) is not None:
+    weakened: set[str] = set()
+    if (native := _native(request, weakened)) is not None:
+        if weakened:
+            said = f"Bedrock does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
+            request.warn("other", "response_format", said)
         definition = {"name": _name(request), "schema": encode_json(native).decode()}
         text_format = {"type": "json_schema", "structure": {"jsonSchema": definition}}
         body.setdefault("outputConfig", {})["textFormat"] = text_format
@@ -53,12 +57,12 @@ def answer_tool(request: ChatRequest) -> str | None:
     return None if any(message.role == "tool" for message in request.messages) else _name(request)
 
 
-def _native(request: ChatRequest) -> dict[str, Any] | None:
+def _native(request: ChatRequest, weakened: set[str] | None = None) -> dict[str, Any] | None:
     """The schema as the model guarantees it, where it does and where the schema can be said in its terms."""
     wanted = request.params.response_format
     if wanted is None or wanted.schema is None or "json_schema" not in request.facts.capabilities:
         return None
-    return closed_schema(wanted.schema)
+    return closed_schema(wanted.schema, weakened)
 
 
 def _name(request: ChatRequest) -> str:
