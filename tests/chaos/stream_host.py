@@ -65,6 +65,8 @@ class Streams:
             except ServiceStopping as error:
                 refused = [{"type": type(error).__name__, "message": str(error)}]
                 break
+            except ProviderError:
+                pass  # admitted at the last moment, and cut with the others
             await asyncio.sleep(0.02)
         tell("stopping", message=refused[0]["message"])
         for call in (
