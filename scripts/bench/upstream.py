@@ -56,7 +56,8 @@ def stream_body() -> bytes:
 
 
 def _response(body: bytes, content_type: str) -> bytes:
-    head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n"
+    head = f"HTTP/1.1 200 OK\r\ncontent-type: {content_type}\r\nx-request-id: req_0123456789abcdef\r\n"
+    head += f"content-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
 

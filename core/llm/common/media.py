@@ -15,12 +15,12 @@ MAX_FILE_BYTES = 20 * 2**20
 
 def names_files(messages: Sequence[Message]) -> bool:
     """True where a part of *messages* is a local file."""
-    return any(
-        isinstance(part, MediaPart) and part.path is not None
-        for message in messages
-        if message.content.__class__ is not str
-        for part in message.content
-    )
+    for message in messages:
+        if message.content.__class__ is not str:
+            for part in message.content:
+                if isinstance(part, MediaPart) and part.path is not None:
+                    return True
+    return False
 
 
 async def with_files_loaded(messages: Sequence[Message]) -> tuple[Message, ...]:

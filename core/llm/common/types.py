@@ -148,7 +148,7 @@ class PartialOutput:
     usage: Usage | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PhaseLimits:
     """How long each phase of one attempt may take, in seconds; `None` is no limit of its own."""
 

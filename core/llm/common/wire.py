@@ -7,9 +7,9 @@ from typing import Protocol
 from core.llm.common.types import PhaseLimits
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class HttpCall:
-    """One HTTP request, relative to the provider's base URL."""
+    """One HTTP request, relative to the provider's base URL. Not changed once it is made; use `replace`."""
 
     method: str
     path: str

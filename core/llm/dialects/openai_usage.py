@@ -9,6 +9,9 @@ from typing import Any, Final
 from core.llm.common.types import CallWarning, Usage
 
 _ABSURD: Final = 10**9
+_PLAIN_KEYS: Final = frozenset(
+    {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
+)
 _USUAL_TIERS: Final = frozenset({"default", "auto", "standard"})
 
 
@@ -24,6 +27,9 @@ def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tup
         return Usage(estimated=True), None
     if isinstance(tier, str) and tier not in _USUAL_TIERS:
         raw = {**raw, "service_tier": tier}
+    plain = _plain(raw, visible)
+    if plain is not None:
+        return plain, None
     prompt_details = _first(raw, "prompt_tokens_details", "input_tokens_details")
     completion_details = _first(raw, "completion_tokens_details", "output_tokens_details")
     prompt = _count(_first(raw, "prompt_tokens", "input_tokens"))
@@ -58,6 +64,24 @@ def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tup
         estimated = True
     usage = Usage(prompt - cached - written, cached, written, completion - reasoning, reasoning, estimated, raw)
     return usage, _suspect(problem)
+
+
+def _plain(raw: dict[str, Any], visible: int) -> Usage | None:
+    """The usage where it says no more than prompt and completion, and they add up: what most answers say."""
+    prompt, completion = raw.get("prompt_tokens"), raw.get("completion_tokens")
+    if prompt.__class__ is not int or completion.__class__ is not int or raw.get("total_tokens") != prompt + completion:
+        return None
+    if not (0 < prompt < _ABSURD and 0 < completion < _ABSURD) or visible > 64 + 32 * completion:
+        return None
+    if not raw.keys() <= _PLAIN_KEYS or _says_more(raw.get("prompt_tokens_details")):
+        return None
+    if _says_more(raw.get("completion_tokens_details")):
+        return None
+    return Usage(prompt, 0, 0, completion, 0, False, raw)
+
+
+def _says_more(details: object) -> bool:
+    return details is not None and not (isinstance(details, dict) and not any(details.values()))
 
 
 def _with_gap(raw: dict[str, Any], prompt: int, completion: int, reasoning: int, gap: int) -> tuple[int, int, int]:
