@@ -15,9 +15,7 @@ from core.llm.common.messages import Message
 from core.llm.common.timers import timers
 from core.llm.inspection import available_models, explain, peek, provider_status
 from core.llm.object_stream import ObjectStream
-from core.llm.pipeline.handler import Call, Mode, raise_alone
-from core.llm.pipeline.target import Target
-from core.llm.pipeline.terminal import own_error
+from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import (
     ModelHost,
     ModelInfo,
@@ -26,16 +24,15 @@ from core.llm.providers.base.provider import (
     ModelStatus,
     ProgressCallback,
 )
-from core.llm.providers.base.provider import TokenCounter as _TokenCounter
 from core.llm.providers.base.request import AnswerMode, LLMRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
-from core.llm.routing.tokens import estimate_input
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream, StreamSession
 from core.llm.structured.answer import Misfit, no_fit, read_response
 from core.llm.structured.form import answer_format
+from core.llm.token_counting import count_at, estimated
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -171,7 +168,14 @@ class LLMService:
         return vectors
 
     async def count_tokens(self, request: Prompt, **options: Any) -> TokenCount:
-        """Prompt tokens of *request* at the model it would go to first."""
+        """Prompt tokens of *request* at the model it would go to first, and the bound of that number.
+
+        The provider is asked where it can count; else, and where it fails, it is an estimate: `source` says which.
+
+        Raises:
+            ProviderError: the provider refuses the request itself.
+            RequestError: the request is wrong.
+        """
         prepared = await self._prepared(request, options)
         call, runtime = self._admit(prepared, "generate")
         try:
@@ -179,12 +183,10 @@ class LLMService:
                 if runtime.unavailable(ref) is None:
                     with call.guard:
                         target = await runtime.target(ref)
-                        if isinstance(target.provider, _TokenCounter):
-                            return TokenCount(await _counted(target, target.provider, call), estimated=False)
-                    break
+                    return await count_at(runtime, target, call)
+            return estimated(call)
         finally:
             self._leave(call, runtime)
-        return TokenCount(estimate_input(prepared), estimated=True)
 
     def explain(self, request: Prompt, **options: Any) -> Explanation:
         """Where *request* would go now and why. Nothing is sent, and nobody's turn is used up."""
@@ -285,10 +287,3 @@ class LLMService:
     def _leave(self, call: Call, runtime: Runtime) -> None:
         call.guard.disarm()
         self._holder.leave(runtime, call)
-
-
-async def _counted(target: Target, counter: _TokenCounter, call: Call) -> int:
-    try:
-        return await counter.count_tokens(target.chat_request(call, None))
-    except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
-        raise_alone(own_error(error, target.ref))

@@ -78,4 +78,11 @@ class TokenCount:
 
     tokens: int
     estimated: bool
-    """True where no tokenizer of the model was at hand."""
+    """True where the provider has not counted them."""
+    low: int
+    high: int
+    """The truth lies between the two; both equal `tokens` where the provider has counted."""
+    source: Literal["provider", "calibrated", "estimate"]
+    """Who says so: the provider; what it reported for earlier calls of the model; the length and script of the text."""
+    note: str = ""
+    """Why the provider, which can count, did not."""

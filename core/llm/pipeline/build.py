@@ -35,6 +35,6 @@ def build_target_handler(
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
-        meter(target, config.costs.currency),  # next to the provider: it counts what this attempt really used
+        meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used
     ]
     return compose(layers, terminal(target))

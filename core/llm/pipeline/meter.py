@@ -7,13 +7,16 @@ from functools import partial
 from core.llm.common.types import Cost, Price, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.target import Target
-from core.llm.routing.tokens import estimate_input, estimate_text
+from core.llm.routing.token_calibration import TokenCalibration
+from core.llm.routing.tokens import Estimate, estimate_input, estimate_text
 
 _MILLION = Decimal(1_000_000)
 
 
-def meter(target: Target, currency: str) -> Layer:
-    """The layer that puts usage and cost on the answers of *target*."""
+def meter(target: Target, currency: str, calibration: TokenCalibration | None = None) -> Layer:
+    """The layer that puts usage and cost on the answers of *target*; *calibration* learns from what it reports."""
+    counts = TokenCalibration() if calibration is None else calibration
+    model = target.ref.model
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
@@ -27,7 +30,10 @@ def meter(target: Target, currency: str) -> Layer:
             response = reply.response
             if response is not None:
                 if response.usage.estimated:
-                    response.usage = _estimated(call, response.content + response.thinking, response.usage)
+                    output = estimate_text(response.content + response.thinking)
+                    response.usage = _estimated(counts.estimate(model, call.request), call, output, response.usage)
+                else:
+                    counts.learn(model, call.request, response.usage.input_total)
                 response.cost = cost_of(response.usage, price, currency)
                 if attempt is not None:
                     attempt.billing = "estimated" if response.usage.estimated else "settled"
@@ -48,8 +54,9 @@ def meter(target: Target, currency: str) -> Layer:
     return layer
 
 
-def _estimated(call: Call, text: str, usage: Usage) -> Usage:
-    return Usage(input=estimate_input(call.request), output=estimate_text(text), estimated=True, raw=usage.raw)
+def _estimated(found: Estimate | None, call: Call, output: int, usage: Usage) -> Usage:
+    prompt = estimate_input(call.request) if found is None else found.tokens
+    return Usage(input=prompt, output=output, estimated=True, raw=usage.raw)
 
 
 def cost_of(usage: Usage, price: Price | None, currency: str) -> Cost | None:

@@ -7,13 +7,14 @@ from core.llm.pipeline.backoff import RetryBudget
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.keys import KeyStates
 from core.llm.providers.base.provider import HealthReport
+from core.llm.routing.token_calibration import TokenCalibration
 
 NOT_SENT = frozenset({"circuit_open", "gated", "key_refused"})
 """Codes of our own refusals to send: they repeat what was learnt from an earlier attempt."""
 
 
 class Upstream:
-    """Retry budget, breaker, keys and passive health of one configured provider."""
+    """Retry budget, breaker, keys, token calibration and passive health of one configured provider."""
 
     __slots__ = (
         "breaker",
@@ -24,12 +25,14 @@ class Upstream:
         "last_error",
         "last_failure",
         "last_success",
+        "tokens",
     )
 
     def __init__(self, now: float) -> None:
         self.budget = RetryBudget(now)
         self.breaker = Breaker()
         self.keys = KeyStates()
+        self.tokens = TokenCalibration()
         self.check: HealthReport | None = None
         """The last health check; `None` before the first one, and where nobody checks."""
         self.consecutive_failures = 0

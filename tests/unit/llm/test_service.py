@@ -216,8 +216,8 @@ async def test_tokens_are_counted_where_the_call_would_go_without_taking_a_turn(
         assert world.leases() == 0
 
 
-async def test_a_tokenizer_that_fails_or_hangs_is_an_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither foreign exceptions nor endless waits reach the caller."""
+async def test_a_tokenizer_that_fails_or_hangs_makes_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither foreign exceptions nor endless waits reach the caller; the note says what happened."""
 
     async def fail(self: ScriptedProvider, request: Any) -> int:
         raise KeyError("secret text")
@@ -228,11 +228,12 @@ async def test_a_tokenizer_that_fails_or_hangs_is_an_error_of_ours(monkeypatch: 
 
     async with serving() as world:
         monkeypatch.setattr(ScriptedProvider, "count_tokens", fail)
-        with pytest.raises(ProviderError, match="raised KeyError"):
-            await world.service.count_tokens("hi")
+        counted = await world.service.count_tokens("hi")
+        assert counted.estimated
+        assert "raised KeyError" in counted.note
+        assert "secret text" not in counted.note
         monkeypatch.setattr(ScriptedProvider, "count_tokens", hang)
-        with pytest.raises(ProviderError, match="deadline"):
-            await world.service.count_tokens("hi", timeout=0.01)
+        assert "deadline" in (await world.service.count_tokens("hi", timeout=0.01)).note
         assert world.leases() == 0
 
 

@@ -1,18 +1,42 @@
 """Estimates where nobody has counted."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from core.llm.common.messages import ImagePart, Message, TextPart, ToolCall, ToolResultPart
 from core.llm.providers.base.request import LLMRequest
-from core.llm.routing.tokens import estimate_input, estimate_text, least_input
+from core.llm.routing.tokens import estimate_input, estimate_request, estimate_text, least_input
 
 
 def test_no_text_is_no_token_and_any_text_at_least_one() -> None:
-    """A quarter of the bytes, as English has it."""
+    """Prose has between four and five letters to a token."""
     assert estimate_text("") == 0
     assert estimate_text("a") == 1
     assert estimate_text("four letters per token") == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "low", "high"),
+    [
+        ("The quick brown fox jumps over the lazy dog. " * 10, 85, 110),
+        ("def f(a, b):\n    return {k: v[0] for k, v in a.items()}\n" * 10, 160, 260),
+        ("我能吞下玻璃而不伤身体。" * 10, 80, 140),
+        ("Съешь ещё этих мягких французских булок. " * 10, 130, 240),
+        ("👍🏽" * 10, 10, 60),
+    ],
+    ids=["prose", "code", "chinese", "russian", "emoji"],
+)
+def test_scripts_differ_in_characters_per_token(text: str, low: int, high: int) -> None:
+    """Code has shorter tokens than prose, and a Chinese character is nearly one."""
+    assert low <= estimate_text(text) <= high
+
+
+@given(st.text(st.characters(exclude_categories=()), max_size=200))
+def test_the_estimate_lies_within_its_bound(text: str) -> None:
+    """Whatever the text, lone surrogates included."""
+    found = estimate_request(LLMRequest(messages=[Message("user", text)]))
+    assert found.low <= found.tokens <= found.high
 
 
 @given(st.text(st.characters(exclude_categories=()), max_size=200))
