@@ -27,14 +27,15 @@ class TokenCalibration:
 
     def learn(self, model: str, request: LLMRequest, tokens: int) -> None:
         """*model* has counted *tokens* prompt tokens for *request*."""
-        if tokens <= 0 or not _is_plain(request):
+        fit = self._fits.get(model)
+        if tokens <= 0 or (fit is not None and not fit.wants()) or not _is_plain(request):
             return
+        # Taken out and put back: the one that was learnt from the longest ago stands first.
         fit = self._fits.pop(model, None) or _Fit()
         self._fits[model] = fit
         if len(self._fits) > self.MODELS:
             del self._fits[next(iter(self._fits))]
-        if fit.wants():
-            fit.learn(float(estimate_request(request).tokens), float(tokens))
+        fit.learn(float(estimate_request(request).tokens), float(tokens))
 
     def estimate(self, model: str, request: LLMRequest) -> Estimate | None:
         """Prompt tokens of *request* at *model*; `None` where too little is known to say more than its text does."""
