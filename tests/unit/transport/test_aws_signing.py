@@ -34,6 +34,7 @@ TOKEN = (
     "AkiY9q6d+xo0rKwT38xVqr7ZD0u0iPPkUL64lIZbqBAz+scqKmlzm8FDrypNC9Yjc8fPOLn9FX9KSYvKTr4rvx3iSIlTJabIQwj2ICCR/oLxBA=="
 )
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+UNRESERVED = "-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 VECTORS = {
     "get-vanilla": (
         HttpCall("GET", "/"), None, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
@@ -52,6 +53,37 @@ VECTORS = {
     "get-relative-relative": (
         HttpCall("GET", "/example1/example2/../.."), None,
         "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+    "get-unreserved": (
+        HttpCall("GET", f"/{UNRESERVED}"), None, "07ef7494c76fa4850883e2b006601f940f8a34d404d0cfa977f52a65bbf5f24f"),
+    "get-vanilla-query-unreserved": (
+        HttpCall("GET", f"/?{UNRESERVED}={UNRESERVED}"), None,
+        "9c3e54bfcdf0b19771a7f523ee5669cdf59bc7cc0884027167c21bb143a40197"),
+    "get-vanilla-empty-query-key": (
+        HttpCall("GET", "/?Param1=value1"), None, "a67d582fa61cc504c4bae71f336f98b97f1ea3c7a6bfe1b6e45aec72011b9aeb"),
+    "get-vanilla-query-order-key": (
+        HttpCall("GET", "/?Param1=value2&Param1=Value1"), None,
+        "eedbc4e291e521cf13422ffca22be7d2eb8146eecf653089df300a15b2382bd1"),
+    "get-vanilla-query-order-value": (
+        HttpCall("GET", "/?Param1=value2&Param1=value1"), None,
+        "5772eed61e12b33fae39ee5e7012498b51d56abc0abb7c60486157bd471c4694"),
+    "get-vanilla-query-order-encoded": (
+        HttpCall("GET", "/?Param-3=Value3&Param=Value2&%E1%88%B4=Value1"), None,
+        "371d3713e185cc334048618a97f809c9ffe339c62934c032af5a0e595648fcac"),
+    "get-relative": (
+        HttpCall("GET", "/example/.."), None, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+    "get-slash-dot-slash": (
+        HttpCall("GET", "/./"), None, "5fa00fa31553b73ebf1942676e86291e8372ff2a2260956d9b8aae1d763fbf31"),
+    "get-slash-pointless-dot": (
+        HttpCall("GET", "/./example"), None, "ef75d96142cf21edca26f06005da7988e4f8dc83a165a80865db7089db637ec5"),
+    "get-slashes": (
+        HttpCall("GET", "//example//"), None, "9a624bd73a37c9a373b5312afbebe7a714a789de108f0bdfe846570885f57e84"),
+    "get-special-character": (
+        HttpCall("GET", "/example/$delete"), None, "a853c9b21b528b19643d00910d35b83a10c366a10833ceefb45edd6c80e40f27"),
+    "post-vanilla-query": (
+        HttpCall("POST", "/?Param1=value1"), None, "28038455d6de14eafc1f9222cf5aa6f1a96197d7deb8263271d420d138af7f11"),
+    "post-x-www-form-urlencoded-parameters": (
+        HttpCall("POST", "/", b"Param1=value1", {"Content-Type": "application/x-www-form-urlencoded; charset=utf8"}),
+        None, "1a72ec8f64bd914b0e42e42607c7fbce7fb2c7465f63e3092b3b0d39fa77a6fe"),
     "post-sts-header-before": (
         HttpCall("POST", "/"), TOKEN, "85d96828115b5dc0cfc3bd16ad9e210dd772bbebba041836c64533a82be05ead"),
 }  # fmt: skip
