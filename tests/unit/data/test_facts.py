@@ -53,6 +53,7 @@ def test_every_row_is_consistent(name: str) -> None:
         "effort",
         "default_effort",
         "endpoint",
+        "replaced_by",
         "sampling",
         "tools",
         "shut_down",

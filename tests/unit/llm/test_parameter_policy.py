@@ -87,9 +87,9 @@ async def test_models_that_will_be_shut_down_are_named_when_the_file_is_read() -
         models={"old": "anthropic/claude-sonnet-4-5", "new": "anthropic/claude-haiku-5-5", "again": "openai/o3"},
     )
     assert found == [
-        ("providers.openai.models.o3", "o3 is shut down on 2026-12-11: move to another model before"),
+        ("providers.openai.models.o3", "o3 is shut down on 2026-12-11: move to gpt-6.1-sol before"),
         ("providers.openai.models.own", "own is shut down on 2027-01-01: move to newer before"),
-        ("models.old.use", "claude-sonnet-4-5 is shut down on 2026-11-30: move to another model before"),
+        ("models.old.use", "claude-sonnet-4-5 is shut down on 2026-11-30: move to claude-sonnet-5-5 before"),
     ]
 
 
