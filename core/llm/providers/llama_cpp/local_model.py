@@ -226,7 +226,9 @@ class LocalModel(WorkerObserver):
                 self._refused = found
                 self._tell("load", "failed", f"{error}; the file that was loaded before serves on")
                 return
-        await self._worker.stop(self.options.unload_timeout)
+        # Others may have seen the new file as well, and have ended the process or begun to load while this one looked.
+        if self._loaded is loaded and self._worker.state == "ready":
+            await self._worker.stop(self.options.unload_timeout)
 
     def _explained(self, error: ModelLoadError) -> ModelLoadError:
         found = _REASON.search(error.output)
