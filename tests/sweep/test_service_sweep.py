@@ -109,7 +109,7 @@ async def sweep(scenario: Callable[[World], Coroutine[Any, Any, Any]], fail_firs
                 # A rebuilt budget keeps every run alike.
                 for name in world.scripts:
                     world.holder.current.state.upstream(name).budget._balance = 50.0
-                    world.holder.current.state.upstream(name).breaker.__init__()  # type: ignore[misc]
+                    world.holder.current.state.upstream(name).breaker.__init__()  # type: ignore[misc]  # a breaker as new, in the same place
                 world.alpha.will_raise(ProviderError("server_error", "first"))
                 world.alpha.will_raise(ProviderError("server_error", "second"))
 

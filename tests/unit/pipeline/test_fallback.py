@@ -50,7 +50,7 @@ class World(Candidates):
     def know(self, number: int, **facts: Any) -> None:
         """Give the model of candidate *number* these facts."""
         known = ModelFacts(**facts)
-        self.targets[self.refs[number - 1]].provider.facts = lambda model: known  # type: ignore[method-assign]
+        self.targets[self.refs[number - 1]].provider.facts = lambda model: known  # type: ignore[method-assign]  # the facts are all that is asked
 
     def set_model(self, number: int, **options: Any) -> None:
         """Give the model of candidate *number* a YAML entry."""
