@@ -56,7 +56,6 @@ from core.llm.common.messages import (
 )
 from core.llm.common.trace import AttemptTrace, CallTrace, CandidateTrace
 from core.llm.common.types import CallWarning, Cost, FinishReason, ModelFacts, ModelRef, PartialOutput, Price, Usage
-from core.llm.common.units import format_duration
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.module import ProviderModule
@@ -213,6 +212,5 @@ __all__ = [
     "WatcherDegraded",
     "WorkerCrashed",
     "WrongEventLoop",
-    "format_duration",
     "setup_logging",
 ]

@@ -69,10 +69,6 @@ class Deadline:
         """Seconds left; negative once it has passed."""
         return self.at - clock.monotonic()
 
-    def sooner(self, at: float) -> "Deadline":
-        """The earlier of this deadline and *at*."""
-        return self if self.at <= at else Deadline(at)
-
 
 def new_id(rng: random.Random) -> str:
     """A 128-bit random identifier as 32 hexadecimal digits."""

@@ -49,17 +49,6 @@ def parse_size(value: object) -> int:
     raise ValueError("write a size with its unit, such as 500MB, 20GiB or 64KiB")
 
 
-def format_duration(seconds: float) -> str:
-    """*seconds* in the largest units that lose nothing a reader needs: `90` is `1m30s`."""
-    if seconds < 1:
-        return f"{seconds * 1000:g}ms"
-    if seconds < 60:
-        return f"{seconds:g}s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return "".join(f"{number}{unit}" for number, unit in ((hours, "h"), (minutes, "m"), (rest, "s")) if number)
-
-
 # A week is far beyond any sensible wait; more is a slip of the unit.
 Duration = Annotated[
     float,

@@ -24,12 +24,10 @@ async def test_the_system_clock_is_the_clock_of_the_event_loop() -> None:
 
 
 def test_a_deadline_is_one_moment_for_everything() -> None:
-    """The sooner of two wins; without a limit it never comes."""
+    """It counts down on the clock; without a limit it never comes."""
     clock = FakeClock()
     deadline = Deadline(clock.monotonic() + 5)
     assert deadline.remaining(clock) == 5
-    assert deadline.sooner(clock.monotonic() + 9) is deadline
-    assert deadline.sooner(clock.monotonic() + 1).remaining(clock) == 1
     assert Deadline(math.inf).remaining(clock) == math.inf
 
 
