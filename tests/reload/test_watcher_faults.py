@@ -12,6 +12,7 @@ import watchdog.observers
 
 from core.llm.common.events import WatcherDegraded
 from core.llm.providers.config import watcher as watcher_module
+from tests.leaks import Resources, assert_nothing_left
 from tests.reload.live_config import applied, config_text, following, rejected, save_atomically, until
 
 pytestmark = pytest.mark.leakcheck
@@ -174,11 +175,11 @@ async def test_hr_18_nothing_is_left_after_stop(path: Path) -> None:
     """HR-18: twenty times around, no thread and no descriptor more."""
     async with following(path):
         pass
-    before = threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+    before = Resources.now()
     for _ in range(20):
         async with following(path):
             pass
-    assert before == (threading.active_count(), len(list(Path("/proc/self/fd").iterdir())))
+    await assert_nothing_left(before)
 
 
 async def test_hr_18_a_late_event_after_the_loop_closed_raises_nothing(path: Path) -> None:

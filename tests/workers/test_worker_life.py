@@ -1,7 +1,6 @@
 """Start, stop and what is left afterwards: nothing."""
 
 import asyncio
-import gc
 import logging
 import os
 import time
@@ -13,6 +12,7 @@ import pytest
 
 from core.llm.common.exceptions import ModelLoadError, ProviderError, WorkerCrashed
 from core.llm.transport.process_calls import NO_LIMITS
+from tests.leaks import Resources, assert_nothing_left
 
 pytestmark = pytest.mark.leakcheck
 
@@ -207,9 +207,8 @@ async def test_fifty_lives_leave_no_process_thread_descriptor_or_file_WK08(worke
     """Also no zombie: every process is reaped."""
     await worker.request("echo", {})
     await worker.stop()
-    me = psutil.Process()
     directories = []
-    before = (me.num_fds(), len(me.children()))
+    before = Resources.now()
     for number in range(50):
         await worker.request("echo", {})
         directories.append(Path(psutil.Process(worker.pid).cwd()))
@@ -217,13 +216,7 @@ async def test_fifty_lives_leave_no_process_thread_descriptor_or_file_WK08(worke
             await worker.stop()
         else:
             await worker.stop(grace=5)
-    for _ in range(100):
-        gc.collect()
-        after = (me.num_fds(), len(me.children()))
-        if after == before:
-            break
-        await asyncio.sleep(0.02)
-    assert after == before
+    await assert_nothing_left(before)
     assert len(set(directories)) == 50
     assert not any(directory.exists() for directory in directories)
 

@@ -1,7 +1,6 @@
 """Load, unload, crash, replace, reload of the configuration: with the real engine in real processes."""
 
 import asyncio
-import gc
 import os
 import shutil
 import signal
@@ -15,6 +14,7 @@ from core.llm.common.types import PhaseLimits
 from core.llm.providers.base.provider import Embedder, ModelHost, TokenCounter
 from core.llm.providers.base.response import TextDelta
 from core.llm.providers.llama_cpp import embedded, local_model
+from tests.leaks import Resources, assert_nothing_left
 from tests.unit.providers.llama_cpp.conftest import chat, texts
 
 pytestmark = pytest.mark.leakcheck
@@ -204,18 +204,12 @@ async def test_eight_load_cycles_leave_nothing_WK08(provider):
     """No descriptor, no process; the model's memory goes with its process."""
     await provider.load_model("tiny")
     await provider.unload_model("tiny")
-    me = psutil.Process()
-    before = (me.num_fds(), len(me.children()), me.memory_info().rss)
+    before, memory = Resources.now(), psutil.Process().memory_info().rss
     for _ in range(8):
         assert (await provider.generate(chat("hello", max_tokens=2))).content
         await provider.unload_model("tiny")
-    for _ in range(100):
-        gc.collect()
-        if (me.num_fds(), len(me.children())) == before[:2]:
-            break
-        await asyncio.sleep(0.02)
-    assert (me.num_fds(), len(me.children())) == before[:2]
-    assert me.memory_info().rss - before[2] < 10 * 2**20
+    await assert_nothing_left(before)
+    assert psutil.Process().memory_info().rss - memory < 10 * 2**20
 
 
 async def test_a_deadline_that_passes_while_loading_leaves_the_load_to_others_F141(make_provider, monkeypatch):
