@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from core.llm.factory.discovery import builtin_names, builtin_spec
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.schema import build_schema
 
 TARGET = Path(__file__).parent.parent / "config" / "llm.schema.json"

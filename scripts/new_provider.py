@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 
 
 class AcmeConfig(ProviderConfig):

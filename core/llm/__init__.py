@@ -92,7 +92,8 @@ from core.llm.providers.base.response import (
 )
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
-from core.llm.providers.config.models import LLMServiceConfig, LoggingOptions, ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.service import LLMService
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.request import LLMRequest
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.routing.fit import misfit
 from core.llm.routing.router import Plan
 from core.llm.runtime.runtime import Runtime

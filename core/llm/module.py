@@ -15,7 +15,7 @@ from core.llm.observability.logs import EventLog
 from core.llm.on_demand import bind_on_demand
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.plugin_types import PluginLoader
 from core.llm.runtime.health import HealthMonitor
 from core.llm.runtime.live import LiveConfiguration

@@ -11,6 +11,10 @@ from core.llm.common.types import Billing, ModelRef
 CandidateOutcome = Literal["untried", "skipped", "failed", "answered"]
 AttemptDecision = Literal["", "answered", "retry", "next_candidate", "raise", "cancelled"]
 
+AttemptRole = Literal["first", "retry", "hedge", "continuation", "shadow"]
+"""Why an attempt was made: the first at its candidate, a repetition, a second one beside a slow one, the rest of a
+broken stream, or a copy that nobody waits for."""
+
 
 @dataclass(slots=True)
 class AttemptTrace:
@@ -27,8 +31,11 @@ class AttemptTrace:
     error: str | None = None
     retry_after: float | None = None
     decision: AttemptDecision = ""
+    role: AttemptRole = "first"
     waited: float = 0.0
     """Seconds of back-off before this attempt."""
+    queued: float = 0.0
+    """Seconds in which a rate or concurrency limit held it back."""
     billing: Billing = "none"
     request_id: str | None = None
     key_id: str | None = None
@@ -80,6 +87,10 @@ class CallTrace:
 
 def _attempt_line(attempt: AttemptTrace) -> str:
     parts = [f"attempt {attempt.number} at {attempt.started:.3f} s took {attempt.duration:.3f} s"]
+    if attempt.role not in {"first", "retry"}:
+        parts.append(f"as a {attempt.role}")
+    if attempt.queued:
+        parts.append(f"after {attempt.queued:.3f} s in the queue")
     if attempt.waited:
         parts.append(f"after waiting {attempt.waited:.3f} s")
     if attempt.time_to_first_token is not None:

@@ -18,7 +18,7 @@ from core.llm.common.log import log
 from core.llm.factory.exceptions import BrokenPlugin
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.spec import PROVIDER_API, ProviderSpec
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 
 ENTRY_POINT_GROUP: Final = "core_llm.providers"
 _CODE: Final = frozenset({".py", ".so", ".pyd"})

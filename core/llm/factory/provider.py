@@ -13,7 +13,7 @@ from core.llm.factory.exceptions import BrokenPlugin, MissingExtra
 from core.llm.factory.plugins import ENTRY_POINT_GROUP, Plugin, check_spec, load_plugin, offers
 from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, Resources
 from core.llm.providers.base.spec import ProviderSpec
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.plugin_types import AllowedPlugins
 
 

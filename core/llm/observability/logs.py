@@ -27,7 +27,7 @@ from core.llm.common.events import (
 )
 from core.llm.common.log import Level, log
 from core.llm.common.secrets import one_line, redact
-from core.llm.providers.config.models import LoggingOptions
+from core.llm.providers.config.models.service import LoggingOptions
 
 _ORDER: Final = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARNING": 3, "ERROR": 4}
 _LINE_LIMIT: Final = 600

@@ -4,7 +4,7 @@ import random
 from dataclasses import dataclass
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.providers.config.models import RetryOptions
+from core.llm.providers.config.models.service import RetryOptions
 
 # A connection that the server had already closed says nothing about the server: try at once, free of charge.
 FREE = frozenset({"stale_connection"})

@@ -13,7 +13,7 @@ from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.trace import trace
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 
 
 def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:

@@ -14,7 +14,7 @@ from core.llm.pipeline.backoff import judge
 from core.llm.pipeline.fallback import ends_the_call
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models import RetryOptions
+from core.llm.providers.config.models.service import RetryOptions
 
 
 def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: Upstream) -> Layer:
@@ -27,6 +27,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
+                if retries or free:
+                    attempt.role = "retry"
                 call.trace.attempts.append(attempt)
                 call.attempt = attempt
                 call.attempts_left -= 1

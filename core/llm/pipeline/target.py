@@ -9,7 +9,7 @@ from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
-from core.llm.providers.config.models import ModelOptions, ProviderConfig
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
 
 
 @dataclass(slots=True)

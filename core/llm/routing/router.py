@@ -8,7 +8,8 @@ from typing import Any, Final
 
 from core.llm.common.exceptions import UnknownModel, UnknownProvider
 from core.llm.common.types import ModelRef
-from core.llm.providers.config.models import AliasOptions, AliasTarget, LLMServiceConfig
+from core.llm.providers.config.models.aliases import AliasOptions, AliasTarget
+from core.llm.providers.config.models.service import LLMServiceConfig
 
 
 @dataclass(frozen=True, slots=True)

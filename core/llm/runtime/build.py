@@ -10,7 +10,7 @@ from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError
 from core.llm.common.log import log
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.base.provider import BaseLLMProvider
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.runtime.runtime import Runtime
 from core.llm.runtime.state import RuntimeState
 

@@ -10,7 +10,7 @@ from core.llm.pipeline.handler import Call, Handler, raise_alone
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import BaseLLMProvider
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.fit import misfit
 from core.llm.routing.router import Plan, Router
 from core.llm.runtime.state import RuntimeState

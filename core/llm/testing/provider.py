@@ -30,7 +30,8 @@ from core.llm.providers.base.response import (
     TextDelta,
 )
 from core.llm.providers.base.spec import ProviderSpec
-from core.llm.providers.config.models import Frozen, ProviderConfig
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.testing.script import Gate, Outcome, Pause, Script, Step, Then, closing_events, count_words, opening_event
 from core.llm.testing.services import provider_services
 

@@ -6,7 +6,7 @@ from core.llm.common.exceptions import UnknownProvider
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.base.spec import ProviderSpec
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.runtime.resources import ResourcePool
 from core.llm.testing import SCRIPTED, FakeClock, ScriptedConfig, ScriptedProvider
 

@@ -12,7 +12,7 @@ from core.lifecycle import Lifecycle, LifecycleModule
 from core.llm.chat_model import ChatModel, Named
 from core.llm.common.exceptions import UnknownModel
 from core.llm.module import ProviderModule
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.service import LLMService
 from core.llm.testing import SCRIPTED, ScriptedConfig
 from tests.unit.llm.support import serving

@@ -28,7 +28,7 @@ from core.llm.common.log import log
 from core.llm.common.trace import AttemptTrace, CallTrace
 from core.llm.common.types import ModelRef, Usage
 from core.llm.observability.logs import EventLog, foreign_sink_leaks, setup_logging
-from core.llm.providers.config.models import LoggingOptions
+from core.llm.providers.config.models.service import LoggingOptions
 from core.llm.testing import SecretCanary
 
 ALPHA = ModelRef("alpha", "m")

@@ -15,7 +15,7 @@ from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.base.response import LLMResponse
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.testing import FakeClock, ScriptedProvider, provider_services
 
 ALPHA = ModelRef("alpha", "m")

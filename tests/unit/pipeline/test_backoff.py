@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from core.llm.common.exceptions import ErrorType
 from core.llm.pipeline.backoff import NEXT_KEY, RetryBudget, Verdict, jittered, judge
-from core.llm.providers.config.models import RetryOptions
+from core.llm.providers.config.models.service import RetryOptions
 from tests.unit.pipeline.support import an_error
 
 OPTIONS = RetryOptions(initial_delay=0.5, max_delay=20.0, backoff_factor=2.0, max_retry_after=60.0)

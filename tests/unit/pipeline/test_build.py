@@ -11,7 +11,7 @@ from core.llm.pipeline.build import build_target_handler
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply, compose
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.testing import FakeClock, ScriptedProvider
 from tests.unit.pipeline.support import Scripted, a_call, a_provider, a_target, an_error, answered
 

@@ -21,7 +21,7 @@ from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models import RetryOptions
+from core.llm.providers.config.models.service import RetryOptions
 from core.llm.routing.fit import misfit
 from core.llm.routing.router import Plan
 from core.llm.testing import FakeClock

@@ -10,7 +10,7 @@ from core.llm.common.exceptions import ModelLoadError, ProviderError
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models import RetryOptions
+from core.llm.providers.config.models.service import RetryOptions
 from core.llm.testing import EventRecorder, FakeClock
 from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answered
 

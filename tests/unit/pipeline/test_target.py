@@ -4,7 +4,7 @@ from decimal import Decimal
 
 from core.llm.common.types import ModelFacts, Price
 from core.llm.pipeline.target import merge_facts
-from core.llm.providers.config.models import ModelOptions
+from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import a_call, a_provider, a_target
 

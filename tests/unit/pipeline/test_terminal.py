@@ -21,7 +21,7 @@ from core.llm.providers.base.response import (
     TextDelta,
     ToolCallDelta,
 )
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.testing import FakeClock, Gate, ScriptedProvider, SecretCanary, provider_services
 from tests.unit.pipeline.support import a_call, a_provider, a_target, an_answer, an_error
 

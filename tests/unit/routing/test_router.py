@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.llm.common.exceptions import UnknownModel, UnknownProvider
-from core.llm.providers.config.models import AliasTarget, LLMServiceConfig
+from core.llm.providers.config.models.aliases import AliasTarget
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.router import Plan, Router, weighted_order
 
 PROVIDERS = {

@@ -12,7 +12,7 @@ from core.llm.pipeline.handler import Call
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.base.spec import ProviderSpec
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.runtime.build import build_runtime
 from core.llm.runtime.resources import ResourcePool
 from core.llm.runtime.runtime import Runtime

@@ -5,7 +5,8 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from core.llm.common.units import Duration
-from core.llm.providers.config.models import Frozen, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
 
 class AnthropicTimeouts(TimeoutOptions):

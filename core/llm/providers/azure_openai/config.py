@@ -9,7 +9,8 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
-from core.llm.providers.config.models import Frozen, ModelOptions, ProviderConfig, TimeoutOptions, named_models
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions, named_models
 
 _DATE: Final = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
 _NEWEST: Final = frozenset({"v1", "latest", "preview"})

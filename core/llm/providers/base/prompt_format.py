@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Field, field_validator
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import Message, TextPart, ThinkingPart, ToolCall, ToolResultPart
 from core.llm.providers.base.request import ChatRequest
-from core.llm.providers.config.models import Frozen
+from core.llm.providers.config.models.frozen import Frozen
 
 _PLACE: Final = "{text}"
 _CONTROL: Final = re.compile(r"<\|[^|>\s]+\|>|</?[a-z_]+>|\[/?[A-Z_]+\]")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from core.llm.providers.base.provider import BaseLLMProvider
-    from core.llm.providers.config.models import ProviderConfig
+    from core.llm.providers.config.models.provider import ProviderConfig
 
 PROVIDER_API: Final = 1
 """Version of the contract between this library and a provider; raised when providers have to be changed."""

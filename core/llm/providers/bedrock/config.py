@@ -5,7 +5,8 @@ from typing import Literal, Self
 from pydantic import Field, SecretStr, model_validator
 
 from core.llm.common.units import Duration
-from core.llm.providers.config.models import Frozen, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
 CachePlace = Literal["tools", "system", "messages"]
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.providers.config.diff import ConfigDiff
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 
 
 @dataclass(frozen=True, slots=True)

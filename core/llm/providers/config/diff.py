@@ -7,7 +7,7 @@ from typing import Any, Final
 from pydantic import BaseModel, SecretBytes, SecretStr
 
 from core.llm.common.secrets import one_line, redact
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.tree import dotted
 
 _SECRET_WORDS: Final = ("key", "token", "secret", "password", "credential", "authorization", "cookie")

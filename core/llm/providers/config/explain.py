@@ -9,7 +9,7 @@ from core.llm.common.secrets import MASK, redact
 from core.llm.providers.config.changes import ValueOrigin
 from core.llm.providers.config.fields import is_secret
 from core.llm.providers.config.loader import LoadedConfig
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.tree import Node, Path, find, parse_dotted
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from core.llm.common.exceptions import ConfigIssue
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.sources import SourceReader, TooLarge
 from core.llm.providers.config.toml_tree import parse_toml
 from core.llm.providers.config.tree import Node, Origin, printable_key

@@ -19,7 +19,8 @@ from core.llm.common.secrets import one_line, redact
 from core.llm.providers.config.issues import MAX_ISSUES, located, validation_issues
 from core.llm.providers.config.layers import mapping_root, read_layers
 from core.llm.providers.config.migrations import migrate
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding
 from core.llm.providers.config.overrides import apply_overrides
 from core.llm.providers.config.resolving import ProviderTypes, TreeResolver

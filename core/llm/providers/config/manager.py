@@ -22,7 +22,8 @@ from core.llm.providers.config.diff import ConfigDiff, compare
 from core.llm.providers.config.explain import explain
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.loader import LoadedConfig
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig, ReloadOptions
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig, ReloadOptions
 from core.llm.providers.config.plugin_types import PluginLoader
 from core.llm.providers.config.reading import ConfigReader, Reading
 from core.llm.providers.config.resolving import ProviderTypes, TypeResolver

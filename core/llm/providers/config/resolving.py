@@ -8,7 +8,8 @@ from core.llm.common.secrets import MASK
 from core.llm.providers.config.fields import is_secret, secret_nodes, secret_shape
 from core.llm.providers.config.interpolation import BadSubstitution, UnsetVariable, substitute
 from core.llm.providers.config.issues import suggest_name
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.plugin_types import AllowedPlugins, PluginLoader
 from core.llm.providers.config.scalars import retyped
 from core.llm.providers.config.secret_values import SecretReader

@@ -5,7 +5,8 @@ from typing import Any, Final
 
 from pydantic.json_schema import models_json_schema
 
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 
 _PREFIX: Final = "#/$defs/"
 _SUBSTITUTION: Final = {"type": "string", "pattern": r"\$\{", "description": "${NAME} or ${NAME:-default}"}

@@ -5,7 +5,7 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 

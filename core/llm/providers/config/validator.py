@@ -9,7 +9,8 @@ from pydantic import ValidationError
 
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.issues import suggest_name
-from core.llm.providers.config.models import LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding, Names
 from core.llm.providers.config.tree import Path
 from core.llm.providers.config.urls import is_loopback, sends_credentials, url_problem

@@ -13,7 +13,7 @@ from typing import Final
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, WatcherDegraded
 from core.llm.providers.config.folder_events import FolderEvents, NoFileEvents
-from core.llm.providers.config.models import ReloadOptions
+from core.llm.providers.config.models.service import ReloadOptions
 from core.llm.providers.config.sources import WatchSet
 
 _log: Final = logging.getLogger("core.llm.config")

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, Field, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint, vertex_address
-from core.llm.providers.config.models import Frozen, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
 _VERSION: Final = re.compile(r"v[0-9]+((alpha|beta)[0-9]*)?")
 _GEMINI_API: Final = "https://generativelanguage.googleapis.com"

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration, Size
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 
 EMBEDDED = "embedded"
 """The `path` that means the model which ships with this library."""

@@ -8,7 +8,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.server_address import server_address
-from core.llm.providers.config.models import Frozen, ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 
 
 class LMStudioTimeouts(TimeoutOptions):

@@ -6,7 +6,7 @@ from pydantic import AfterValidator, Field
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.server_address import server_address
-from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
 
 class LocalAITimeouts(TimeoutOptions):

@@ -7,7 +7,7 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
-from core.llm.providers.config.models import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
-from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
 
 class OpenAITimeouts(TimeoutOptions):

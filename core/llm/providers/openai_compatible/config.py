@@ -10,7 +10,7 @@ from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models import ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 from core.llm.providers.openai_compatible.presets import (
     PLAIN,
     preset_names,

@@ -10,7 +10,7 @@ from core.llm.common.wire import HttpCall
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ProviderServices
 from core.llm.providers.base.request import EmbeddingRequest
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 
 
 class AcmeConfig(ProviderConfig):

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue
 from core.llm.providers.config.loader import LoadedConfig, load_config
-from core.llm.providers.config.models import ModelOptions, ProviderConfig
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
 from core.llm.providers.config.resolving import ProviderTypes
 
 

@@ -3,7 +3,9 @@
 from pydantic import SecretStr
 
 from core.llm.providers.config.diff import compare
-from core.llm.providers.config.models import AliasOptions, LLMServiceConfig, ProviderConfig
+from core.llm.providers.config.models.aliases import AliasOptions
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from tests.unit.providers.config.fake_types import HostedConfig, ServerConfig
 
 

@@ -12,7 +12,7 @@ import yaml
 from core.llm.common.exceptions import ConfigError
 from core.llm.factory.discovery import builtin_names, builtin_spec
 from core.llm.providers.config.loader import load_config
-from core.llm.providers.config.models import ProviderConfig
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.resolving import ProviderTypes
 from core.llm.providers.config.schema import build_schema
 from core.llm.providers.config.truncation import TruncationGuard

@@ -254,16 +254,23 @@ def test_the_error_holds_no_way_to_the_values(tmp_path: Path) -> None:
 def test_s1_s3_every_configuration_class_is_silent_strict_and_frozen() -> None:
     """S1, S3, S16: the models and those of the fake providers."""
     import pickle
+    import pkgutil
+    from importlib import import_module
 
     from core.llm.providers.config import models
+    from core.llm.providers.config.models.frozen import Frozen
+    from core.llm.providers.config.models.provider import ProviderConfig
 
-    classes = [item for item in vars(models).values() if isinstance(item, type) and issubclass(item, models.Frozen)]
-    for cls in [*classes, *TYPES.values()]:
+    modules = [import_module(f"{models.__name__}.{found.name}") for found in pkgutil.iter_modules(models.__path__)]
+    classes = {item for one in modules for item in vars(one).values() if isinstance(item, type)}
+    found = [cls for cls in classes if issubclass(cls, Frozen)]
+    assert len(found) > 15
+    for cls in [*found, *TYPES.values()]:
         assert cls.model_config["hide_input_in_errors"], cls
         assert cls.model_config["extra"] == "forbid", cls
         assert cls.model_config["frozen"], cls
     with pytest.raises(TypeError, match="not picklable"):
-        pickle.dumps(models.ProviderConfig(api_key=SecretStr("x")))
+        pickle.dumps(ProviderConfig(api_key=SecretStr("x")))
 
 
 def test_section_3_7_mappings_inside_are_as_frozen_as_the_model(tmp_path: Path) -> None:

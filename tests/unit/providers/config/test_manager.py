@@ -11,7 +11,7 @@ from core.llm.common.events import ConfigApplied, ConfigRejected, Event, EventBu
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError, ServiceStopping, UnknownProvider
 from core.llm.providers.config.changes import ConfigChange
 from core.llm.providers.config.manager import ProviderConfigManager
-from core.llm.providers.config.models import LLMServiceConfig
+from core.llm.providers.config.models.service import LLMServiceConfig
 from tests.unit.providers.config.fake_types import TYPES, HostedConfig, ServerConfig, resolve
 
 GOOD = """\

@@ -1,0 +1,51 @@
+"""Options that bound what is sent: quotas of a provider, and limits of one request."""
+
+from decimal import Decimal
+from typing import Literal
+
+from pydantic import Field
+
+from core.llm.common.units import Duration, Size
+from core.llm.providers.config.models.frozen import Frozen
+
+
+class RateLimitOptions(Frozen):
+    """Limits of one provider, per key where it has several."""
+
+    requests_per_minute: int | None = Field(None, gt=0, le=10**9)
+    tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
+    input_tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
+    output_tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
+    requests_per_day: int | None = Field(None, gt=0, le=10**9)
+    max_concurrency: int | None = Field(None, gt=0, le=10**6, description="Calls in flight at the same time.")
+    tokens_per_day: int | None = Field(None, gt=0, le=10**14)
+    burst: Duration = Field(
+        10.0, description="Share of a minute's quota that may be used at once, as the time in which it comes back."
+    )
+    queue: int = Field(
+        10_000, ge=0, le=10**6, description="Calls that may wait for their turn; further ones are passed on or refused."
+    )
+    max_wait: Duration = Field(
+        1.0,
+        description="A longer wait is avoided where another candidate is left; else the deadline bounds it.",
+    )
+    headers: Literal["ignore", "lower", "auto"] = Field(
+        "lower",
+        description="What the provider says is left: ignored; believed where it is less than our own count; or its "
+        "limits replace the ones written here (auto).",
+    )
+    adaptive_concurrency: bool = Field(
+        True, description="Send fewer calls at once while the provider is overloaded, and find the way back up."
+    )
+
+
+class RequestLimitOptions(Frozen):
+    """What a single request may ask for; more is refused before anything is sent."""
+
+    max_input_tokens: int | None = Field(None, gt=0)
+    max_input_bytes: Size = Field(64 * 2**20, description="Text and attachments of one request together.")
+    max_output_tokens: int | None = Field(
+        None, gt=0, description="`max_tokens` is lowered to this, and set to it where a request leaves it open."
+    )
+    max_cost: Decimal | None = Field(None, ge=0, description="In `costs.currency`; what may cost more is refused.")
+    max_concurrency: int | None = Field(None, gt=0, description="Calls of one `user` in flight at the same time.")

@@ -1,0 +1,98 @@
+"""Options that every provider has. Provider folders derive their own configuration from `ProviderConfig`."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Any, ClassVar
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from core.llm.common.types import Capability
+from core.llm.common.units import Duration, Size
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.limits import RateLimitOptions
+
+
+class TimeoutOptions(Frozen):
+    """How long each phase of one attempt may take."""
+
+    connect: Duration = Field(10.0, description="Name lookup, connection and TLS handshake.")
+    first_token: Duration = Field(60.0, description="From sending the request to the first output of a stream.")
+    idle: Duration = Field(30.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(60.0, description="Between two pieces of output; pings do not count.")
+    total: Duration = Field(600.0, description="The whole attempt.")
+
+
+class PriceOptions(Frozen):
+    """Prices per million tokens."""
+
+    input: Decimal = Field(ge=0)
+    output: Decimal = Field(ge=0)
+    cache_read: Decimal | None = Field(None, ge=0)
+    cache_write: Decimal | None = Field(None, ge=0)
+
+
+class ModelOptions(Frozen):
+    """One model of a provider: facts that override the packaged ones, and defaults for its requests."""
+
+    context_window: int | None = Field(None, gt=0, description="Tokens of prompt and answer together.")
+    max_output_tokens: int | None = Field(None, gt=0)
+    capabilities: frozenset[Capability] | None = None
+    price: PriceOptions | None = None
+    quirks: Mapping[str, Any] = Field(
+        default_factory=dict, description="Wire details, such as `token_cap: max_tokens`."
+    )
+    defaults: Mapping[str, Any] = Field(
+        default_factory=dict, description="Request fields sent unless the caller sets them, such as `temperature: 0.2`."
+    )
+
+
+def named_models(value: object) -> object:
+    """Models as a mapping by name, also where they were given as a list of names."""
+    if isinstance(value, list | tuple):
+        return {name: {} for name in value} if all(isinstance(name, str | int | float) for name in value) else value
+    if isinstance(value, Mapping):
+        return {name: {} if entry is None else entry for name, entry in value.items()}
+    return value
+
+
+class ProviderConfig(Frozen):
+    """What every provider can be told."""
+
+    needs_key: ClassVar[bool] = False
+    """True where the provider is of no use without a key: it is off, and says so, as long as it has none."""
+    closed_models: ClassVar[bool] = False
+    """True where exactly the models under `models` exist, so that any other name is a mistake."""
+
+    type: str = Field("", description="Kind of provider; the key of the provider where it is left out.")
+    enabled: bool = True
+    api_key: SecretStr | None = Field(
+        None, description="Unset or empty: a provider that needs one is off and says why."
+    )
+    api_keys: tuple[SecretStr, ...] = Field((), description="A pool of keys instead of one.")
+    base_url: str | None = None
+    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models)] = Field(
+        default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
+    )
+    default_model: str | None = Field(None, description="Used where a chain names the provider only.")
+    timeouts: TimeoutOptions = TimeoutOptions()
+    rate_limits: RateLimitOptions = RateLimitOptions()
+    max_retries: int | None = Field(None, ge=0, le=10, description="Overrides `retry.max_retries` for this provider.")
+    headers: Mapping[str, SecretStr] = Field(default_factory=dict, description="Sent with every request.")
+    extra: Mapping[str, Any] = Field(default_factory=dict, description="Raw fields for the body of every chat request.")
+    proxy: SecretStr | None = Field(None, description="HTTP proxy; may hold credentials.")
+    ca_file: str | None = Field(None, description="Certificate authorities to trust instead of the system's.")
+    allow_insecure: bool = Field(False, description="Allow sending a key over plain http to another host.")
+    allow_private: bool = Field(True, description="Allow base_url to be an address in a private network.")
+    max_connections: int = Field(512, gt=0, le=100_000)
+    max_response_bytes: Size = Field(64 * 2**20)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The keys that are set, the single one first."""
+        given = (*((self.api_key,) if self.api_key is not None else ()), *self.api_keys)
+        return tuple(secret for key in given if (secret := key.get_secret_value()))
+
+    @property
+    def key_needed(self) -> bool:
+        """Whether this provider, as it is configured, needs a key; subclasses that can do without one say when."""
+        return self.needs_key

@@ -1,0 +1,124 @@
+"""The whole configuration as frozen data with its defaults. No behaviour."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from core.llm.common.units import Duration
+from core.llm.providers.config.models.aliases import AliasOptions, alias_from
+from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.limits import RequestLimitOptions
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.residency import ResidencyOptions
+
+
+class RetryOptions(Frozen):
+    """How often and how fast the same model is tried again."""
+
+    max_retries: int = Field(2, ge=0, le=10, description="Tries after the first, per model.")
+    max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one call in total, all models together.")
+    initial_delay: Duration = Field(0.5, description="Grows by `backoff_factor`, with full jitter.")
+    max_delay: Duration = 20.0
+    backoff_factor: float = Field(2.0, ge=1, le=10)
+    max_retry_after: Duration = Field(60.0, description="A provider that asks for a longer wait is passed over.")
+
+
+class HealthCheckOptions(Frozen):
+    """Background checks that cost no tokens."""
+
+    enabled: bool = True
+    interval: Duration = 30.0
+    timeout: Duration = 5.0
+
+
+class CacheOptions(Frozen):
+    """Answers kept for identical requests."""
+
+    enabled: bool = False
+    ttl: Duration = 3600.0
+    max_entries: int = Field(10_000, gt=0)
+
+
+class CostOptions(Frozen):
+    """Budgets, in `currency`."""
+
+    monthly_budget: Decimal | None = Field(None, ge=0)
+    daily_limit: Decimal | None = Field(None, ge=0)
+    alert_threshold: float = Field(0.8, gt=0, le=1)
+    limits: Mapping[str, Decimal] = Field(default_factory=dict)
+    currency: str = Field("USD", pattern="^[A-Z]{3}$")
+
+
+class StateOptions(Frozen):
+    """Where counters and the ledger are kept."""
+
+    backend: Literal["memory", "sqlite", "redis"] = "memory"
+    path: str | None = None
+    url: SecretStr | None = None
+
+
+class LoggingOptions(Frozen):
+    """What is logged."""
+
+    level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    format: Literal["text", "json"] = "text"
+    log_content: bool = False
+
+
+class ReloadOptions(Frozen):
+    """How an edited file becomes live."""
+
+    enabled: bool = True
+    debounce: Duration = Field(0.1, description="Quiet time after the last change before the file is read.")
+    poll_interval: Duration = Field(2.0, description="How often the files are compared, events or not.")
+    on_sighup: bool = False
+
+
+class LifecycleOptions(Frozen):
+    """How old configurations and the service itself come to an end."""
+
+    drain_timeout: Duration = Field(
+        300.0, description="Calls on an old configuration may run this long after a reload."
+    )
+    shutdown_timeout: Duration = Field(15.0, description="Calls may run this long after stop.")
+
+
+class PluginOptions(Frozen):
+    """Third-party providers found through entry points."""
+
+    allow: tuple[str, ...] = ()
+
+
+class LLMServiceConfig(Frozen):
+    """The whole configuration: what stands under `llm_service`."""
+
+    schema_version: Literal[1] = 1
+    default_model: str | None = Field(
+        None, description="Alias, provider/model or model name used when none is asked for."
+    )
+    fallback_chain: tuple[str, ...] = Field(
+        (), description="Providers (or provider/model) tried in order where an alias names no fallback of its own."
+    )
+    models: Mapping[str, Annotated[AliasOptions, BeforeValidator(alias_from)]] = Field(
+        default_factory=dict, description="Aliases: what services ask for."
+    )
+    providers: Mapping[str, ProviderConfig] = Field(default_factory=dict)
+    timeout: Duration = Field(600.0, description="One deadline for a whole call, every attempt and fallback included.")
+    parameter_policy: Literal["error", "warn", "drop"] = Field(
+        "warn",
+        description="What happens to a parameter that a model does not take as asked: refuse the call, or send it "
+        "without and say so in the response (`warn` logs it as well).",
+    )
+    request_limits: RequestLimitOptions = RequestLimitOptions()
+    retry: RetryOptions = RetryOptions()
+    health_check: HealthCheckOptions = HealthCheckOptions()
+    cache: CacheOptions = CacheOptions()
+    costs: CostOptions = CostOptions()
+    state: StateOptions = StateOptions()
+    residency: ResidencyOptions = ResidencyOptions()
+    logging: LoggingOptions = LoggingOptions()
+    reload: ReloadOptions = ReloadOptions()
+    lifecycle: LifecycleOptions = LifecycleOptions()
+    plugins: PluginOptions = PluginOptions()

@@ -1,0 +1,34 @@
+"""Options of streams: what happens when one breaks, and when a second request is sent beside a slow one."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from core.llm.common.units import Duration
+from core.llm.providers.config.models.frozen import Frozen
+
+
+class MidStreamOptions(Frozen):
+    """What happens when a stream breaks after its first output."""
+
+    policy: Literal["error", "restart", "continue", "buffer"] = Field(
+        "error",
+        description="error: end with what was delivered. restart: say so with a reset event and begin again elsewhere. "
+        "continue: let a model that can be prefilled go on from there. buffer: hold back the first tokens, so that an "
+        "early break is not seen.",
+    )
+    buffer_tokens: int = Field(32, gt=0, le=100_000, description="Tokens held back under `buffer`.")
+    max_recoveries: int = Field(1, ge=1, le=5, description="Times one call may be restarted or continued.")
+
+
+class HedgeOptions(Frozen):
+    """Send the request to the next candidate as well when the first one is slow; the first output wins."""
+
+    after: Duration | Literal["p95"] = Field(
+        "p95",
+        union_mode="left_to_right",
+        description="How long to wait for the first output: a duration, or what 95 % of calls need.",
+    )
+    max_extra: float = Field(
+        0.05, gt=0, le=1, description="Hedges per call at most; each also costs a retry of the budget."
+    )
