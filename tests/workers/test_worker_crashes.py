@@ -120,7 +120,7 @@ async def test_a_worker_without_heartbeat_is_killed_WK04_F139(make_worker):
     began = time.monotonic()
     with pytest.raises(WorkerCrashed, match="no sign of life"):
         await worker.request("hold_lock", {"seconds": 30})
-    assert 0.3 <= time.monotonic() - began < 2
+    assert 0.3 <= time.monotonic() - began < 8
     assert await worker.request("echo", {}) == {}
 
 

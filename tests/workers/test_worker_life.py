@@ -148,7 +148,7 @@ async def test_stopping_cuts_what_takes_longer_F143(worker):
     pid = worker.pid
     began = time.monotonic()
     await worker.stop(grace=0.2)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert 0.2 <= time.monotonic() - began < 8
     assert not psutil.pid_exists(pid)
     with pytest.raises(ProviderError, match="was unloaded") as caught:
         await reader
@@ -159,8 +159,8 @@ async def test_an_orderly_end_does_not_wait_for_the_engines_destructor(worker, e
     """Native libraries hang in it now and then; the end of the process does its work."""
     await worker.start()
     began = time.monotonic()
-    await worker.stop(grace=5)
-    assert time.monotonic() - began < 2
+    await worker.stop(grace=60)
+    assert time.monotonic() - began < 8
     assert [one.exit_code for one in exits] == [0]
 
 

@@ -94,7 +94,7 @@ async def test_no_server_is_said_at_once_and_plainly(make):
 
     assert not report.healthy
     assert "no Ollama server" in report.detail
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 5
 
 
 async def test_the_health_check_asks_for_the_version_only(provider, server):

@@ -150,7 +150,7 @@ async def test_leaving_a_stream_frees_its_slot_WK06(make_provider):
                 break
     began = time.monotonic()
     assert (await provider.generate(chat("hello"))).content
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 5
 
 
 async def test_cancelling_a_call_stops_it_in_the_engine(make_provider):
