@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from core.llm.testing.canary import SecretCanary, SecretLeaked
 from core.llm.testing.clock import FakeClock
+from core.llm.testing.fault_injector import FaultInjector, Injected
+from core.llm.testing.fault_plan import Fault, FaultPlan, Rule
 from core.llm.testing.network import NetworkForbidden, forbid_network
 from core.llm.testing.provider import (
     SCRIPTED,
@@ -40,14 +42,19 @@ __all__ = [
     "ContractUpstream",
     "EventRecorder",
     "FakeClock",
+    "Fault",
+    "FaultInjector",
+    "FaultPlan",
     "Gate",
     "GeminiServer",
+    "Injected",
     "NetworkForbidden",
     "OllamaServer",
     "OpenAIAnswer",
     "OpenAIServer",
     "Pause",
     "ProviderContract",
+    "Rule",
     "Script",
     "ScriptedAnswer",
     "ScriptedConfig",

@@ -81,9 +81,9 @@ class WireConnection:
 class WireServer:
     """Answers each request with the next script; see the module's description.
 
-    Which script: the first `when` whose condition holds, else the next of `will`, else the one of `otherwise`, else a
-    status 500 that says that there was none. `on_connect` scripts run right after a connection is accepted, one per
-    connection, before anything is read.
+    Which script: what `choose` was given decides alone; without it the first `when` whose condition holds, else the
+    next of `will`, else the one of `otherwise`, else a status 500 that says that there was none. `on_connect` scripts
+    run right after a connection is accepted, one per connection, before anything is read.
     """
 
     def __init__(self, *, tls: ssl.SSLContext | None = None) -> None:
@@ -94,6 +94,7 @@ class WireServer:
         self._on_connect: deque[WireScript | None] = deque()
         self._rules: list[tuple[Callable[[WireRequest], bool], WireScript]] = []
         self._default = _UNSCRIPTED
+        self._choose: Callable[[WireRequest], WireScript] | None = None
         self._server: asyncio.Server | None = None
         self._open: set[_Peer] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -114,6 +115,10 @@ class WireServer:
     def when(self, condition: Callable[[WireRequest], bool], script: WireScript) -> None:
         """Answer every request for which *condition* holds; it sees the request without its body."""
         self._rules.append((condition, script))
+
+    def choose(self, chooser: Callable[[WireRequest], WireScript]) -> None:
+        """Let *chooser* answer every request; it sees the request with its body."""
+        self._choose = chooser
 
     def on_connect(self, *scripts: WireScript | None) -> None:
         """Begin the next connections with these steps; `None` leaves one alone."""
@@ -188,14 +193,20 @@ class WireServer:
     def _disconnected(self, peer: "_Peer") -> None:
         self._open.discard(peer)
 
-    async def _script_for(self, request: WireRequest) -> WireScript:
+    async def _script_for(self, request: WireRequest) -> WireScript | None:
+        """The script of *request*; `None` where its body is needed to choose one."""
         self.requests.append(request)
         async with self._arrived:
             self._arrived.notify_all()
+        if self._choose is not None:
+            return None
         for condition, script in self._rules:
             if condition(request):
                 return script
         return self._next.popleft() if self._next else self._default
+
+    def _chosen(self, request: WireRequest) -> WireScript:
+        return _UNSCRIPTED if self._choose is None else self._choose(request)
 
 
 class _Gone(Exception):
@@ -274,9 +285,9 @@ class _Peer(asyncio.Protocol):
         self.record.requests.append(request)
         self._request = request
         script = await self._server._script_for(request)  # noqa: SLF001 - one unit
-        if script.read_body:
+        if script is None or script.read_body:
             request.body = await self._read_body(headers)
-        return script
+        return script or self._server._chosen(request)  # noqa: SLF001 - one unit
 
     async def _read_body(self, headers: dict[str, str]) -> bytes:
         if headers.get("transfer-encoding", "").lower() != "chunked":
