@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.chat_model import ChatModel, Named
 from core.llm.client import ClientResponse, LLMClient, ResponseType
 from core.llm.common.clock import Clock
@@ -96,6 +97,7 @@ from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.service import LLMService
+from core.llm.state.rows import AttemptRow, UsageTotal
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
 
@@ -115,6 +117,7 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "AllAttemptsFailed",
     "AttemptFailed",
+    "AttemptRow",
     "AttemptTrace",
     "AudioPart",
     "AvailableModel",
@@ -209,7 +212,9 @@ __all__ = [
     "UnknownProvider",
     "UnsupportedFeature",
     "Usage",
+    "UsageLedger",
     "UsageReport",
+    "UsageTotal",
     "WatcherDegraded",
     "WorkerCrashed",
     "WrongEventLoop",

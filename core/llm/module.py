@@ -7,6 +7,7 @@ from typing import Any
 
 from injector import Binder, InstanceProvider, Module, provider, singleton
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.client import LLMClient
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
@@ -95,15 +96,25 @@ class ProviderModule(Module):
 
     @singleton
     @provider
+    def _ledger(self, manager: ProviderConfigManager) -> UsageLedger:
+        return UsageLedger(lambda: manager.current.state)
+
+    @singleton
+    @provider
     def _holder(self, events: EventBus) -> RuntimeHolder:
         return RuntimeHolder(events)
 
     @singleton
     @provider
     def _live(
-        self, manager: ProviderConfigManager, factory: LLMProviderFactory, holder: RuntimeHolder, events: EventBus
+        self,
+        manager: ProviderConfigManager,
+        factory: LLMProviderFactory,
+        holder: RuntimeHolder,
+        events: EventBus,
+        ledger: UsageLedger,
     ) -> LiveConfiguration:
-        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events))
+        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events, ledger))
 
     @singleton
     @provider

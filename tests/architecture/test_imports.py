@@ -15,7 +15,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.factory",),
     ("core.llm.observability", "core.llm.providers.config"),
     ("core.llm.pipeline", "core.llm.residency"),
-    ("core.llm.routing", "core.llm.accounting", "core.llm.state", "core.llm.structured"),
+    ("core.llm.routing", "core.llm.accounting", "core.llm.structured"),
+    ("core.llm.state",),
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
     ("core.llm.providers.openai_style",),  # what two providers share
@@ -153,7 +154,7 @@ def test_every_arrow_points_down():
         ("core.llm.providers.config.models.service", "core.llm.providers.config.loader"),
         ("core.llm.pipeline.retry", "core.llm.runtime.runtime"),
         ("core.llm.routing.router", "core.llm.pipeline.handler"),
-        ("core.llm.accounting.ledger", "core.llm.state.memory"),
+        ("core.llm.state.memory", "core.llm.accounting.ledger"),
         ("core.llm.runtime.build", "core.llm.service"),
         ("core.llm.service", "core.llm.testing.provider"),
         ("core.llm.service", "modules.chat"),

@@ -1,11 +1,13 @@
 """The order of the layers, outside-in, with the reason for each place. Read this to know what happens to a call."""
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
-from core.llm.pipeline.breaker import breaker
+from core.llm.pipeline.circuits import breaker
 from core.llm.pipeline.fallback import Candidates, fallback
 from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
+from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.structured import structured
@@ -25,7 +27,7 @@ def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
 
 
 def build_target_handler(
-    config: LLMServiceConfig, target: Target, upstream: Upstream, clock: Clock, events: EventBus
+    config: LLMServiceConfig, target: Target, upstream: Upstream, clock: Clock, events: EventBus, book: UsageLedger
 ) -> Handler:
     """What surrounds the attempts at one target."""
     max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
@@ -35,6 +37,7 @@ def build_target_handler(
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
+        ledger(book, target, config.costs.currency, upstream.tokens),  # below all that may refuse: what is sent is a row
         meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used
     ]
     return compose(layers, terminal(target))

@@ -70,6 +70,10 @@ class Runtime(Candidates):
             ref = ModelRef(ref.provider, await self._default_model(ref.provider))
         return self.known_target(ref)
 
+    def may_repeat(self, ref: ModelRef) -> bool:
+        """Take one retry out of the budget of the provider of *ref*."""
+        return self.state.upstream(ref.provider).budget.withdraw(self.state.clock.monotonic())
+
     def completed(self, ref: ModelRef) -> ModelRef:
         """*ref* with the provider's default model where it names none and the configuration does."""
         if ref.model:
@@ -84,7 +88,9 @@ class Runtime(Candidates):
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
             target.policy = self.config.parameter_policy
             upstream = self.state.upstream(ref.provider)
-            target.handler = build_target_handler(self.config, target, upstream, self.state.clock, self.state.events)
+            target.handler = build_target_handler(
+                self.config, target, upstream, self.state.clock, self.state.events, self.state.ledger
+            )
             self._targets[ref] = target
         return target
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
 from core.llm.pipeline.upstream import Upstream
@@ -10,9 +11,10 @@ from core.llm.pipeline.upstream import Upstream
 class RuntimeState:
     """Upstream records by provider name."""
 
-    def __init__(self, clock: Clock, events: EventBus) -> None:
+    def __init__(self, clock: Clock, events: EventBus, ledger: UsageLedger | None = None) -> None:
         self.clock = clock
         self.events = events
+        self.ledger = ledger or UsageLedger()
         self._upstreams: dict[str, Upstream] = {}
 
     def upstream(self, provider: str) -> Upstream:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import ProviderError
 from core.llm.pipeline.breaker import Breaker
@@ -25,7 +26,7 @@ class Rig:
         self.upstream = Upstream(self.clock.monotonic())
         self.target: Target = a_target(self.provider, **options)
         config = LLMServiceConfig.model_validate({"retry": {"initial_delay": "10ms"}})
-        self.handler: Handler = build_target_handler(config, self.target, self.upstream, self.clock, EventBus())
+        self.handler: Handler = build_target_handler(config, self.target, self.upstream, self.clock, EventBus(), UsageLedger())
 
     def call(self) -> Call:
         return a_call(clock=self.clock)

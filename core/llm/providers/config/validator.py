@@ -144,5 +144,5 @@ def _stores(config: LLMServiceConfig) -> Iterator[Finding]:
     state = config.state
     if state.backend == "sqlite" and not state.path:
         yield Finding(("state", "backend"), "sqlite needs a file", "add `path: .core-llm/state.db`")
-    if state.backend == "redis" and not state.url:
-        yield Finding(("state", "backend"), "redis needs an address", "add `url: redis://localhost:6379/0`")
+    if state.backend == "redis":
+        yield Finding(("state", "backend"), "the redis store is not part of this version", "use sqlite or memory")

@@ -23,7 +23,7 @@ llm_service:
       api_key: "%s"
       headers: {X-Token: "%s"}
       proxy: "http://user:%s@proxy:3128"
-  state: {backend: redis, url: "redis://:%s@host"}
+  state: {backend: memory, url: "redis://:%s@host"}
 """
 BROKEN = {
     "unknown key": "llm_service: {providers: {openai: {api_kye: '%s'}}}\n",

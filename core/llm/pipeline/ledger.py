@@ -1,0 +1,112 @@
+"""Write down each request before it is sent, and how it ended, exactly once."""
+
+import asyncio
+from functools import partial
+
+from core.llm.accounting.ledger import UsageLedger
+from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.trace import AttemptTrace
+from core.llm.common.types import Billing, PartialOutput, Usage
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.meter import cost_of
+from core.llm.pipeline.target import Target
+from core.llm.routing.token_calibration import TokenCalibration
+from core.llm.routing.tokens import estimate_input, estimate_text
+from core.llm.state.rows import AttemptRow
+
+
+def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenCalibration) -> Layer:
+    """The layer that keeps a row of *book* for each attempt at *target*."""
+    provider, model = target.ref
+
+    def layer(inner: Handler) -> Handler:
+        async def handle(call: Call) -> Reply:
+            attempt = call.attempt
+            number = attempt.number if attempt is not None else 1
+            row = AttemptRow(
+                f"{call.id}-{number}", call.id, number, provider, model, call.clock.now(),
+                attempt.role if attempt is not None else "first", call.request.user, currency=currency,
+            )  # fmt: skip
+            if book.durable:
+                # What a restart finds is booked as it stands: the estimate of the prompt, of unknown outcome.
+                row.usage = _prompt(call)
+                cost = cost_of(row.usage, target.facts.price, currency)
+                row.book("ambiguous", row.usage, cost)
+                row.state = "open"
+            written = book.begin(row)
+            sent = False
+            try:
+                if written is not None:
+                    with call.guard:
+                        await written
+                sent = True
+                reply = await inner(call)
+            except BaseException as error:
+                state = _billing(error) if sent else "none"
+                partial_output = error.partial if isinstance(error, ProviderError) else None
+                close(call, row, attempt, state, _lost(call, state, partial_output), error)
+                raise
+            reply.on_end(partial(ended, call, row, attempt))
+            return reply
+
+        def ended(
+            call: Call, row: AttemptRow, attempt: AttemptTrace | None, reply: Reply, error: BaseException | None
+        ) -> None:
+            response = reply.response or reply.embedding
+            if response is not None:
+                close(call, row, attempt, "estimated" if response.usage.estimated else "settled", response.usage, error)
+                return
+            usage = reply.collector.usage
+            if usage is None or usage.estimated or reply.outcome != "answered":
+                usage = _lost(call, "estimated", reply.collector.partial())
+            close(call, row, attempt, "estimated" if usage.estimated else "settled", usage, error)
+
+        def close(
+            call: Call,
+            row: AttemptRow,
+            attempt: AttemptTrace | None,
+            state: Billing,
+            usage: Usage,
+            error: BaseException | None,
+        ) -> None:
+            row.duration = call.elapsed() - (attempt.started if attempt is not None else 0.0)
+            row.key_id = attempt.key_id if attempt is not None else None
+            if error is not None:
+                row.error = error.type if isinstance(error, ProviderError) else type(error).__name__
+            row.book(state, usage, None if state == "none" else cost_of(usage, target.facts.price, currency))
+            if state == "none":
+                row.nanos = 0
+            book.settle(row)
+
+        def _lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:
+            """What an attempt without the provider's own numbers has used."""
+            if state == "none":
+                return Usage()
+            prompt = _prompt(call)
+            if output is None:
+                return prompt
+            seen = output.usage
+            if seen is not None and not seen.estimated and seen.input_total:
+                # The provider had already said what the prompt was; of the answer it counted only the beginning.
+                counted = max(seen.output, estimate_text(output.text + output.thinking) - seen.reasoning)
+                return Usage(seen.input, seen.cache_read, seen.cache_write, counted, seen.reasoning, estimated=True)
+            text = output.text + output.thinking + "".join(str(part) for part in output.tool_calls)
+            return Usage(input=prompt.input, output=estimate_text(text), estimated=True)
+
+        def _prompt(call: Call) -> Usage:
+            if call.mode == "embed":
+                return Usage(input=sum(map(estimate_text, call.inputs)), estimated=True)
+            found = calibration.estimate(model, call.request)
+            return Usage(input=estimate_input(call.request) if found is None else found.tokens, estimated=True)
+
+        return handle
+
+    return layer
+
+
+def _billing(error: BaseException) -> Billing:
+    if isinstance(error, ProviderError):
+        return error.billing
+    if isinstance(error, asyncio.CancelledError) or not isinstance(error, LLMError):
+        return "ambiguous"
+    return "none"

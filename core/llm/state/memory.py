@@ -1,0 +1,56 @@
+"""Rows in memory: the last ones, and the sums of all."""
+
+from collections import deque
+from datetime import datetime
+from typing import Final
+
+from core.llm.state.rows import AttemptRow, UsageTotal, totals_of
+
+KEPT: Final = 10_000
+"""So many rows are remembered; the sums count further."""
+_MODELS_KEPT: Final = 10_000
+
+
+class MemoryStore:
+    """Forgets everything with the process."""
+
+    def __init__(self) -> None:
+        self._rows: deque[AttemptRow] = deque(maxlen=KEPT)
+        self._totals: dict[tuple[str, str, str, str], UsageTotal] = {}
+
+    async def open(self) -> int:
+        """Nothing to do: there is no earlier life."""
+        return 0
+
+    async def close(self) -> None:
+        """Nothing to do: the rows stay readable until the process ends."""
+
+    def begin(self, row: AttemptRow) -> None:
+        """Keep the row."""
+        self._rows.append(row)
+
+    def settle(self, row: AttemptRow) -> None:
+        """Count the row; the object that was kept is the one that was changed."""
+        key = (row.provider, row.model, row.state, row.currency)
+        total = self._totals.get(key)
+        if total is None:
+            if len(self._totals) >= _MODELS_KEPT:
+                return
+            total = self._totals[key] = UsageTotal(row.provider, row.model, row.state, row.currency)
+        total.add(row)
+
+    async def rows(self, call_id: str | None, since: datetime | None, limit: int) -> tuple[AttemptRow, ...]:
+        """What is still remembered."""
+        found: list[AttemptRow] = []
+        for row in reversed(self._rows):
+            if len(found) >= limit:
+                break
+            if (call_id is None or row.call_id == call_id) and (since is None or row.started >= since):
+                found.append(row)
+        return tuple(found)
+
+    async def totals(self, since: datetime | None) -> tuple[UsageTotal, ...]:
+        """Without *since*, all that was ever settled; with it, what is still remembered."""
+        if since is None:
+            return tuple(self._totals.values())
+        return totals_of(row for row in self._rows if row.state != "open" and row.started >= since)

@@ -1,0 +1,48 @@
+"""Rows in memory: bounded, with sums over all that ever was."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+from core.llm.common.types import Cost, Usage
+from core.llm.state import memory
+from core.llm.state.memory import MemoryStore
+from core.llm.state.rows import AttemptRow
+
+START = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def settled(store: MemoryStore, number: int) -> AttemptRow:
+    """An attempt that cost a dime."""
+    row = AttemptRow(f"c-{number}", f"c{number % 3}", number, "alpha", "m", START + timedelta(seconds=number))
+    store.begin(row)
+    row.book("settled", Usage(10, output=1), Cost(Decimal("0.1")))
+    store.settle(row)
+    return row
+
+
+async def test_S63_rows_are_bounded_and_the_sums_are_not_lost(monkeypatch):
+    monkeypatch.setattr(memory, "KEPT", 5)
+    store = MemoryStore()
+    for number in range(12):
+        settled(store, number)
+    assert [row.number for row in await store.rows(None, None, 100)] == [11, 10, 9, 8, 7]
+    (total,) = await store.totals(None)
+    assert (total.attempts, total.input, total.output, total.amount) == (12, 120, 12, Decimal("1.2"))
+
+
+async def test_rows_are_found_by_call_and_by_time():
+    store = MemoryStore()
+    for number in range(9):
+        settled(store, number)
+    assert [row.number for row in await store.rows("c1", None, 100)] == [7, 4, 1]
+    assert [row.number for row in await store.rows(None, START + timedelta(seconds=7), 100)] == [8, 7]
+    (total,) = await store.totals(START + timedelta(seconds=7))
+    assert total.attempts == 2
+
+
+async def test_an_open_row_is_seen_and_not_summed():
+    store = MemoryStore()
+    store.begin(AttemptRow("c-1", "c", 1, "alpha", "m", START))
+    assert [row.state for row in await store.rows(None, None, 10)] == ["open"]
+    assert await store.totals(None) == ()
+    assert await store.totals(START) == ()
