@@ -161,3 +161,7 @@ class PhaseLimits:
     """Between two pieces of output; pings and comments do not count as output."""
     deadline_at: float = float("inf")
     """Monotonic moment at which the attempt ends whatever happens."""
+    min_rate: float | None = None
+    """Tokens per second, estimated, that a stream must bring once it has begun."""
+    rate_window: float = 10.0
+    """Stretch of waiting over which `min_rate` is looked at."""

@@ -9,7 +9,7 @@ from core.llm.providers.config.models.service import RetryOptions
 # A connection that the server had already closed says nothing about the server: try at once, free of charge.
 FREE = frozenset({"stale_connection"})
 # A route that never answered is left alone while another one is there.
-SILENT = frozenset({"first_token_timeout", "idle_timeout", "progress_timeout", "connect_timeout"})
+SILENT = frozenset({"first_token_timeout", "idle_timeout", "progress_timeout", "connect_timeout", "too_slow"})
 NEXT_KEY = "next_key"
 """Error code of an attempt that failed for its key, while another key is ready now."""
 # Worth one more try, not several: the same answer is likely.

@@ -54,6 +54,9 @@ class Candidates(Protocol):
     async def target(self, ref: ModelRef) -> Target:
         """What calls to *ref* go through; finds the provider's default model where *ref* names none."""
 
+    def may_repeat(self, ref: ModelRef) -> bool:
+        """Take one retry out of the budget of the provider of *ref*; false where there is none."""
+
 
 def fallback(candidates: Candidates, max_attempts: int) -> Handler:
     """The handler that routes a call."""

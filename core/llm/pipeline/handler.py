@@ -17,7 +17,7 @@ from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.timers import Timers
-from core.llm.common.trace import AttemptTrace, CallTrace
+from core.llm.common.trace import AttemptDecision, AttemptRole, AttemptTrace, CallTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.guard import Guard
 from core.llm.providers.base.request import LLMRequest
@@ -50,11 +50,14 @@ class Call:
         "events",
         "generation",
         "guard",
+        "held_tokens",
         "id",
         "inputs",
         "mode",
+        "prefilled",
         "request",
         "rng",
+        "role",
         "started",
         "target",
         "trace",
@@ -92,6 +95,12 @@ class Call:
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
         self.attempts_left = 1
+        self.held_tokens = 0
+        """Tokens of a stream that are held back before it counts as begun."""
+        self.role: AttemptRole = "first"
+        """What the next attempt is, unless it repeats one."""
+        self.prefilled = False
+        """Whether the last message is the beginning of the answer, to be continued by the model."""
         # Takes the call instead of holding it: a cycle through every call keeps the garbage collector busy.
         self.alternatives: Callable[[Call], bool] = _none
         """Whether routing has another candidate to go to; asked only once an attempt has failed."""
@@ -118,6 +127,7 @@ class Reply:
         "collector",
         "embedding",
         "first_output_at",
+        "on_break",
         "outcome",
         "response",
     )
@@ -142,6 +152,8 @@ class Reply:
         self._ends: list[End] = []
         self.collector = ResponseCollector() if tail is not None else _NOTHING
         self.first_output_at: float | None = None
+        self.on_break: AttemptDecision = "raise"
+        """What follows where it breaks, for the trace."""
         self.outcome: Outcome = "open"
 
     def on_end(self, end: "End") -> None:

@@ -27,8 +27,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
-                if retries or free:
-                    attempt.role = "retry"
+                attempt.role = "retry" if retries or free else call.role
                 call.trace.attempts.append(attempt)
                 call.attempt = attempt
                 call.attempts_left -= 1
@@ -74,7 +73,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     raise
                 else:
                     if call.mode == "stream":
-                        attempt.time_to_first_token = call.elapsed() - attempt.started
+                        if attempt.time_to_first_token is None:
+                            attempt.time_to_first_token = call.elapsed() - attempt.started
                         reply.first_output_at = call.elapsed()
                     attempt.decision = "answered"
                     reply.on_end(partial(_close_attempt, call, attempt, upstream))
@@ -105,7 +105,7 @@ def _close_attempt(
     if isinstance(error, ProviderError):
         _record(attempt, error, call)
         upstream.failed(error, call.clock.now())
-        attempt.decision = "raise"
+        attempt.decision = reply.on_break
         call.events.publish(AttemptFailed(call.id, attempt))
         return
     attempt.duration = call.elapsed() - attempt.started

@@ -44,6 +44,8 @@ class Target:
             options.idle,
             options.progress,
             min(call.deadline.at, call.clock.monotonic() + options.total),
+            options.min_rate,
+            options.rate_window,
         )
 
     def chat_request(self, call: Call, api_key: str | None) -> ChatRequest:

@@ -10,6 +10,8 @@ from core.llm.common.events import RequestAdjusted
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
 from core.llm.common.types import ModelRef, PhaseLimits
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
+from core.llm.pipeline.mid_stream_buffer import hold_back
+from core.llm.pipeline.pace import Paced
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
 from core.llm.providers.base.request import ChatRequest
@@ -47,9 +49,13 @@ def terminal(target: Target) -> Handler:
     async def stream(call: Call) -> Reply:
         request = target.chat_request(call, call.api_key)
         events = provider.stream_generate(request)
+        if request.limits.min_rate is not None:
+            events = Paced(events, request.limits, call.clock)
         try:
             with call.guard, _only_our_errors(target, call, request.limits):
                 head = await _until_output(events, target)
+                if call.held_tokens:
+                    await hold_back(events, head, call)
         except BaseException:
             await _close(events)
             raise

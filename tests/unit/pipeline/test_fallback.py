@@ -69,6 +69,9 @@ class World(Candidates):
     def target_now(self, ref: ModelRef) -> Target | None:
         return None
 
+    def may_repeat(self, ref: ModelRef) -> bool:
+        return True
+
     async def target(self, ref: ModelRef) -> Target:
         return self.targets[ref]
 

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from core.llm.common.messages import Message, TextPart, ThinkingPart, ToolCall
 from core.llm.common.trace import CallTrace
-from core.llm.common.types import CallWarning, Cost, FinishReason, PartialOutput, Usage
+from core.llm.common.types import CallWarning, Cost, FinishReason, ModelRef, PartialOutput, Usage
 
 AnswerPart = TextPart | ThinkingPart | ToolCall
 
@@ -65,7 +65,7 @@ class LLMResponse:
 
 @dataclass(frozen=True, slots=True)
 class StreamStart:
-    """The provider has begun to answer; comes exactly once, before everything else."""
+    """The provider has begun to answer; comes exactly once, before everything else, and again after a reset."""
 
     model: str = ""
     provider: str = ""
@@ -134,8 +134,30 @@ class StreamFinish:
     text: ClassVar[str] = ""
 
 
+@dataclass(frozen=True, slots=True)
+class StreamReset:
+    """Everything before is void: the stream broke, and the answer begins again from nothing, with its `StreamStart`.
+
+    Comes only where the route allows it: `mid_stream: restart`.
+    """
+
+    reason: str
+    """How it broke: the code of the error, else its type."""
+    target: ModelRef
+    """Who answers now."""
+    text: ClassVar[str] = ""
+
+
 StreamEvent = (
-    StreamStart | TextDelta | ThinkingDelta | ToolCallDelta | ToolCallReady | RefusalDelta | UsageReport | StreamFinish
+    StreamStart
+    | TextDelta
+    | ThinkingDelta
+    | ToolCallDelta
+    | ToolCallReady
+    | RefusalDelta
+    | UsageReport
+    | StreamReset
+    | StreamFinish
 )
 
 OUTPUT_EVENTS = (TextDelta, ThinkingDelta, ToolCallDelta, ToolCallReady, RefusalDelta)
@@ -222,6 +244,8 @@ class ResponseCollector:
             self.refusal += event.refusal
         elif isinstance(event, StreamStart):
             self.start = event
+        elif isinstance(event, StreamReset):
+            self.__init__()  # type: ignore[misc]  # as new: whoever holds the collector keeps it
 
     def _begins_another(self, event: ThinkingDelta) -> bool:
         """Whether *event* belongs to another piece of thinking: the one before is closed by its opaque data."""
@@ -240,6 +264,17 @@ class ResponseCollector:
             provider = self.start.provider if self.start else None
             self._parts.append(ThinkingPart("".join(self._pieces), self._signature, self._redacted, provider))
         self._pieces, self._kind, self._signature, self._redacted = [], next_kind, None, None
+
+    def text(self) -> str:
+        """The text of the answer so far. Looking changes nothing, unlike `parts` and `partial`."""
+        said = [part.text for part in self._parts if isinstance(part, TextPart)]
+        return "".join(said + self._pieces if self._kind == "text" else said)
+
+    @property
+    def characters(self) -> int:
+        """How much has been said so far, thinking included, tool calls left out."""
+        whole = sum(len(part.text) for part in self._parts if not isinstance(part, ToolCall))
+        return whole + sum(map(len, self._pieces))
 
     def parts(self) -> tuple[AnswerPart, ...]:
         """The parts so far, pieces joined."""

@@ -20,6 +20,13 @@ class TimeoutOptions(Frozen):
     idle: Duration = Field(30.0, description="Between two network reads once the answer has begun.")
     progress: Duration = Field(60.0, description="Between two pieces of output; pings do not count.")
     total: Duration = Field(600.0, description="The whole attempt.")
+    min_rate: float | None = Field(
+        None,
+        gt=0,
+        le=10**6,
+        description="Tokens per second, estimated, that a stream must bring once it has begun, or it breaks off.",
+    )
+    rate_window: Duration = Field(10.0, description="How long `min_rate` is measured before it is judged.")
 
 
 class PriceOptions(Frozen):

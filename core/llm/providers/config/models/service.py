@@ -83,6 +83,9 @@ class LifecycleOptions(Frozen):
         300.0, description="Calls on an old configuration may run this long after a reload."
     )
     shutdown_timeout: Duration = Field(15.0, description="Calls may run this long after stop.")
+    stream_idle_timeout: Duration | None = Field(
+        None, description="A stream whose consumer has asked for nothing for this long is closed; unset: never."
+    )
 
 
 class PluginOptions(Frozen):

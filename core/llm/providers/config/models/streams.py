@@ -19,6 +19,9 @@ class MidStreamOptions(Frozen):
     )
     buffer_tokens: int = Field(32, gt=0, le=100_000, description="Tokens held back under `buffer`.")
     max_recoveries: int = Field(1, ge=1, le=5, description="Times one call may be restarted or continued.")
+    otherwise: Literal["error", "restart"] = Field(
+        "error", description="What `continue` does where no model can go on from what was delivered."
+    )
 
 
 class HedgeOptions(Frozen):
