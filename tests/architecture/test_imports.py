@@ -16,7 +16,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.observability", "core.llm.providers.config"),
     ("core.llm.pipeline", "core.llm.residency"),
     ("core.llm.routing", "core.llm.accounting", "core.llm.structured"),
-    ("core.llm.state",),
+    ("core.llm.state", "core.llm.limiting"),
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
     ("core.llm.providers.openai_style",),  # what two providers share
@@ -63,7 +63,7 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Where a third-party library may be imported; what is not listed may be imported nowhere."""
 
-PURE = ("core.llm.dialects", "core.llm.routing", "core.llm.structured")
+PURE = ("core.llm.dialects", "core.llm.limiting", "core.llm.routing", "core.llm.structured")
 IMPURE = (
     "aiohttp",
     "asyncio",

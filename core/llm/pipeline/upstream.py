@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from core.llm.common.exceptions import ProviderError
+from core.llm.limiting.upstream import UpstreamLimits
 from core.llm.pipeline.backoff import RetryBudget
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.keys import KeyStates
@@ -25,6 +26,7 @@ class Upstream:
         "last_error",
         "last_failure",
         "last_success",
+        "limits",
         "tokens",
     )
 
@@ -32,6 +34,7 @@ class Upstream:
         self.budget = RetryBudget(now)
         self.breaker = Breaker()
         self.keys = KeyStates()
+        self.limits = UpstreamLimits()
         self.tokens = TokenCalibration()
         self.check: HealthReport | None = None
         """The last health check; `None` before the first one, and where nobody checks."""

@@ -9,19 +9,24 @@ from core.llm.common.units import Duration, Size
 from core.llm.providers.config.models.frozen import Frozen
 
 
-class RateLimitOptions(Frozen):
-    """Limits of one provider, per key where it has several."""
+class QuotaOptions(Frozen):
+    """How much may be sent: of one model, or of all models of a provider together. Each key has quotas of its own."""
 
     requests_per_minute: int | None = Field(None, gt=0, le=10**9)
-    tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
+    tokens_per_minute: int | None = Field(None, gt=0, le=10**12, description="Prompt and answer together.")
     input_tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
     output_tokens_per_minute: int | None = Field(None, gt=0, le=10**12)
     requests_per_day: int | None = Field(None, gt=0, le=10**9)
-    max_concurrency: int | None = Field(None, gt=0, le=10**6, description="Calls in flight at the same time.")
     tokens_per_day: int | None = Field(None, gt=0, le=10**14)
+    max_concurrency: int | None = Field(None, gt=0, le=10**6, description="Calls in flight at the same time.")
     burst: Duration = Field(
         10.0, description="Share of a minute's quota that may be used at once, as the time in which it comes back."
     )
+
+
+class RateLimitOptions(QuotaOptions):
+    """Limits of one provider, and what becomes of the calls that they hold back."""
+
     queue: int = Field(
         10_000, ge=0, le=10**6, description="Calls that may wait for their turn; further ones are passed on or refused."
     )

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.limits import RateLimitOptions
+from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions
 
 
 class TimeoutOptions(Frozen):
@@ -45,6 +45,9 @@ class ModelOptions(Frozen):
     max_output_tokens: int | None = Field(None, gt=0)
     capabilities: frozenset[Capability] | None = None
     price: PriceOptions | None = None
+    rate_limits: QuotaOptions | None = Field(
+        None, description="Limits of this model alone, on top of those of the provider."
+    )
     quirks: Mapping[str, Any] = Field(
         default_factory=dict, description="Wire details, such as `token_cap: max_tokens`."
     )
