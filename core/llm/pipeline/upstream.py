@@ -5,8 +5,8 @@ from datetime import datetime
 from core.llm.common.exceptions import ProviderError
 from core.llm.limiting.upstream import UpstreamLimits
 from core.llm.pipeline.backoff import RetryBudget
-from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.keys import KeyStates
+from core.llm.pipeline.provider_breaker import ProviderBreaker
 from core.llm.providers.base.provider import HealthReport
 from core.llm.routing.token_calibration import TokenCalibration
 
@@ -15,7 +15,7 @@ NOT_SENT = frozenset({"circuit_open", "gated", "key_refused"})
 
 
 class Upstream:
-    """Retry budget, breaker, keys, token calibration and passive health of one configured provider."""
+    """Retry budget, breakers, keys, token calibration and passive health of one configured provider."""
 
     __slots__ = (
         "breaker",
@@ -32,7 +32,7 @@ class Upstream:
 
     def __init__(self, now: float) -> None:
         self.budget = RetryBudget(now)
-        self.breaker = Breaker()
+        self.breaker = ProviderBreaker()
         self.keys = KeyStates()
         self.limits = UpstreamLimits()
         self.tokens = TokenCalibration()

@@ -1,0 +1,99 @@
+"""The layer that asks the breakers of a provider and of its model before each attempt, and tells them how it ended."""
+
+from functools import partial
+
+from core.llm.common.events import EventBus, ProviderStateChanged
+from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.breaker import Admission, Breaker
+from core.llm.pipeline.failure_scope import suspect_of
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.provider_breaker import ProviderBreaker
+
+
+def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> Layer:
+    """The layer before the attempts at *target*."""
+    model = provider.model(target.model)
+    name = str(target)
+
+    def layer(inner: Handler) -> Handler:
+        async def handle(call: Call) -> Reply:
+            now = call.clock.monotonic()
+            admission = admit(provider, target.provider, now)
+            if admission is None:
+                raise _refusal(provider, target, "the provider", now)
+            narrow = admit(model, name, now)
+            if narrow is None:
+                provider.released(admission)
+                raise _refusal(model, target, "this model", now)
+            try:
+                reply = await inner(call)
+            except BaseException as error:
+                ended(call, admission, narrow, error)
+                raise
+            reply.on_end(partial(over, call, admission, narrow))
+            return reply
+
+        def over(
+            call: Call, admission: Admission, narrow: Admission, reply: Reply, error: BaseException | None
+        ) -> None:
+            if reply.outcome != "answered":
+                ended(call, admission, narrow, error)
+                return
+            now = call.clock.monotonic()
+            if provider.succeeded(now, admission):
+                events.publish(ProviderStateChanged(target.provider, "closed", "its probes were answered"))
+            if model.succeeded(now, narrow):
+                events.publish(ProviderStateChanged(name, "closed", "its probes were answered"))
+
+        def ended(call: Call, admission: Admission, narrow: Admission, error: BaseException | None) -> None:
+            suspect = suspect_of(error)
+            now = call.clock.monotonic()
+            if suspect == "model":
+                provider.released(admission)
+            elif suspect == "either":
+                if provider.model_failed(target.model, now, call.rng, admission):
+                    suspect = "provider"
+                    opened(provider, target.provider, now, error)
+            elif suspect == "provider":
+                if provider.failed(now, call.rng, admission):
+                    opened(provider, target.provider, now, error)
+            else:
+                provider.released(admission)
+            if suspect is None or suspect == "provider":
+                # What the provider is blamed for is not held against the model as well.
+                model.released(narrow)
+            elif model.failed(now, call.rng, narrow):
+                opened(model, name, now, error)
+
+        def opened(state: Breaker, subject: str, now: float, error: BaseException | None) -> None:
+            events.publish(ProviderStateChanged(subject, "open", str(error), state.open_until - now))
+
+        return handle
+
+    def admit(state: Breaker, subject: str, now: float) -> Admission | None:
+        if state.state == "closed":
+            return state.admit(now)
+        before = state.state
+        admission = state.admit(now)
+        if state.state != before:
+            events.publish(ProviderStateChanged(subject, "half_open", "one call finds out whether it is back"))
+        return admission
+
+    return layer
+
+
+def _refusal(state: Breaker, target: ModelRef, what: str, now: float) -> ProviderError:
+    if state.state == "closed":
+        text = f"not sent: {what} has just come back, and gets its load back in steps"
+    else:
+        text = f"not sent: {what} has kept failing, so it is left alone for a while"
+    return ProviderError(
+        "overloaded",
+        text,
+        code="circuit_open",
+        retryable=False,
+        retry_after=round(state.wait(now), 3) or None,
+        provider=target.provider,
+        model=target.model,
+    )

@@ -1,0 +1,61 @@
+"""The breaker of a provider with those of its models, and which of them a failure opens."""
+
+import random
+
+from core.llm.pipeline.breaker import Admission, Breaker
+
+
+class ProviderBreaker(Breaker):
+    """The breaker of a provider, with those of its models.
+
+    The provider's opens where the failures may be its own: those of the network, and those of its models unless it is
+    one model alone that fails while another one answers.
+    """
+
+    OTHERS_ANSWERED = 30.0
+    """Seconds for which the answer of one model vouches for the provider of another one that fails."""
+
+    __slots__ = ("_models", "_suspects")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._models: dict[str, Breaker] = {}
+        self._suspects: set[str] = set()
+
+    def model(self, name: str) -> Breaker:
+        """The breaker of the model *name*."""
+        found = self._models.get(name)
+        if found is None:
+            found = self._models[name] = Breaker()
+        return found
+
+    @property
+    def models(self) -> dict[str, Breaker]:
+        """The breakers of the models that were used, by name."""
+        return self._models
+
+    def rests_for(self, model: str, now: float) -> bool:
+        """Whether an attempt at *model* would be refused now because a breaker is open."""
+        if self.rests(now):
+            return True
+        narrow = self._models.get(model)
+        return narrow is not None and narrow.rests(now)
+
+    def model_failed(self, model: str, now: float, rng: random.Random, admission: Admission) -> bool:
+        """An attempt at *model* failed, for a reason of the model or of the provider; `True` where this opens."""
+        # The models that have failed since any of them has answered.
+        if not self._consecutive:
+            self._suspects.clear()
+        self._suspects.add(model)
+        alone = admission == "call" and len(self._suspects) == 1 and self._another_answers(model, now)
+        return self.failed(now, rng, admission, may_open=not alone)
+
+    def forget_idle_models(self) -> None:
+        """Drop the breakers that know nothing worth keeping, so that names do not pile up."""
+        for name, one in list(self._models.items()):
+            if one.state == "closed" and not one.in_flight:
+                del self._models[name]
+
+    def _another_answers(self, model: str, now: float) -> bool:
+        earliest = now - self.OTHERS_ANSWERED
+        return any(one.answered_at > earliest for name, one in self._models.items() if name != model)
