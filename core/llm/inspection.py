@@ -8,7 +8,7 @@ from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.routing.fit import misfit
-from core.llm.routing.router import Plan
+from core.llm.routing.plan import Plan
 from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderState, ProviderStatus
 
@@ -18,7 +18,7 @@ FAILING_AFTER = 3
 
 def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Explanation:
     """Where *request* would go now."""
-    plan = peek(runtime, request, rng)
+    plan = peek(runtime, request, rng, mode)
     candidates: list[ExplainedCandidate] = []
     for ref in plan.candidates:
         ref = runtime.completed(ref)
@@ -30,22 +30,19 @@ def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str
         else:
             first = all(candidate.verdict == "skipped" for candidate in candidates)
             candidates.append(ExplainedCandidate(ref, "first" if first else "next"))
-    return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates))
+    return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates), plan.notes)
 
 
-def peek(runtime: Runtime, request: LLMRequest, rng: random.Random) -> Plan:
+def peek(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Plan:
     """The plan that the next call would get; nobody's turn is used up."""
-    # A copy draws the numbers that the next real call will draw.
-    peeking = random.Random()
-    peeking.setstate(rng.getstate())
-    return runtime.router.plan(request.model, request.provider, peeking, peek=True)
+    return runtime.router.plan(request, mode, rng, peek=True)
 
 
 def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
     """Aliases first, then the models that the configuration lists."""
     found: list[AvailableModel] = []
     for name in runtime.config.models:
-        refs = runtime.router.plan(name, None, random.Random(0), peek=True).candidates
+        refs = runtime.router.members(name).candidates
         usable = [ref for ref in refs if runtime.unavailable(ref) is None]
         reason = "" if usable else "; ".join(f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs)
         targets = tuple(str(ref) if ref.model else ref.provider for ref in refs)

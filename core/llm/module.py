@@ -18,6 +18,8 @@ from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.plugin_types import PluginLoader
+from core.llm.routing.functions import RoutingFunctions
+from core.llm.routing.strategies.contract import Classifier, Strategy
 from core.llm.runtime.health import HealthMonitor
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.resources import ResourcePool
@@ -36,6 +38,8 @@ class ProviderModule(Module):
         plugins: specifications of further provider types, which need no entry in `plugins.allow`.
         clock: source of time; tests pass a fake one.
         rng: source of randomness for routing and jitter; tests pass a seeded one.
+        strategies: functions of your own that order candidates, by the name that an alias's `strategy` gives them.
+        classifiers: functions of your own that name the class of a request, by the name that `classifier` gives them.
     """
 
     def __init__(
@@ -47,6 +51,8 @@ class ProviderModule(Module):
         plugins: Iterable[ProviderSpec] = (),
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        strategies: Mapping[str, Strategy] | None = None,
+        classifiers: Mapping[str, Classifier] | None = None,
     ) -> None:
         self._config = config
         self._watch = watch
@@ -54,6 +60,7 @@ class ProviderModule(Module):
         self._plugins = tuple(plugins)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
+        self._functions = RoutingFunctions(strategies or {}, classifiers or {})
 
     def configure(self, binder: Binder) -> None:
         """Bind the clock; chat models and typed clients are bound when somebody asks for them."""
@@ -87,6 +94,7 @@ class ProviderModule(Module):
             clock=self._clock,
             env=self._env,
             watch=self._watch,
+            functions=self._functions,
         )
 
     @singleton
@@ -114,7 +122,7 @@ class ProviderModule(Module):
         events: EventBus,
         ledger: UsageLedger,
     ) -> LiveConfiguration:
-        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events, ledger))
+        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events, ledger, self._functions))
 
     @singleton
     @provider

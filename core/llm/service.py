@@ -228,7 +228,7 @@ class LLMService:
 
     async def _host(self, model: str) -> tuple[ModelHost, str]:
         runtime = self._holder.current
-        ref = runtime.router.plan(model, None, self._rng, peek=True).candidates[0]
+        ref = runtime.router.members(model).candidates[0]
         target = await runtime.target(ref)
         return self._capable(ref.provider, ModelHost, "does not load and unload models"), target.ref.model
 

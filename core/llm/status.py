@@ -61,6 +61,8 @@ class Explanation:
     how: str
     generation: int
     candidates: tuple[ExplainedCandidate, ...]
+    notes: tuple[str, ...] = ()
+    """Why the order is this one: what the strategy saw, and who was left out or put last."""
 
     @property
     def first(self) -> ModelRef | None:
@@ -69,7 +71,9 @@ class Explanation:
 
     def __str__(self) -> str:
         lines = [f"{self.requested or 'the default model'}: {self.how} (configuration generation {self.generation})"]
-        return "\n".join([*lines, *(f"  {candidate}" for candidate in self.candidates)])
+        return "\n".join(
+            [*lines, *(f"  {candidate}" for candidate in self.candidates), *(f"  note: {note}" for note in self.notes)]
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,8 @@ class CallTrace:
     candidates: list[CandidateTrace] = field(default_factory=list)
     attempts: list[AttemptTrace] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    how: str = ""
+    """How the request was understood: what the model's name stands for, and which strategy ordered it."""
 
     def candidate(self, target: ModelRef) -> CandidateTrace:
         """The entry of *target*, added when routing did not list it."""
@@ -78,6 +80,8 @@ class CallTrace:
         lines = [
             f"call {self.call_id} · generation {self.generation} · asked for {self.requested or 'the default model'}"
         ]
+        if self.how:
+            lines.append(f"  {self.how}")
         for entry in self.candidates:
             lines.append(f"  {entry.target}: {entry.outcome}" + (f" ({entry.reason})" if entry.reason else ""))
             lines.extend("    " + _attempt_line(one) for one in self.attempts if one.target == entry.target)

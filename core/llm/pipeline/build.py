@@ -9,6 +9,7 @@ from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.meter import meter
+from core.llm.pipeline.observe import observe
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.structured import structured
 from core.llm.pipeline.target import Target
@@ -16,6 +17,7 @@ from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.trace import trace
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.service import LLMServiceConfig
+from core.llm.routing.traffic import Traffic
 
 
 def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
@@ -27,14 +29,21 @@ def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
 
 
 def build_target_handler(
-    config: LLMServiceConfig, target: Target, upstream: Upstream, clock: Clock, events: EventBus, book: UsageLedger
+    config: LLMServiceConfig,
+    target: Target,
+    upstream: Upstream,
+    clock: Clock,
+    events: EventBus,
+    book: UsageLedger,
+    traffic: Traffic | None = None,
 ) -> Handler:
-    """What surrounds the attempts at one target."""
+    """What surrounds the attempts at one target; *traffic* is `None` where no strategy asks for measurements."""
     max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
     pool = KeyPool(target.config.secrets, upstream.keys, target.ref, clock, events)
     layers: list[Layer] = [
         structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
+        observe(traffic),  # outside all queues: who waits there is under way to the model
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
         ledger(book, target, config.costs.currency, upstream.tokens),  # below all that may refuse: what is sent is a row

@@ -1,63 +1,87 @@
-"""From the model a caller asks for to the candidates that may answer, in order. Pure."""
+"""From the model a caller asks for to the candidates that may answer, in order. Pure over what the sight shows."""
 
 import difflib
 import random
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Final
 
-from core.llm.common.exceptions import UnknownModel, UnknownProvider
+from core.llm.common.exceptions import ConfigError, ConfigIssue, UnknownModel, UnknownProvider
 from core.llm.common.types import ModelRef
+from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.aliases import AliasOptions, AliasTarget
 from core.llm.providers.config.models.service import LLMServiceConfig
+from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions, UnknownFunction
+from core.llm.routing.plan import Plan
+from core.llm.routing.pool import Pool
+from core.llm.routing.references import References
+from core.llm.routing.route import Route
+from core.llm.routing.snapshot import Sight, Unseen
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Candidates in the order in which they are tried.
-
-    A candidate whose model is empty stands for whatever the provider's default model is at that moment.
-    """
-
-    candidates: tuple[ModelRef, ...]
-    how: str
-    """How the request was understood, for people."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
-    """Request fields that the alias sets unless the caller does."""
-
+__all__ = ["Plan", "Router"]
 
 _PLANS_KEPT: Final = 1024
 
 
 class Router:
-    """Plans calls over one configuration. Round-robin positions are its only state that matters."""
+    """Plans calls over one configuration. How many calls each alias has planned is its only state."""
 
-    def __init__(self, config: LLMServiceConfig) -> None:
-        self._config = config
-        self._turns = dict.fromkeys(config.models, 0)
-        self._direct: dict[str, Plan] = {}
-        self._owners: dict[str, tuple[str, ...]] = {}
-        for name, provider in config.providers.items():
-            for model in provider.models:
-                self._owners[model] = (*self._owners.get(model, ()), name)
-
-    def plan(self, model: str | None, provider: str | None, rng: random.Random, *, peek: bool = False) -> Plan:
-        """The candidates for *model* (alias, `provider/model`, model name, or `None`) at *provider* (or anywhere).
-
-        With *peek* it is not anybody's turn: the next real plan will be this one.
+    def __init__(
+        self, config: LLMServiceConfig, sight: Sight | None = None, functions: RoutingFunctions = NO_FUNCTIONS
+    ) -> None:
+        """Compile *config*.
 
         Raises:
-            UnknownProvider: *provider* is not configured.
-            UnknownModel: nothing is called *model*; the message names what is close.
+            ConfigError: a strategy or classifier does not exist.
+        """
+        self._config = config
+        self._sight = sight or Unseen()
+        self._references = References(config)
+        self._turns = dict.fromkeys(config.models, 0)
+        self._direct: dict[str, Plan] = {}
+        self._routes = {name: self._route(name, alias, functions) for name, alias in config.models.items()}
+        self.measures = any(route.measures for route in self._routes.values())
+        """Whether a strategy wants calls to be measured."""
+
+    def plan(self, request: LLMRequest, mode: str, rng: random.Random, *, peek: bool = False) -> Plan:
+        """The candidates of *request*, whose model is an alias, `provider/model`, a model name or `None`.
+
+        With *peek* it is not anybody's turn and no number is drawn: the next real plan will be this one.
+
+        Raises:
+            UnknownProvider: the provider that the request names is not configured.
+            UnknownModel: nothing is called like its model; the message names what is close.
+        """
+        route = None
+        if request.provider is None:
+            name = request.model or self._config.default_model
+            route = self._routes.get(name) if name is not None else None
+        if route is None:
+            return self.members(request.model, request.provider)
+        if route.fixed is not None:
+            return route.fixed
+        turn = self._turns[route.name]
+        if peek:
+            copied = random.Random()
+            copied.setstate(rng.getstate())
+            return route.plan(request, mode, copied, turn)
+        self._turns[route.name] = turn + 1
+        return route.plan(request, mode, rng, turn)
+
+    def members(self, model: str | None, provider: str | None = None) -> Plan:
+        """What *model* stands for (at *provider*, or anywhere), as it is configured: no strategy is asked.
+
+        Raises:
+            UnknownProvider: as `plan`.
+            UnknownModel: as `plan`.
         """
         if provider is not None:
             return self._pinned(model, provider)
         name = model or self._config.default_model
         if name is None:
             return self._without_default()
-        alias = self._config.models.get(name)
-        if alias is not None:
-            return self._alias(name, alias, rng, peek=peek)
+        route = self._routes.get(name)
+        if route is not None:
+            return route.members()
         plan = self._direct.get(name)
         if plan is None:
             plan = self._named(name)
@@ -65,11 +89,30 @@ class Router:
                 self._direct[name] = plan
         return plan
 
+    def chain(self, entries: Sequence[str]) -> tuple[ModelRef, ...]:
+        """References of chain entries: `provider`, `provider/model`, or an alias (its models, not its fallbacks)."""
+        return self._references.chain(entries)
+
+    def _route(self, name: str, alias: AliasOptions, functions: RoutingFunctions) -> Route:
+        where = () if alias.where is None else (alias.where,)
+        after = alias.fallback if alias.fallback is not None else self._config.fallback_chain
+        tail = self._references.entries([AliasTarget(model=entry) for entry in after])
+        pool = Pool(self._references.entries(alias.use, where), tail)
+        classes = {
+            kind: Pool(self._references.entries(targets, where), tail) for kind, targets in alias.classes.items()
+        }
+        try:
+            spec = functions.strategy(alias.strategy)
+            classify = functions.classifier(alias.classifier) if alias.classifier is not None else None
+        except UnknownFunction as error:
+            raise ConfigError([ConfigIssue(str(error), f"models.{name}", suggestion=error.advice)]) from None
+        return Route(name, alias, pool, classes, spec, classify, self._sight)
+
     def _named(self, name: str) -> Plan:
         first, slash, rest = name.partition("/")
         if slash and first in self._config.providers:
             return Plan((ModelRef(first, rest),), f"{name!r} names provider {first!r} and its model {rest!r}")
-        owners = self._owners.get(name)
+        owners = self._references.owners(name)
         if owners:
             return Plan(
                 tuple(ModelRef(owner, name) for owner in owners), f"model {name!r} is listed by {', '.join(owners)}"
@@ -84,25 +127,27 @@ class Router:
             raise UnknownProvider(f"no provider named {provider!r} is configured; there are: {known}")
         if model is None:
             return Plan((ModelRef(provider, ""),), f"provider {provider!r} was asked for: its default model")
-        alias = self._config.models.get(model)
-        if alias is not None and model not in self._config.providers[provider].models:
-            return self._alias_at(model, alias, provider)
+        route = self._routes.get(model)
+        if route is not None and model not in self._config.providers[provider].models:
+            return self._alias_at(route, provider)
         return Plan(
             (ModelRef(provider, model.removeprefix(f"{provider}/")),),
             f"provider {provider!r} and the model were asked for",
         )
 
-    def _alias_at(self, name: str, alias: AliasOptions, provider: str) -> Plan:
-        """What *alias* has at *provider*; an alias is no name that a provider would know."""
-        chain = self.chain([*(target.model for target in alias.use), *(alias.fallback or ())])
-        candidates = tuple(dict.fromkeys(ref for ref in chain if ref.provider == provider))
+    def _alias_at(self, route: Route, provider: str) -> Plan:
+        """What an alias has at *provider*; an alias is no name that a provider would know."""
+        alias = route.options
+        own = self._references.entries([*alias.use, *(AliasTarget(model=entry) for entry in alias.fallback or ())])
+        candidates = tuple(dict.fromkeys(entry.ref for entry in own if entry.ref.provider == provider))
         if not candidates:
-            elsewhere = ", ".join(map(str, dict.fromkeys(chain))) or "nothing"
+            elsewhere = ", ".join(map(str, dict.fromkeys(entry.ref for entry in own))) or "nothing"
             raise UnknownModel(
-                f"alias {name!r} has no model at provider {provider!r}: it stands for {elsewhere}. Leave out one of "
-                "the two, or name a model of that provider"
+                f"alias {route.name!r} has no model at provider {provider!r}: it stands for {elsewhere}. Leave out one "
+                "of the two, or name a model of that provider"
             )
-        return Plan(candidates, f"alias {name!r}, only at provider {provider!r}", alias.defaults)
+        how = f"alias {route.name!r}, only at provider {provider!r}"
+        return Plan(candidates, how, alias.defaults, route.name)
 
     def _without_default(self) -> Plan:
         chain = self.chain(self._config.fallback_chain)
@@ -115,48 +160,8 @@ class Router:
             )
         raise UnknownModel("no provider is configured: add one under llm_service.providers")
 
-    def _alias(self, name: str, alias: AliasOptions, rng: random.Random, *, peek: bool) -> Plan:
-        first = self._ordered(name, alias, rng, peek=peek)
-        rest = alias.fallback if alias.fallback is not None else self._config.fallback_chain
-        candidates = dict.fromkeys((*self.chain(first), *self.chain(rest)))
-        # A provider's default model adds nothing where that provider is already there with a model of its own.
-        named = {ref.provider for ref in candidates if ref.model}
-        return Plan(
-            tuple(ref for ref in candidates if ref.model or ref.provider not in named),
-            f"alias {name!r} ({alias.strategy})",
-            alias.defaults,
-        )
-
-    def _ordered(self, name: str, alias: AliasOptions, rng: random.Random, *, peek: bool) -> list[str]:
-        models = [target.model for target in alias.use]
-        if alias.strategy == "round_robin":
-            turn = self._turns[name] % len(models)
-            if not peek:
-                self._turns[name] += 1
-            return models[turn:] + models[:turn]
-        if alias.strategy == "weighted":
-            return weighted_order(alias.use, rng)
-        return models
-
-    def chain(self, entries: Sequence[str]) -> tuple[ModelRef, ...]:
-        """References of chain entries: `provider`, `provider/model`, or an alias (its models, not its fallbacks)."""
-        refs: list[ModelRef] = []
-        for entry in entries:
-            alias = self._config.models.get(entry)
-            if alias is not None:
-                refs.extend(self.chain([target.model for target in alias.use if target.model != entry]))
-                continue
-            first, slash, rest = entry.partition("/")
-            if slash and first in self._config.providers:
-                refs.append(ModelRef(first, rest))
-            elif entry in self._config.providers:
-                refs.append(ModelRef(entry, ""))
-            else:
-                refs.extend(ModelRef(owner, entry) for owner in self._owners.get(entry, ()))
-        return tuple(refs)
-
     def _unknown(self, name: str) -> str:
-        known = [*self._config.models, *self._owners, *self._config.providers]
+        known = [*self._config.models, *self._references.listed, *self._config.providers]
         close = difflib.get_close_matches(name, known, n=3)
         hint = (
             f"Did you mean {' or '.join(map(repr, close))}?"
@@ -164,21 +169,3 @@ class Router:
             else f"Known aliases: {', '.join(self._config.models) or 'none'}."
         )
         return f"nothing is called {name!r}: no alias, no provider/model, no model listed by a provider. {hint}"
-
-
-def weighted_order(targets: Sequence[AliasTarget], rng: random.Random) -> list[str]:
-    """All models, each place drawn by weight among those left; weight 0 comes last."""
-    left = list(targets)
-    order: list[str] = []
-    while left:
-        total = sum(target.weight for target in left)
-        if total <= 0:
-            order.extend(target.model for target in left)
-            break
-        point = rng.random() * total
-        for index, target in enumerate(left):
-            point -= target.weight
-            if point < 0 or index == len(left) - 1:
-                order.append(left.pop(index).model)
-                break
-    return order

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from core.llm.common.exceptions import ProviderError, UnknownProvider
+from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.build import build_handler, build_target_handler
 from core.llm.pipeline.fallback import Candidates
@@ -12,7 +13,9 @@ from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.fit import misfit
-from core.llm.routing.router import Plan, Router
+from core.llm.routing.plan import Plan
+from core.llm.routing.router import Router
+from core.llm.runtime.sight import RuntimeSight
 from core.llm.runtime.state import RuntimeState
 
 
@@ -31,16 +34,26 @@ class Runtime(Candidates):
         self.config = config
         self.providers = dict(providers)
         self.disabled = dict(disabled)
-        self.router = Router(config)
         self.state = state
         self.leases = 0
         self.calls: set[Call] = set()
         self._targets: dict[ModelRef, Target] = {}
+        self._told: set[str] = set()
+        self.router = Router(config, RuntimeSight(self, state), state.functions)
         self.handler: Handler = build_handler(config, self)
 
     def plan(self, call: Call) -> Plan:
-        """The candidates of *call*."""
-        return self.router.plan(call.request.model, call.request.provider, call.rng)
+        """The candidates of *call*, with the reasons in its trace."""
+        plan = self.router.plan(call.request, call.mode, call.rng)
+        call.trace.how = plan.how
+        if plan.notes:
+            call.trace.notes.extend(plan.notes)
+            if plan.warning and plan.warning not in self._told:
+                self._told.add(plan.warning)
+                log("WARNING", "{}", plan.warning)
+        if plan.wanted is not None:
+            self.state.want_loaded(plan.wanted)
+        return plan
 
     def unavailable(self, ref: ModelRef) -> str | None:
         """Why the provider of *ref* is off."""
@@ -89,7 +102,13 @@ class Runtime(Candidates):
             target.policy = self.config.parameter_policy
             upstream = self.state.upstream(ref.provider)
             target.handler = build_target_handler(
-                self.config, target, upstream, self.state.clock, self.state.events, self.state.ledger
+                self.config,
+                target,
+                upstream,
+                self.state.clock,
+                self.state.events,
+                self.state.ledger,
+                self.state.traffic(ref) if self.router.measures else None,
             )
             self._targets[ref] = target
         return target

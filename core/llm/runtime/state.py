@@ -1,21 +1,50 @@
 """What is remembered about providers across configurations: keyed by name, not by the object that serves it."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
+from typing import Final
 
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
+from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
+from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
+from core.llm.routing.traffic import Traffic
+
+_MODELS_KEPT: Final = 4096
+
+
+def _somebody_elses_business(_: ModelRef) -> bool | None:
+    return None
+
+
+def _nobody_loads(_: ModelRef) -> None:
+    """Leave it where it is."""
 
 
 class RuntimeState:
     """Upstream records by provider name."""
 
-    def __init__(self, clock: Clock, events: EventBus, ledger: UsageLedger | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        events: EventBus,
+        ledger: UsageLedger | None = None,
+        functions: RoutingFunctions = NO_FUNCTIONS,
+    ) -> None:
         self.clock = clock
         self.events = events
         self.ledger = ledger or UsageLedger()
+        self.functions = functions
+        """Strategies and classifiers of the host's own."""
+        self.is_loaded: Callable[[ModelRef], bool | None] = _somebody_elses_business
+        """Whether a model is in memory, asked in every call that routes by it: quick, and asks nobody else. `None`
+        where its server decides alone, or it is hosted."""
+        self.want_loaded: Callable[[ModelRef], None] = _nobody_loads
+        """Told of a local model that would have been chosen, were it in memory. Quick; what it begins goes on in the
+        background."""
         self._upstreams: dict[str, Upstream] = {}
+        self._traffic: dict[ModelRef, Traffic] = {}
 
     def upstream(self, provider: str) -> Upstream:
         """The record of *provider*, shared by all configurations that have a provider of this name."""
@@ -24,7 +53,22 @@ class RuntimeState:
             record = self._upstreams[provider] = Upstream(self.clock.monotonic())
         return record
 
+    def traffic(self, ref: ModelRef) -> Traffic:
+        """What calls to *ref* have shown."""
+        record = self._traffic.get(ref)
+        if record is None:
+            if len(self._traffic) >= _MODELS_KEPT:
+                self._forget_idle()
+            record = self._traffic[ref] = Traffic()
+        return record
+
+    def _forget_idle(self) -> None:
+        for ref in [ref for ref, record in self._traffic.items() if record.in_flight == 0][: _MODELS_KEPT // 2]:
+            del self._traffic[ref]
+
     def keep(self, names: Collection[str]) -> None:
         """Forget every provider that is not in *names*."""
         for name in self._upstreams.keys() - set(names):
             del self._upstreams[name]
+        for ref in [ref for ref in self._traffic if ref.provider not in names]:
+            del self._traffic[ref]

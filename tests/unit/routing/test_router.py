@@ -1,16 +1,21 @@
 """From the model a caller asks for to the candidates that may answer."""
 
 import random
-from typing import Any
+from decimal import Decimal
+from typing import Any, NamedTuple, get_args
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from core.llm.common.exceptions import UnknownModel, UnknownProvider
-from core.llm.providers.config.models.aliases import AliasTarget
+from core.llm.common.types import ModelFacts, ModelRef, Price
+from core.llm.providers.base.request import LLMRequest
+from core.llm.providers.config.models.aliases import BuiltInStrategy
 from core.llm.providers.config.models.service import LLMServiceConfig
-from core.llm.routing.router import Plan, Router, weighted_order
+from core.llm.routing.plan import Plan
+from core.llm.routing.router import Router
+from core.llm.routing.snapshot import Candidate
 
 PROVIDERS = {
     "openai": {"models": ["gpt-6-luna", "shared"]},
@@ -24,9 +29,14 @@ def router(**config: Any) -> Router:
     return Router(LLMServiceConfig.model_validate({"providers": PROVIDERS, **config}))
 
 
+def asking(model: str | None = None, provider: str | None = None) -> LLMRequest:
+    """A request for that model."""
+    return LLMRequest(messages="hi", model=model, provider=provider)
+
+
 def planned(routing: Router, model: str | None = None, provider: str | None = None) -> list[str]:
     """The candidates as texts; a trailing slash stands for the provider's default model."""
-    return [str(ref) for ref in routing.plan(model, provider, random.Random(0)).candidates]
+    return [str(ref) for ref in routing.plan(asking(model, provider), "generate", random.Random(0)).candidates]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +94,7 @@ def test_the_default_model_is_used_where_none_is_asked_for() -> None:
 
 def test_without_a_default_model_the_fallback_chain_is_asked() -> None:
     """And the explanation says so."""
-    plan = router(fallback_chain=["groq/x", "local"]).plan(None, None, random.Random(0))
+    plan = router(fallback_chain=["groq/x", "local"]).plan(asking(), "generate", random.Random(0))
     assert [str(ref) for ref in plan.candidates] == ["groq/x", "local/"]
     assert "fallback_chain" in plan.how
 
@@ -100,7 +110,7 @@ def test_round_robin_takes_turns() -> None:
 def test_defaults_of_an_alias_are_in_its_plan() -> None:
     """The fallback layer puts them on the request."""
     routing = router(models={"fast": {"use": "openai/a", "defaults": {"temperature": 0}}})
-    assert routing.plan("fast", None, random.Random(0)).defaults == {"temperature": 0}
+    assert routing.plan(asking("fast"), "generate", random.Random(0)).defaults == {"temperature": 0}
 
 
 @pytest.mark.parametrize(
@@ -129,7 +139,7 @@ def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
 def test_a_configuration_without_providers_says_what_to_add() -> None:
     """The very first mistake of a new user."""
     with pytest.raises(UnknownModel, match="add one under llm_service"):
-        Router(LLMServiceConfig()).plan(None, None, random.Random(0))
+        Router(LLMServiceConfig()).plan(asking(), "generate", random.Random(0))
 
 
 names = st.sampled_from(["a", "b", "c", "d"])
@@ -148,7 +158,8 @@ def configurations(draw: st.DrawFn) -> LLMServiceConfig:
                 max_size=4,
             ),
             "fallback": st.none() | st.lists(references, max_size=3),
-            "strategy": st.sampled_from(["ordered", "weighted", "round_robin"]),
+            "strategy": st.sampled_from(get_args(BuiltInStrategy)),
+            "sticky_by": st.none() | st.sampled_from(["user", "prompt", "team"]),
         }
     )
     return LLMServiceConfig.model_validate(
@@ -160,32 +171,42 @@ def configurations(draw: st.DrawFn) -> LLMServiceConfig:
     )
 
 
-@settings(max_examples=200, deadline=None)
+class Still(NamedTuple):
+    """Shows every model as it was drawn, and the same each time."""
+
+    seed: int
+
+    def candidate(self, ref: ModelRef, weight: float) -> Candidate:
+        """Some numbers that depend on the name only."""
+        rng = random.Random(f"{ref} {self.seed}")
+        return Candidate(
+            ref,
+            weight,
+            in_flight=rng.randint(0, 3),
+            latency=rng.choice([None, 1.0, 2.0]),
+            first_token=rng.choice([None, 0.1, 0.2]),
+            error_rate=rng.choice([0.0, 1.0]),
+            headroom=rng.random(),
+            price=rng.choice([None, Price(Decimal(1), Decimal(2))]),
+            loaded=rng.choice([None, True, False]),
+            rests=rng.random() < 0.3,
+        )
+
+    def facts(self, ref: ModelRef) -> ModelFacts | None:
+        """Nothing."""
+        return None
+
+
+@settings(max_examples=300, deadline=None)
 @given(config=configurations(), data=st.data(), seed=st.integers(0, 1000))
 def test_a_peek_is_the_plan_that_comes_next(config: LLMServiceConfig, data: st.DataObject, seed: int) -> None:
     """Whatever the strategies, looking first changes nothing and says the truth."""
-    routing, rng = Router(config), random.Random(seed)
+    routing, rng = Router(config, Still(seed)), random.Random(seed)
     for name in data.draw(st.lists(st.sampled_from(sorted(config.models)), min_size=1, max_size=6)):
-        peeking = random.Random()
-        peeking.setstate(rng.getstate())
-        peeked: Plan = routing.plan(name, None, peeking, peek=True)
-        assert routing.plan(name, None, rng) == peeked
+        user = data.draw(st.sampled_from([None, "ada", "bob"]))
+        request = LLMRequest(messages="hi", model=name, user=user)
+        peeked: Plan = routing.plan(request, "stream", rng, peek=True)
+        assert routing.plan(request, "stream", rng) == peeked
         assert len(set(peeked.candidates)) == len(peeked.candidates)
+        assert set(peeked.candidates) == set(routing.members(name).candidates)
         assert {ref.provider for ref in peeked.candidates} <= set(config.providers)
-
-
-def test_weights_decide_how_often_a_model_comes_first() -> None:
-    """Three to one is three to one, within five standard deviations of ten thousand draws; zero comes last."""
-    targets = [AliasTarget(model="a", weight=3), AliasTarget(model="b", weight=1), AliasTarget(model="z", weight=0)]
-    rng = random.Random(5)
-    orders = [weighted_order(targets, rng) for _ in range(10_000)]
-    assert abs(sum(order[0] == "a" for order in orders) - 7500) < 220
-    assert all(order[2] == "z" for order in orders)
-
-
-@given(st.lists(st.floats(0, 100), min_size=1, max_size=6), st.integers(0, 1000))
-def test_a_weighted_order_holds_every_model_once(weights: list[float], seed: int) -> None:
-    """Nobody is lost, whatever the weights."""
-    targets = [AliasTarget(model=str(number), weight=weight) for number, weight in enumerate(weights)]
-    order = weighted_order(targets, random.Random(seed))
-    assert sorted(order) == sorted(target.model for target in targets)

@@ -28,6 +28,7 @@ from core.llm.providers.config.sources import SourceReader
 from core.llm.providers.config.tree import Node, dotted, find, from_data, plain
 from core.llm.providers.config.tree import Path as TreePath
 from core.llm.providers.config.validator import cross_check
+from core.llm.routing.functions import RoutingFunctions
 
 Source = Path | Mapping[str, Any] | LLMServiceConfig
 _LONGEST_MESSAGE: Final = 500
@@ -81,7 +82,7 @@ def load_with(
     loaded = None
     if tree is not None and isinstance(tree.value, dict):
         overridden = tree if isinstance(source, LLMServiceConfig) else apply_overrides(tree, env, issues)
-        loaded = _Loading(resolver, issues).load(overridden)
+        loaded = _Loading(resolver, types.functions, issues).load(overridden)
     if reader.moved:
         raise SourcesMoving
     if loaded is None or any(issue.severity == "error" for issue in issues):
@@ -114,8 +115,9 @@ def _ordered(issues: Iterable[ConfigIssue], secrets: Iterable[str]) -> list[Conf
 class _Loading:
     """One run over one tree."""
 
-    def __init__(self, resolver: TreeResolver, issues: list[ConfigIssue]) -> None:
+    def __init__(self, resolver: TreeResolver, functions: RoutingFunctions, issues: list[ConfigIssue]) -> None:
         self._resolver = resolver
+        self._functions = functions
         self._issues = issues
         self._disabled = resolver.disabled
         self._broken: set[str] = set()
@@ -132,7 +134,7 @@ class _Loading:
         if config is None:
             return None
         names = frozenset(entries)
-        for finding in islice(cross_check(config, names), MAX_ISSUES):
+        for finding in islice(cross_check(config, names, self._functions), MAX_ISSUES):
             self._add(tree, finding)
         self._resolver.forget_secrets(tree, entries)
         secrets = self._resolver.secrets

@@ -31,6 +31,7 @@ from core.llm.providers.config.sources import WatchSet
 from core.llm.providers.config.tree import find, parse_dotted
 from core.llm.providers.config.truncation import TruncationGuard
 from core.llm.providers.config.watcher import ConfigWatcher
+from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 
 _log: Final = logging.getLogger("core.llm.config")
 _NO_DIFF: Final = ConfigDiff()
@@ -52,6 +53,7 @@ class ProviderConfigManager:
         environment: name of the layer above the file (`llm.<environment>.yaml`); None takes it from `LLM_ENV`.
         known_types: names of all provider types, for messages.
         plugins: how the types that `plugins.allow` names are loaded; None refuses them all.
+        functions: strategies and classifiers of the host's own, which aliases may name.
     """
 
     def __init__(
@@ -66,10 +68,11 @@ class ProviderConfigManager:
         environment: str | None = None,
         known_types: Callable[[], Any] = tuple,
         plugins: PluginLoader | None = None,
+        functions: RoutingFunctions = NO_FUNCTIONS,
     ) -> None:
         self._source = Path(source) if isinstance(source, str) else source
         self._reader = ConfigReader(
-            ProviderTypes(resolve, known_types, plugins or PluginLoader()), clock, env, environment
+            ProviderTypes(resolve, known_types, plugins or PluginLoader(), functions), clock, env, environment
         )
         self._events = events
         self._clock = clock

@@ -12,6 +12,7 @@ from typing import Final, NamedTuple
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.tree import Path
+from core.llm.routing.references import EVERY
 
 
 class Finding(NamedTuple):
@@ -59,6 +60,9 @@ class Names:
         for alias, options in config.models.items():
             for index, target in enumerate(options.use):
                 yield from self._target(("models", alias, "use", index), target.model)
+            for kind, targets in options.classes.items():
+                for index, target in enumerate(targets):
+                    yield from self._target(("models", alias, "classes", kind, index), target.model)
             for index, entry in enumerate(options.fallback or ()):
                 yield from self._target(("models", alias, "fallback", index), entry)
             if options.strategy == "weighted" and not any(target.weight for target in options.use):
@@ -73,6 +77,12 @@ class Names:
         if name in config.models or name in self.providers or name in self._listed:
             return
         provider, slash, model = name.partition("/")
+        if name == EVERY or (slash and model == EVERY and provider in self.providers):
+            listed = config.providers[provider].models if provider in config.providers else self._listed
+            if not listed:
+                who = f"`{provider}` lists no models" if slash else "no provider lists models"
+                yield Finding(path, f"stands for nothing: {who}", "list them under `models` of the provider")
+            return
         if not slash or provider not in self.providers:
             unknown = f"`{provider}` is no provider" if slash else f"`{name}` is no alias, provider or listed model"
             candidates = {*config.models, *self.providers, *self._listed}
@@ -97,6 +107,11 @@ class Names:
         edges: dict[str, list[tuple[Path, str]]] = {}
         for alias, options in self._config.models.items():
             edges[alias] = [(("models", alias, "use", i), target.model) for i, target in enumerate(options.use)]
+            edges[alias] += [
+                (("models", alias, "classes", kind, i), target.model)
+                for kind, targets in options.classes.items()
+                for i, target in enumerate(targets)
+            ]
             edges[alias] += [
                 (("models", alias, "fallback", i), entry) for i, entry in enumerate(options.fallback or ())
             ]

@@ -16,6 +16,7 @@ from core.llm.providers.config.secret_values import SecretReader
 from core.llm.providers.config.sources import SourceReader
 from core.llm.providers.config.tree import Node, dotted, find, walk
 from core.llm.providers.config.tree import Path as TreePath
+from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 
 TypeResolver = Callable[[str], type[ProviderConfig] | None]
 """The configuration class of a provider type; None where there is no such type."""
@@ -30,6 +31,8 @@ class ProviderTypes:
     """Their names, for messages."""
     plugins: PluginLoader = field(default_factory=PluginLoader)
     """What `plugins.allow` adds to them."""
+    functions: RoutingFunctions = NO_FUNCTIONS
+    """Strategies and classifiers of the host's own, which aliases may name."""
 
 
 class TreeResolver:

@@ -123,8 +123,13 @@ def _shorthands(definitions: dict[str, Any]) -> None:
     alias = definitions["AliasOptions"]
     target: dict[str, Any] = {"anyOf": [name, {"$ref": f"{_PREFIX}AliasTarget"}]}
     use = {"anyOf": [*target["anyOf"], {"type": "array", "items": target, "minItems": 1}]}
-    alias["properties"]["use"] = {**use, "description": "One model or several: alias, provider/model, or provider."}
+    alias["properties"]["use"] = {
+        **use,
+        "description": "One model or several: alias, provider/model, provider, or `*` for all that are listed.",
+    }
+    alias["properties"]["classes"]["anyOf"] = [{"type": "object", "additionalProperties": use}, {"type": "null"}]
     alias["properties"]["fallback"]["anyOf"].append(name)
+    definitions["WhereOptions"]["properties"]["capabilities"]["anyOf"].append(name)
     service = definitions["LLMServiceConfig"]["properties"]
     service["models"]["anyOf"] = [
         {"type": "object", "additionalProperties": {"anyOf": [{"$ref": f"{_PREFIX}AliasOptions"}, name, names]}},

@@ -12,8 +12,10 @@ from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding, Names
+from core.llm.providers.config.routes import route_findings
 from core.llm.providers.config.tree import Path
 from core.llm.providers.config.urls import is_loopback, sends_credentials, url_problem
+from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 
 _NO_DEFAULTS = frozenset({"messages", "model", "provider", "metadata", "extra"})
 """Fields of a request that are not left to a default: they have places of their own, or belong to one call."""
@@ -21,12 +23,16 @@ _RESERVED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "c
 _HEADER_NAME = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
 
-def cross_check(config: LLMServiceConfig, provider_names: frozenset[str]) -> Iterator[Finding]:
+def cross_check(
+    config: LLMServiceConfig, provider_names: frozenset[str], functions: RoutingFunctions = NO_FUNCTIONS
+) -> Iterator[Finding]:
     """Everything that is wrong with *config* as a whole; *provider_names* includes providers that are broken or off."""
     names = Names(config, provider_names)
     yield from names.findings()
     for alias, options in config.models.items():
         yield from _defaults(("models", alias, "defaults"), options.defaults)
+        for finding in route_findings(options, functions):
+            yield finding._replace(path=("models", alias, *finding.path))
     for name, provider in config.providers.items():
         for finding in _provider(provider):
             yield finding._replace(path=("providers", name, *finding.path))

@@ -1,0 +1,178 @@
+"""One alias, ready to plan calls: its models, its conditions, its strategy. Pure: what is seen comes from the sight."""
+
+import random
+from collections.abc import Mapping, Sequence
+
+from core.llm.common.types import ModelRef
+from core.llm.providers.base.request import LLMRequest
+from core.llm.providers.config.models.aliases import AliasOptions
+from core.llm.routing.plan import Plan
+from core.llm.routing.pool import Choice, Pool
+from core.llm.routing.snapshot import Candidate, RequestView, Sight
+from core.llm.routing.strategies.affinity import rendezvous, value_of
+from core.llm.routing.strategies.contract import Classifier, StrategySpec
+
+
+class Route:
+    """Plans the calls of one alias."""
+
+    __slots__ = (
+        "_classes",
+        "_classify",
+        "_how",
+        "_in_order",
+        "_pool",
+        "_sight",
+        "_spec",
+        "_sticky",
+        "fixed",
+        "name",
+        "options",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        options: AliasOptions,
+        pool: Pool,
+        classes: Mapping[str, Pool],
+        spec: StrategySpec,
+        classify: Classifier | None,
+        sight: Sight,
+    ) -> None:
+        self.name = name
+        self.options = options
+        self._pool = pool
+        self._classes = classes
+        self._spec = spec
+        self._classify = classify
+        self._sight = sight
+        self._sticky = value_of(options.sticky_by) if options.sticky_by is not None else None
+        self._in_order = options.strategy == "ordered" and self._sticky is None
+        strategy = options.strategy
+        if options.sticky_by is not None:
+            strategy = f"sticky by {options.sticky_by}" + (
+                "" if strategy in {"ordered", "sticky"} else f", else {strategy}"
+            )
+        self._how = strategy
+        self.fixed: Plan | None = None
+        """The plan, where it is the same for every call."""
+        if self._in_order and classify is None and not pool.conditional:
+            self.fixed = self._planned(pool.choice(sight), None, "")
+
+    @property
+    def measures(self) -> bool:
+        """Whether calls to the models have to be measured."""
+        return self._spec.measures
+
+    def plan(self, request: LLMRequest, mode: str, rng: random.Random, turn: int) -> Plan:
+        """The candidates of *request*; *turn* calls were planned before."""
+        if self.fixed is not None:
+            return self.fixed
+        view = RequestView(request, mode, turn)
+        pool, kind, warning = self._pool, "", ""
+        if self._classify is not None:
+            kind, warning = self._class_of(self._classify, view)
+            pool = self._classes.get(kind, pool)
+        choice = pool.choice(self._sight)
+        if self._in_order or len(choice.first) < 2:
+            return self._planned(choice, None, kind, warning=warning)
+        return self._chosen(choice, view, rng, kind, warning)
+
+    def members(self) -> Plan:
+        """The models as they are configured, those of every class included."""
+        if self.fixed is not None:
+            return self.fixed
+        pools = (self._pool, *self._classes.values())
+        choices = [pool.choice(self._sight) for pool in pools]
+        first = dict.fromkeys(ref for choice in choices for ref, _ in choice.first)
+        tail = [ref for ref in choices[0].tail if ref not in first]
+        how = f"alias {self.name!r} ({self._how})"
+        return Plan((*first, *tail), how, self.options.defaults, self.name, self._how, choices[0].notes)
+
+    def _class_of(self, classify: Classifier, view: RequestView) -> tuple[str, str]:
+        """The class of the request, empty where it has none, and what is wrong with who says so."""
+        try:
+            kind = classify(view)
+        except Exception as error:  # noqa: BLE001 - a function of the host's must not fail its call
+            return "", f"the classifier of alias {self.name!r} raised {type(error).__name__}: its `use` is taken"
+        if not isinstance(kind, str) or kind not in self._classes:
+            return "", f"the classifier of alias {self.name!r} named none of its classes: its `use` is taken"
+        return kind, ""
+
+    def _chosen(self, choice: Choice, view: RequestView, rng: random.Random, kind: str, warning: str) -> Plan:
+        look = self._sight.candidate
+        seen = [look(ref, weight) for ref, weight in choice.first]
+        resting = [candidate for candidate in seen if candidate.rests]
+        ready = seen
+        if resting:
+            if len(resting) < len(seen):
+                ready = [candidate for candidate in seen if not candidate.rests]
+            else:
+                resting = []
+        spec = self._spec
+        value = None if self._sticky is None else self._sticky(view)
+        ordered: Sequence[Candidate] = ready
+        notes = choice.notes
+        if len(ready) < 2:
+            pass
+        elif value is not None:
+            ordered = rendezvous(ready, value)
+        elif spec.own:
+            ordered, problem = self._trusted(ready, view, rng)
+            warning = problem or warning
+        else:
+            ordered = spec.order(ready, view, rng)
+            if spec.says is not None:
+                says = spec.says
+                notes = (*notes, "; ".join([f"{one.ref}: {says(one, view)}" for one in ordered]))
+        if resting:
+            notes = (
+                *notes,
+                f"last, because nothing would be sent there now: {', '.join([str(one.ref) for one in resting])}",
+            )
+            ordered = [*ordered, *resting]
+        return self._planned(choice, ordered, kind, notes, warning)
+
+    def _trusted(
+        self, ready: Sequence[Candidate], view: RequestView, rng: random.Random
+    ) -> tuple[Sequence[Candidate], str]:
+        """The order of a strategy that is not ours, or the configured one and what is wrong with the other."""
+        name = self.options.strategy
+        try:
+            ordered = list(self._spec.order(ready, view, rng))
+            # By identity: an altered copy is not what was seen.
+            whole = sorted(map(id, ordered)) == sorted(map(id, ready))
+        except Exception as error:  # noqa: BLE001 - a function of the host's must not fail its call
+            return ready, f"strategy {name!r} raised {type(error).__name__}: the order is the configured one"
+        if not whole:
+            return ready, f"strategy {name!r} did not return every candidate once: the order is the configured one"
+        return ordered, ""
+
+    def _planned(
+        self,
+        choice: Choice,
+        ordered: Sequence[Candidate] | None,
+        kind: str,
+        notes: tuple[str, ...] | None = None,
+        warning: str = "",
+    ) -> Plan:
+        first = [ref for ref, _ in choice.first] if ordered is None else [candidate.ref for candidate in ordered]
+        said = choice.notes if notes is None else notes
+        return Plan(
+            (*first, *choice.tail),
+            f"alias {self.name!r}{f', class {kind!r}' if kind else ''} ({self._how})",
+            self.options.defaults,
+            self.name,
+            self._how,
+            (*said, warning) if warning else said,
+            warning,
+            _wanted(ordered) if ordered is not None and self.options.strategy == "prefer_loaded" else None,
+        )
+
+
+def _wanted(ordered: Sequence[Candidate]) -> ModelRef | None:
+    """The model that is to be loaded, where none that is in memory was chosen."""
+    if ordered[0].loaded:
+        return None
+    return next((candidate.ref for candidate in ordered if candidate.loaded is False), None)

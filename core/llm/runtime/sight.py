@@ -1,0 +1,124 @@
+"""How the models of one runtime look to routing: facts, traffic, limits and rest, gathered into a snapshot."""
+
+from decimal import Decimal
+from typing import Final, Protocol
+
+from core.llm.common.types import ModelFacts, ModelRef, Price
+from core.llm.pipeline.keys import KeyState
+from core.llm.pipeline.target import Target
+from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.base.provider import ModelHost
+from core.llm.routing.snapshot import Candidate
+from core.llm.routing.traffic import Traffic
+from core.llm.runtime.state import RuntimeState
+
+_FREE: Final = Price(Decimal(0), Decimal(0), source="local")
+
+
+class Models(Protocol):
+    """What is asked about models."""
+
+    def unavailable(self, ref: ModelRef) -> str | None:
+        """Why the provider of *ref* is off."""
+
+    def completed(self, ref: ModelRef) -> ModelRef:
+        """*ref* with the provider's default model where the configuration names one."""
+
+    def known_target(self, ref: ModelRef) -> Target:
+        """The target of a complete reference."""
+
+
+class RuntimeSight:
+    """Looks at the models of one runtime. What does not change while it lives is looked up once."""
+
+    __slots__ = ("_models", "_seats", "_state")
+
+    def __init__(self, models: Models, state: RuntimeState) -> None:
+        self._models = models
+        self._state = state
+        self._seats: dict[ModelRef, _Seat | None] = {}
+
+    def candidate(self, ref: ModelRef, weight: float) -> Candidate:
+        """*ref* as it is now."""
+        seat = self._seat(ref)
+        if seat is None:
+            return Candidate(ref, weight, rests=True)
+        now = self._state.clock.monotonic()
+        traffic, target = seat.traffic, seat.target
+        if target is None:
+            facts, price, loaded = _UNKNOWN, seat.price, None
+        else:
+            facts = target.facts
+            price = facts.price or seat.price
+            loaded = self._state.is_loaded(target.ref)
+        return Candidate(
+            ref,
+            weight,
+            traffic.in_flight,
+            traffic.latency.read(now),
+            traffic.first_token.read(now),
+            traffic.errors.read(now) or 0.0,
+            1.0,
+            price,
+            facts.context_window,
+            facts.capabilities,
+            loaded,
+            seat.rests(now),
+        )
+
+    def facts(self, ref: ModelRef) -> ModelFacts | None:
+        """What is known about the model; `None` where its provider is off."""
+        seat = self._seat(ref)
+        if seat is None:
+            return None
+        return _UNKNOWN if seat.target is None else seat.target.facts
+
+    def _seat(self, ref: ModelRef) -> "_Seat | None":
+        try:
+            return self._seats[ref]
+        except KeyError:
+            seat = self._seats[ref] = self._made(ref)
+            return seat
+
+    def _made(self, ref: ModelRef) -> "_Seat | None":
+        if self._models.unavailable(ref) is not None:
+            return None
+        complete = self._models.completed(ref)
+        target = self._models.known_target(complete) if complete.model else None
+        upstream = self._state.upstream(ref.provider)
+        if target is None:
+            return _Seat(None, upstream, Traffic(), (upstream.keys.of(None),), None)
+        keys = tuple([upstream.keys.of(secret) for secret in target.config.secrets or (None,)])
+        # Who has models in memory runs them himself; a price of the configuration is believed before this.
+        price = _FREE if isinstance(target.provider, ModelHost) else None
+        return _Seat(target, upstream, self._state.traffic(complete), keys, price)
+
+
+_UNKNOWN: Final = ModelFacts()
+
+
+class _Seat:
+    """Where to look for one model."""
+
+    __slots__ = ("_keys", "_upstream", "price", "target", "traffic")
+
+    def __init__(
+        self,
+        target: Target | None,
+        upstream: Upstream,
+        traffic: Traffic,
+        keys: tuple[KeyState, ...],
+        price: Price | None,
+    ) -> None:
+        self.target = target
+        self.traffic = traffic
+        self.price = price
+        self._upstream = upstream
+        self._keys = keys
+
+    def rests(self, now: float) -> bool:
+        """Whether nothing would be sent: the breaker is open, or every key was told to wait."""
+        model = self.target.ref.model if self.target is not None else ""
+        if self._upstream.breaker.rests_for(model, now):
+            return True
+        return all(key.resting_until > now for key in self._keys)
