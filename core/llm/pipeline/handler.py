@@ -9,7 +9,7 @@ What is done at the end is synchronous on purpose: a second cancellation cannot 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Literal, NoReturn, Self
 
@@ -167,6 +167,15 @@ class Reply:
         if self._tail is not None:
             self._tail = _Converted(self._tail, convert)
 
+    def wrap_events(self, wrap: Callable[[AsyncIterator[StreamEvent]], AsyncIterator[StreamEvent]]) -> None:
+        """Put what *wrap* makes between all events still to come and their reader: for layers that hold back or add.
+
+        Its `aclose` must close what it was made of. `convert_events` costs less where one event stays one event.
+        """
+        if self._tail is not None:
+            self._tail = wrap(_Joined(self._head[self._position :], self._tail))
+            self._head, self._position = (), 0
+
     async def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """Close the provider's iterator, which cuts its connection, and tell the layers. Idempotent."""
         if self.outcome != "open":
@@ -240,6 +249,26 @@ class Reply:
             if error.billing in {"none", "ambiguous"}:
                 error.billing = "estimated"
         return error
+
+
+class _Joined(AsyncIterator[StreamEvent]):
+    """What has arrived of a stream, and then the rest of it."""
+
+    __slots__ = ("_begun", "_tail")
+
+    def __init__(self, begun: Sequence[StreamEvent], tail: AsyncIterator[StreamEvent]) -> None:
+        self._begun = iter(begun)
+        self._tail = tail
+
+    async def __anext__(self) -> StreamEvent:
+        for event in self._begun:
+            return event
+        return await self._tail.__anext__()
+
+    async def aclose(self) -> None:
+        aclose = getattr(self._tail, "aclose", None)
+        if aclose is not None:
+            await aclose()
 
 
 class _Converted(AsyncIterator[StreamEvent]):
