@@ -4,13 +4,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 BENCH  := .bench-venv
 PEERS  := .peers-venv
+FAILOVER := .failover-venv
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-peers fuzz check format bench schema lock wheel clean
+.PHONY: help run test test-peers fuzz check format bench failover-bench schema lock wheel clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 # A stamp is newer than the lock file that was installed: a changed lock file is noticed, and nothing else is.
 $(VENV)/.run: requirements/run.txt
@@ -24,6 +25,9 @@ $(BENCH)/.bench: requirements/bench.txt
 
 $(PEERS)/.peers: requirements/peers.txt
 	@sh scripts/setup.sh $(PYTHON) $(PEERS) requirements/peers.txt $@
+
+$(FAILOVER)/.failover: requirements/failover.txt
+	@sh scripts/setup.sh $(PYTHON) $(FAILOVER) requirements/failover.txt $@
 
 run: $(VENV)/.run  ## talk to a model; one answer with PROMPT="…"
 	@$(BIN)/python -m modules.chat $(if $(PROMPT),"$$PROMPT")
@@ -52,6 +56,9 @@ format: $(VENV)/.dev  ## rewrite the files in the project's format
 bench: $(BENCH)/.bench  ## measure beside bare aiohttp, the openai SDK and LiteLLM
 	@$(BENCH)/bin/python -m scripts.bench $(ARGS)
 
+failover-bench: $(FAILOVER)/.failover  ## sixteen failures beside the openai SDK, LiteLLM and LangChain
+	@$(FAILOVER)/bin/python -m scripts.failover_bench $(ARGS)
+
 schema: $(VENV)/.dev  ## write config/llm.schema.json from the configuration classes
 	@$(BIN)/python -m scripts.generate_schema
 
@@ -62,5 +69,5 @@ wheel: $(VENV)/.dev  ## build the distribution into dist/
 	@$(BIN)/python -m pip wheel -q --no-deps -w dist .
 
 clean:  ## remove everything that was generated
-	rm -rf $(VENV) $(BENCH) $(PEERS) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(PEERS) $(FAILOVER) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -15,6 +15,7 @@ lock run --extra local
 # All extras and the SDKs that we compare with: these tests are run, not skipped.
 lock dev --extra local --extra bedrock --extra vertex --extra azure --group test --group differential --group lint
 lock bench --extra local --group bench
+lock failover --group failover
 # The proxy is a process beside ours and shares nothing with it: its requirements are locked alone.
 "$bin/uv" pip compile --group pyproject.toml:peers --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --quiet -o requirements/peers.txt

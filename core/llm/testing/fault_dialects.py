@@ -28,7 +28,7 @@ _ANTHROPIC_WORDS: Final = {
     529: "overloaded_error",
 }
 _BEDROCK_WORDS: Final = {400: "ValidationException", 429: "ThrottlingException", 503: "ServiceUnavailableException"}
-_LARGE: Final = 1_000_000
+_WINDOW: Final = 8000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +64,8 @@ class WireDialect:
     content_type: str = "text/event-stream"
     garbage: bytes = b"data: {broken\n\n"
     """A frame that cannot be read."""
+    marked: bool = False
+    """Whether a stream ends with a frame that is nothing but a marker."""
 
     def asks_stream(self, request: WireRequest) -> bool:
         """Whether *request* wants a stream."""
@@ -134,7 +136,7 @@ def _anthropic_frames(text: str, model: str) -> WireFrames:
 def _anthropic_refusal(refusal: Refuse) -> Refusal:
     message = refusal.message
     if refusal.code == "context_length_exceeded":
-        message = "prompt is too long: 210000 tokens > 200000 maximum"
+        message = f"prompt is too long: {2 * _WINDOW} tokens > {_WINDOW} maximum"
     elif refusal.code == "content_policy_violation":
         message = "Output blocked by content filtering policy"
     word = _ANTHROPIC_WORDS.get(refusal.status, "api_error")
@@ -170,7 +172,7 @@ def _gemini_refusal(refusal: Refuse) -> Refusal:
         blocked = {"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "modelVersion": "m"}
         return Refusal(200, json.dumps(blocked).encode(), {})
     if refusal.code == "context_length_exceeded":
-        message = f"The input token count ({2 * _LARGE}) exceeds the maximum number of tokens allowed ({_LARGE})."
+        message = f"The input token count ({2 * _WINDOW}) exceeds the maximum number of tokens allowed ({_WINDOW})."
     word = _GEMINI_WORDS.get(refusal.status, "INTERNAL")
     error: dict[str, Any] = {"code": refusal.status, "message": message, "status": word}
     if refusal.retry_after is not None:
@@ -204,6 +206,7 @@ OPENAI: Final = WireDialect(
     lambda text, model: wire.openai_answer(text, model=model),
     _chat_frames,
     _openai_refusal,
+    marked=True,
 )
 RESPONSES: Final = WireDialect(
     "openai_responses",
@@ -219,6 +222,7 @@ AZURE: Final = WireDialect(
     lambda text, model: wire.openai_answer(text, model=model),
     _chat_frames,
     _openai_refusal,
+    marked=True,
 )
 ANTHROPIC: Final = WireDialect(
     "anthropic",
@@ -227,6 +231,7 @@ ANTHROPIC: Final = WireDialect(
     _anthropic_frames,
     _anthropic_refusal,
     garbage=anthropic_frame("content_block_delta").replace(b"}", b""),
+    marked=True,
 )
 GEMINI: Final = WireDialect(
     "gemini",

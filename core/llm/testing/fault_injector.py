@@ -27,7 +27,7 @@ from core.llm.testing.fault_dialects import WireDialect
 from core.llm.testing.fault_plan import Asked, Fault, FaultPlan
 from core.llm.testing.fault_scripts import wire_script
 from core.llm.testing.wire_server import WireRequest, WireServer
-from core.llm.testing.wire_steps import WireScript
+from core.llm.testing.wire_steps import WireScript, answer
 
 _CALL: Final = re.compile(r"\[call (\d+)\]")
 _CREDENTIALS: Final = ("authorization", "x-api-key", "api-key", "x-goog-api-key")
@@ -83,6 +83,8 @@ class FaultInjector:
         """May be replaced while it runs; what comes after sees the new one."""
         self.clock = clock or SystemClock()
         self.timeline: list[Injected] = []
+        self.probes = 0
+        """How often an upstream on a wire was asked for something that is no call, such as its models."""
         self._began: float | None = None
         self._count: dict[str, int] = {}
 
@@ -106,8 +108,22 @@ class FaultInjector:
             plan: one of its own instead of the injector's.
             gap: seconds between two pieces of a stream.
         """
+        server.choose(self.chooser(dialect, name=name, text=text, plan=plan, gap=gap))
+
+    def chooser(
+        self,
+        dialect: WireDialect,
+        *,
+        name: str = "upstream",
+        text: str | Callable[[int], str] | None = None,
+        plan: FaultPlan | None = None,
+        gap: float = 0.0,
+    ) -> Callable[[WireRequest], WireScript]:
+        """What `attach` gives to `WireServer.choose`, for a server that has something to say first."""
 
         def choose(request: WireRequest) -> WireScript:
+            if request.method == "GET":
+                return self._probed(name, dialect, plan or self.plan)
             stream, model = dialect.asks_stream(request), dialect.model_of(request)
             key = next((request.headers[one] for one in _CREDENTIALS if one in request.headers), None)
             entry = self.next(
@@ -122,7 +138,16 @@ class FaultInjector:
             entry.request = request
             return wire_script(entry.fault, dialect, text=entry.text, model=model, stream=stream, gap=gap)
 
-        server.choose(choose)
+        return choose
+
+    def _probed(self, upstream: str, dialect: WireDialect, plan: FaultPlan) -> WireScript:
+        """A health check or a look at the models meets what a call would meet now; it is not one of the requests."""
+        self.probes += 1
+        elapsed = 0.0 if self._began is None else self.clock.monotonic() - self._began
+        fault = plan.decide(Asked(self._count.get(upstream, 0) + 1, elapsed))
+        if fault is None or fault.answers:
+            return answer(b'{"object": "list", "data": [], "models": [], "version": "0.33.0"}')
+        return wire_script(fault, dialect, text="", model="", stream=False)
 
     def wrap(self, provider: BaseLLMProvider) -> BaseLLMProvider:
         """*provider*, failing by the plan; needs no network."""

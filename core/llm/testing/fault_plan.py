@@ -75,13 +75,21 @@ class Finish:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmarked:
+    """Send what is left of the answer and why it ended, but not the marker that closes a stream, such as `[DONE]`.
+
+    Where a format has no such marker, the connection stays open instead.
+    """
+
+
+@dataclass(frozen=True, slots=True)
 class Exactly:
     """Run these steps of a `WireServer`; possible on the wire only."""
 
     script: WireScript
 
 
-FaultStep = Refuse | Wait | Say | Garble | Page | StopShort | Close | Finish | Exactly
+FaultStep = Refuse | Wait | Say | Garble | Page | StopShort | Close | Finish | Unmarked | Exactly
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,7 @@ class Fault:
     @property
     def answers(self) -> bool:
         """Whether the request is answered in the end: the fault only delays it."""
-        return bool(self.steps) and isinstance(self.steps[-1], Finish) and not any(map(_spoils, self.steps))
+        return bool(self.steps) and isinstance(self.steps[-1], Finish | Unmarked) and not any(map(_spoils, self.steps))
 
     @property
     def refusal(self) -> Refuse | None:
@@ -144,6 +152,11 @@ def garbled(*, after: int) -> Fault:
 def unfinished(*, after: int) -> Fault:
     """A body that ends in order after so many words, without the answer's own end."""
     return Fault(f"unfinished after {after}", (*_begun(after), StopShort()))
+
+
+def unmarked() -> Fault:
+    """The whole answer without the marker that closes a stream."""
+    return Fault("no end marker", (Unmarked(),))
 
 
 def page() -> Fault:

@@ -13,6 +13,7 @@ from core.llm.testing.fault_plan import (
     Refuse,
     Say,
     StopShort,
+    Unmarked,
     Wait,
     steps_of,
 )
@@ -43,6 +44,12 @@ class _Streamed:
         """All that is left."""
         self.say(None)
         self.steps += [*(Send(frame) for frame in self.frames.closing), End()]
+
+    def unmark(self) -> None:
+        """All that is left but the marker; or all, and nobody hangs up."""
+        self.say(None)
+        closing = self.frames.closing[:-1] if self.dialect.marked else self.frames.closing
+        self.steps += [*(Send(frame) for frame in closing), End() if self.dialect.marked else Stall()]
 
     def garble(self) -> None:
         self._begin()
@@ -79,6 +86,9 @@ class _Whole:
         """All that is left."""
         self._begin()
         self.steps += [Send(self.body[self.sent :]), End()]
+
+    def unmark(self) -> None:
+        self.finish()
 
     def garble(self) -> None:
         self._begin()
@@ -135,4 +145,6 @@ def wire_script(
                 writer.steps.append(Rst() if reset else Fin())
             case Finish():
                 writer.finish()
+            case Unmarked():
+                writer.unmark()
     return WireScript(tuple(writer.steps))

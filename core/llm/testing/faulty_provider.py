@@ -27,6 +27,7 @@ from core.llm.testing.fault_plan import (
     Refuse,
     Say,
     StopShort,
+    Unmarked,
     Wait,
     steps_of,
 )
@@ -80,7 +81,7 @@ class FaultyProvider(BaseLLMProvider):
         for step in steps_of(entry.fault):
             if isinstance(step, Say):
                 began = True
-            elif isinstance(step, Finish):
+            elif isinstance(step, Finish | Unmarked):
                 response = await self.inner.generate(request)
                 entry.text = response.content
                 return response
@@ -95,7 +96,7 @@ class FaultyProvider(BaseLLMProvider):
         pieces, text = _Pieces(events), list[str]()
         try:
             for step in steps_of(entry.fault):
-                if isinstance(step, Say | Finish):
+                if isinstance(step, Say | Finish | Unmarked):
                     async for event in pieces.part(step.words) if isinstance(step, Say) else pieces.rest():
                         text.append(event.text)
                         yield event
@@ -110,7 +111,7 @@ class FaultyProvider(BaseLLMProvider):
     async def _embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         entry = self._injector.next(self.name, request.model, key=request.api_key)
         for step in steps_of(entry.fault):
-            if isinstance(step, Finish):
+            if isinstance(step, Finish | Unmarked):
                 break
             if not isinstance(step, Say):
                 await self._do(step, request.limits, began=False)
