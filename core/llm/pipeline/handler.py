@@ -127,6 +127,7 @@ class Reply:
         "collector",
         "embedding",
         "first_output_at",
+        "headers",
         "on_break",
         "outcome",
         "response",
@@ -152,6 +153,8 @@ class Reply:
         self._ends: list[End] = []
         self.collector = ResponseCollector() if tail is not None else _NOTHING
         self.first_output_at: float | None = None
+        self.headers: Mapping[str, str] | None = None
+        """What the provider sent with it, by names in lower case; `None` where it speaks no HTTP."""
         self.on_break: AttemptDecision = "raise"
         """What follows where it breaks, for the trace."""
         self.outcome: Outcome = "open"

@@ -32,7 +32,9 @@ def terminal(target: Target) -> Handler:
             if request.warnings:
                 response.warnings = (*response.warnings, *request.warnings)
                 _report(call, target, request)
-            return Reply(call, response=response)
+            reply = Reply(call, response=response)
+            reply.headers = request.answer_headers
+            return reply
         if call.mode == "stream":
             return await stream(call)
         if not isinstance(provider, Embedder):
@@ -44,7 +46,9 @@ def terminal(target: Target) -> Handler:
             vectors = await provider.embed(wanted)
         vectors.provider = vectors.provider or target.ref.provider
         vectors.model = vectors.model or target.ref.model
-        return Reply(call, embedding=vectors)
+        reply = Reply(call, embedding=vectors)
+        reply.headers = wanted.answer_headers
+        return reply
 
     async def stream(call: Call) -> Reply:
         request = target.chat_request(call, call.api_key)
@@ -62,6 +66,7 @@ def terminal(target: Target) -> Handler:
         if request.warnings:
             _report(call, target, request)
         reply = Reply(call, head=head, tail=events, convert=lambda error: own_error(error, target.ref))
+        reply.headers = request.answer_headers
 
         def add_warnings(reply: Reply, _: BaseException | None) -> None:
             if reply.response is not None:

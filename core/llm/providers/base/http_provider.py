@@ -139,6 +139,7 @@ class HttpProvider(BaseLLMProvider):
         try:
             call = self.authorise(self.dialect.encode(request), request.api_key)
             reply = await self.transport.send(call, request.limits)
+            request.answer_headers = reply.headers
             try:
                 body = await reply.read()
             finally:
@@ -158,6 +159,7 @@ class HttpProvider(BaseLLMProvider):
         try:
             call = self.authorise(self.dialect.encode(request), request.api_key)
             reply = await self.transport.send(call, request.limits)
+            request.answer_headers = reply.headers
             try:
                 if reply.status >= 300:
                     body = self._without_secrets(await reply.read(), request)
@@ -201,6 +203,7 @@ class HttpProvider(BaseLLMProvider):
         """
         try:
             reply = await self.transport.send(self.authorise(call, request.api_key), request.limits)
+            request.answer_headers = reply.headers
             try:
                 body = await reply.read()
             finally:

@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
@@ -102,6 +102,9 @@ class BaseLLMProvider(ABC):
     The constructor does no I/O. It is called as `Class(config, services)`. `start` may open what it needs;
     `close` gives everything back and is called exactly once, after the last call on this object has ended.
     """
+
+    fixed_slots: ClassVar[bool] = False
+    """True where calls share slots of our own, as in a local model: how many fit is known, and not to be found out."""
 
     def __init__(self, config: Any, services: ProviderServices) -> None:
         self.config = config

@@ -206,7 +206,7 @@ _CHECKED_LATER: Final = frozenset({"response_format"})
 class ChatRequest:
     """What a provider is handed: one attempt at one model.
 
-    Nothing in it may be changed but `warnings`, to which a provider adds what it could not honour.
+    Nothing in it may be changed but `warnings`, to which a provider adds what it could not honour, and `answer_headers`.
     """
 
     provider: str
@@ -225,6 +225,8 @@ class ChatRequest:
     warnings: list[CallWarning] = field(default_factory=list)
     policy: ParameterPolicy = "warn"
     """What to do about a parameter that the model does not take."""
+    answer_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    """Set by a provider that speaks HTTP: the headers of the answer, by names in lower case."""
 
     def warn(
         self, code: Literal["dropped", "renamed", "clamped", "emulated", "other"], parameter: str, message: str
@@ -254,3 +256,5 @@ class EmbeddingRequest:
     api_key: str | None = field(default=None, repr=False)
     user: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    answer_headers: Mapping[str, str] | None = field(default=None, repr=False)
+    """As in `ChatRequest`."""

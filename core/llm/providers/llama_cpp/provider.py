@@ -54,6 +54,7 @@ class LlamaCppProvider(OpenAIStyleProvider):
     """The models of one entry of the configuration."""
 
     config: LlamaCppConfig
+    fixed_slots = True
 
     def __init__(self, config: LlamaCppConfig, services: ProviderServices) -> None:
         super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=_TEXTS_PER_CALL)
