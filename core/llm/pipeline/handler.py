@@ -9,7 +9,7 @@ What is done at the end is synchronous on purpose: a second cancellation cannot 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Literal, NoReturn, Self
 
