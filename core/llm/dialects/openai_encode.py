@@ -42,6 +42,8 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
             body["stream_options"] = {"include_usage": True}
     if quirks.extra:
         body.update(quirks.extra)
+    if request.prefilled and quirks.prefill == "continue_final_message":
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     thinks = encode_thinking(request, quirks, body)
     if params.max_tokens is not None:
         body[facts.get("token_cap", quirks.token_cap)] = params.max_tokens

@@ -40,6 +40,8 @@ class OpenAIQuirks:
     """How the model's own earlier thinking is sent back, where the server wants it."""
     google_signatures: bool = False
     """Tool calls carry Google's thought signatures, which must come back with them."""
+    prefill: Literal["none", "trailing", "continue_final_message"] = "none"
+    """Whether the server goes on from an answer that ends the conversation: not surely, always, or when told to."""
     think_tags: bool = False
     """Thinking stands in the text between `<think>` and `</think>`."""
     embedding_base64: Literal["float32", "int8"] = "float32"

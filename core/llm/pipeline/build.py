@@ -9,6 +9,7 @@ from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.meter import meter
+from core.llm.pipeline.mid_stream import mid_stream
 from core.llm.pipeline.observe import observe
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.structured import structured
@@ -24,6 +25,7 @@ def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
     """What surrounds a call as a whole."""
     layers: list[Layer] = [
         trace,  # outermost: it must see how the call ended, whatever ended it
+        mid_stream(config, candidates),  # around the routing: who takes over a broken stream is tried on its own
     ]
     return compose(layers, fallback(candidates, config.retry.max_attempts))
 

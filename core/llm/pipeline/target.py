@@ -63,6 +63,7 @@ class Target:
             call.mode == "stream",
             extra,
             policy=request.parameter_policy or self.policy,
+            prefilled=call.prefilled,
         )
 
     def embedding_request(self, call: Call, api_key: str | None) -> EmbeddingRequest:

@@ -101,7 +101,7 @@ ConfiguredPromptFormat = Annotated[
 
 
 def render_prompt(request: ChatRequest, wanted: PromptFormat, *, preface: str = "") -> str:
-    """The messages of *request* as one prompt, which ends where the answer begins.
+    """The messages of *request* as one prompt, which ends where the answer begins, or where its given beginning ends.
 
     Text that would be read as a mark of the format is broken up by a space, so that no message can end its own turn.
     Tool calls and results of earlier turns are told in words; that, and marks that were broken, is reported. *preface*
@@ -117,7 +117,11 @@ def render_prompt(request: ChatRequest, wanted: PromptFormat, *, preface: str = 
         turns.append(waiting)
         waiting = ""
     told = broken = False
-    for message in request.messages:
+    messages, begun = request.messages, ""
+    if request.prefilled:
+        # The beginning of the answer is the model's own text: it stands as it was written, where an answer stands.
+        messages, begun = messages[:-1], messages[-1].text
+    for message in messages:
         text, words = _text(request, message)
         told = told or words
         clean = marks.sub(_broken_up, text) if marks is not None else text
@@ -140,7 +144,7 @@ def render_prompt(request: ChatRequest, wanted: PromptFormat, *, preface: str = 
         )
     if broken:
         request.warn("other", "messages", "text that looks like a mark of the prompt format was broken up by a space")
-    return "".join(turns) + wanted.suffix
+    return "".join(turns) + wanted.suffix + begun
 
 
 def refuse_features(request: ChatRequest) -> None:

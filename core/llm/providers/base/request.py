@@ -227,6 +227,8 @@ class ChatRequest:
     """What to do about a parameter that the model does not take."""
     answer_headers: Mapping[str, str] | None = field(default=None, repr=False)
     """Set by a provider that speaks HTTP: the headers of the answer, by names in lower case."""
+    prefilled: bool = False
+    """Whether the last message is the beginning of the answer; set only where the facts say `prefill: true`."""
 
     def warn(
         self, code: Literal["dropped", "renamed", "clamped", "emulated", "other"], parameter: str, message: str

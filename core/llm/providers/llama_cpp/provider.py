@@ -48,6 +48,8 @@ _CHATS: Final[frozenset[Capability]] = frozenset({"chat", "stream", "tools", "pa
 _TOOLS: Final[frozenset[Capability]] = frozenset({"tools", "parallel_tools"})
 _EMBEDS: Final[frozenset[Capability]] = frozenset({"embeddings"})
 _FREE: Final = Price(Decimal(0), Decimal(0), source="local")
+# The engine writes an assistant message at the end into its prompt as the beginning of the answer.
+_PREFILLED: Final = {"prefill": True}
 
 
 class LlamaCppProvider(OpenAIStyleProvider):
@@ -225,8 +227,8 @@ def _load_options(config: LlamaCppConfig, entry: LlamaCppModelOptions) -> LoadOp
 def _facts_of(model: LocalModel, chats: frozenset[Capability]) -> ModelFacts:
     options, file = model.options, model.file
     if file is None:
-        return ModelFacts(context_window=options.n_ctx, price=_FREE)
+        return ModelFacts(context_window=options.n_ctx, price=_FREE, quirks=_PREFILLED)
     capabilities = frozenset() if file.header.has_pooling else chats
     if options.embeddings:
         capabilities |= _EMBEDS
-    return ModelFacts(file.context(options.n_ctx), capabilities=capabilities, price=_FREE)
+    return ModelFacts(file.context(options.n_ctx), capabilities=capabilities, price=_FREE, quirks=_PREFILLED)

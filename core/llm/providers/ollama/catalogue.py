@@ -1,6 +1,7 @@
 """What is known about the models of one server: which are installed, what they can do, how long their context is."""
 
 import asyncio
+from dataclasses import replace
 from typing import Final
 
 from core.llm.common.clock import Clock
@@ -46,6 +47,9 @@ class OllamaCatalogue:
             window = pinned if isinstance(pinned, int) and pinned > 0 else None
             _, shown = self._shown.get(canonical_name(model), (None, None))
             facts = ModelFacts(context_window=window) if shown is None else facts_of(shown, window)
+            if self._config.prompt_format_of(model) is not None:
+                # The prompt is ours to the last character; whether a template goes on from an answer nobody can say.
+                facts = replace(facts, quirks={**facts.quirks, "prefill": True})
             self._facts[model] = facts
         return facts
 

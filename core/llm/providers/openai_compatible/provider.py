@@ -1,5 +1,6 @@
 """A server that speaks the OpenAI format, with its quirks."""
 
+from core.llm.common.types import ModelFacts
 from core.llm.dialects.openai_completions import OpenAICompletionsDialect
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.openai_compatible.config import OpenAICompatibleConfig
@@ -20,6 +21,11 @@ class OpenAICompatibleProvider(OpenAIStyleProvider):
         )
         if config.prompt_format is not None:
             self.dialect = OpenAICompletionsDialect(config.wire, config.prompt_format)
+
+    def packaged_facts(self, model: str) -> ModelFacts:  # noqa: ARG002 - what is known is known of the server
+        """What is known about *model*: whether it goes on from the beginning of an answer."""
+        prefill = self.config.prompt_format is not None or self.config.wire.prefill != "none"
+        return ModelFacts(quirks={"prefill": True} if prefill else {})
 
     async def resolve_default_model(self) -> str | None:
         """The only model of a server that offers exactly one, as most servers of one's own do.

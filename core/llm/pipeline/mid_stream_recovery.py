@@ -1,0 +1,120 @@
+"""Find somebody who takes over a broken stream: other candidates first, then the one it broke at."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.trace import CandidateTrace
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.fallback import Candidates, ends_the_call, with_defaults
+from core.llm.pipeline.handler import Call, Reply
+from core.llm.pipeline.target import Target
+from core.llm.providers.base.request import LLMRequest
+from core.llm.providers.config.models.aliases import AliasOptions
+from core.llm.providers.config.models.streams import MidStreamOptions
+from core.llm.routing.fit import misfit
+
+
+@dataclass(slots=True)
+class Route:
+    """The alias of a call, and what was asked of it."""
+
+    alias: AliasOptions
+    candidates: Candidates
+    request: LLMRequest
+
+    @property
+    def options(self) -> MidStreamOptions:
+        """What the alias says about broken streams."""
+        return self.alias.mid_stream
+
+    @property
+    def asked(self) -> LLMRequest:
+        """The request with the alias's defaults, as every candidate starts from it."""
+        return with_defaults(self.request, self.alias.defaults) if self.alias.defaults else self.request
+
+
+async def find(call: Call, route: Route, broken: ModelRef, asked: LLMRequest, *, prefilled: bool) -> Reply | None:
+    """The reply of the first candidate that answers *asked*; `None` where none does.
+
+    Bounded by what is left of the call's attempts and time. *prefilled* says that the request ends with the beginning
+    of the answer, which only some models take. The provider it broke at costs a retry out of its budget.
+    """
+    entries = _in_order(call, broken)
+    for index, entry in enumerate(entries):
+        if call.attempts_left <= 0 or call.deadline.remaining(call.clock) <= 0:
+            return None
+        target = await _usable(call, route, entry, asked, prefilled=prefilled)
+        if target is None:
+            continue
+        if target.ref.provider == broken.provider and not route.candidates.may_repeat(target.ref):
+            entry.reason = f"the retry budget of {broken.provider} is used up"
+            continue
+        call.alternatives = partial(_more, len(entries) - index - 1)
+        call.role = "continuation" if prefilled else "retry" if target.ref == broken else "first"
+        try:
+            return await _attempt(call, entry, target, asked, prefilled=prefilled)
+        except LLMError as error:
+            entry.outcome, entry.reason = "failed", _reason(error)
+            # A model that refuses to be prefilled says so as it says that a request is wrong.
+            refused_prefill = prefilled and isinstance(error, ProviderError) and error.type == "invalid_request"
+            if ends_the_call(error) and not refused_prefill:
+                return None
+    return None
+
+
+def _in_order(call: Call, broken: ModelRef) -> list[CandidateTrace]:
+    entries = call.trace.candidates
+    same = [entry for entry in entries if entry.target == broken]
+    for entry in same:
+        if entry.outcome == "answered":
+            entry.outcome, entry.reason = "failed", "its stream broke"
+    return [entry for entry in entries if entry.outcome == "untried" and entry.target != broken] + same
+
+
+async def _usable(
+    call: Call, route: Route, entry: CandidateTrace, asked: LLMRequest, *, prefilled: bool
+) -> Target | None:
+    candidates = route.candidates
+    if candidates.unavailable(entry.target) is not None:
+        return None
+    target = candidates.target_now(entry.target)
+    if target is None:
+        try:
+            with call.guard:
+                target = await candidates.target(entry.target)
+        except LLMError as error:
+            entry.outcome, entry.reason = "skipped", _reason(error)
+            return None
+    entry.target = target.ref
+    if prefilled and target.facts.quirks.get("prefill") is not True:
+        # Not a word to the trace entry: it may still be asked to begin again.
+        return None
+    unfit = misfit(asked, call.mode, target.facts)
+    if unfit is not None or target.handler is None:
+        entry.outcome, entry.reason = "skipped", unfit or "no handler"
+        return None
+    return target
+
+
+async def _attempt(call: Call, entry: CandidateTrace, target: Target, asked: LLMRequest, *, prefilled: bool) -> Reply:
+    if target.handler is None:
+        raise RuntimeError("a target without layers cannot be called")
+    options = target.config.models.get(target.ref.model)
+    call.request = with_defaults(asked, options.defaults) if options and options.defaults else asked
+    call.target = target.ref
+    call.prefilled = prefilled
+    try:
+        reply = await target.handler(call)
+    finally:
+        call.prefilled, call.role = False, "first"
+    entry.outcome, entry.reason = "answered", "took over the broken stream"
+    return reply
+
+
+def _more(count: int, _: Call) -> bool:
+    return count > 0
+
+
+def _reason(error: LLMError) -> str:
+    return error.message if isinstance(error, ProviderError) else str(error)

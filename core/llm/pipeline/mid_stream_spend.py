@@ -1,0 +1,76 @@
+"""What broken attempts of one call have cost: nobody reports it, so it is estimated and said to be."""
+
+from dataclasses import replace
+
+from core.llm.common.types import CallWarning, Cost, ModelRef, Usage
+from core.llm.pipeline.fallback import Candidates
+from core.llm.pipeline.handler import Call, Reply
+from core.llm.pipeline.meter import cost_of
+from core.llm.providers.base.response import LLMResponse
+from core.llm.routing.tokens import estimate_input, estimate_text
+
+
+class Spent:
+    """Sums up what was paid for and thrown away, or continued by somebody else."""
+
+    __slots__ = ("_candidates", "_cost", "_currency", "_usage", "_warnings")
+
+    def __init__(self, candidates: Candidates, currency: str) -> None:
+        self._candidates = candidates
+        self._currency = currency
+        self._usage: Usage | None = None
+        self._cost: Cost | None = None
+        self._warnings: list[CallWarning] = []
+
+    def note(self, call: Call, broken: Reply, target: ModelRef) -> None:
+        """Add the attempt at *target* that *broken* was; `call.request` is still what it was sent."""
+        seen = broken.collector.usage
+        output = broken.collector.partial()
+        written = estimate_text(output.text + output.thinking + "".join(str(tool) for tool in output.tool_calls))
+        if seen is not None and seen.input_total:
+            usage = Usage(
+                seen.input, seen.cache_read, seen.cache_write, max(seen.output, written - seen.reasoning),
+                seen.reasoning, estimated=True,
+            )  # fmt: skip
+        else:
+            usage = Usage(input=estimate_input(call.request), output=written, estimated=True)
+        self._usage = usage if self._usage is None else _sum(self._usage, usage)
+        known = self._candidates.target_now(target)
+        cost = cost_of(usage, known.facts.price, self._currency) if known is not None else None
+        self._cost = _sum_of_costs(self._cost, cost)
+
+    def warn(self, what: str) -> None:
+        """Let the response say *what* happened."""
+        text = f"{what}; usage and cost hold an estimate of what was lost"
+        self._warnings.append(CallWarning("other", text))
+
+    def together(self, usage: Usage) -> Usage:
+        """*usage* with that of the broken attempts."""
+        return usage if self._usage is None else _sum(self._usage, usage)
+
+    def add_to(self, whole: LLMResponse, last: LLMResponse) -> None:
+        """Put onto the caller's answer what all attempts took together; *last* is what the last one made."""
+        whole.usage = self.together(last.usage)
+        cost = _sum_of_costs(self._cost, last.cost)
+        whole.cost = cost and replace(cost, estimated=True)
+        whole.model, whole.provider, whole.request_id = last.model, last.provider, last.request_id
+        whole.warnings = (*whole.warnings, *last.warnings, *self._warnings)
+
+
+def _sum(first: Usage, second: Usage) -> Usage:
+    return Usage(
+        first.input + second.input,
+        first.cache_read + second.cache_read,
+        first.cache_write + second.cache_write,
+        first.output + second.output,
+        first.reasoning + second.reasoning,
+        first.estimated or second.estimated,
+        second.raw,
+    )
+
+
+def _sum_of_costs(first: Cost | None, second: Cost | None) -> Cost | None:
+    """Both together; where one has no price, the other is the least it was."""
+    if first is None or second is None:
+        return first or second
+    return Cost(first.amount + second.amount, second.currency, second.source, first.estimated or second.estimated)
