@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.common.log import log
@@ -40,6 +40,20 @@ class CallFinished(Event):
 @dataclass(frozen=True, slots=True)
 class CallFailed(CallFinished):
     """A call has ended without an answer, or its stream broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallRecorded(Event):
+    """What was asked and answered. Only those get it who subscribe to this very kind, such as the audit log."""
+
+    call_id: str
+    request: Any
+    """The `LLMRequest` as it was sent last."""
+    answer: str
+    outcome: str
+    target: ModelRef | None
+    usage: Usage | None
+    trace: "CallTrace"
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,11 +182,12 @@ class EventBus:
     A subscriber must be quick; for slow work use `stream`, which buffers and drops the oldest events when full.
     """
 
-    __slots__ = ("_complained", "_subscribers", "_wanted")
+    __slots__ = ("_complained", "_named", "_subscribers", "_wanted")
 
     def __init__(self) -> None:
         self._complained: float = float("-inf")
         self._wanted: dict[type[Event], bool] = {}
+        self._named: dict[type[Event], bool] = {}
         self._subscribers: tuple[tuple[Subscriber, tuple[type[Event], ...]], ...] = ()
 
     def wants(self, kind: type[Event]) -> bool:
@@ -183,10 +198,17 @@ class EventBus:
             self._wanted[kind] = wanted
         return wanted
 
+    def wants_only(self, kind: type[Event]) -> bool:
+        """True while anyone asked for *kind* by name: for events that hold what not everybody should see."""
+        wanted = self._named.get(kind)
+        if wanted is None:
+            wanted = self._named[kind] = any(kind in kinds for _, kinds in self._subscribers)
+        return wanted
+
     def publish(self, event: Event) -> None:
         """Deliver *event*; never raises."""
         for subscriber, kinds in self._subscribers:
-            if kinds and not isinstance(event, kinds):
+            if not isinstance(event, kinds) if kinds else event.__class__ is CallRecorded:
                 continue
             try:
                 subscriber(event)
@@ -204,10 +226,12 @@ class EventBus:
         entry = (subscriber, kinds)
         self._subscribers = (*self._subscribers, entry)
         self._wanted.clear()
+        self._named.clear()
 
         def cancel() -> None:
             self._subscribers = tuple(other for other in self._subscribers if other is not entry)
             self._wanted.clear()
+            self._named.clear()
 
         return Subscription(cancel)
 

@@ -3,8 +3,8 @@
 import asyncio
 from functools import partial
 
-from core.llm.common.events import CallFailed, CallFinished, CallRecovered
-from core.llm.common.exceptions import LLMError
+from core.llm.common.events import CallFailed, CallFinished, CallRecorded, CallRecovered
+from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.types import Usage
 from core.llm.pipeline.handler import Call, Handler, Outcome, Reply
 
@@ -17,7 +17,9 @@ def trace(inner: Handler) -> Handler:
             reply = await inner(call)
         except LLMError as error:
             error.trace = call.trace
-            _publish(call, "failed", None)
+            _publish(
+                call, "failed", None, error.partial.text if isinstance(error, ProviderError) and error.partial else ""
+            )
             raise
         except BaseException as error:
             _publish(call, "cancelled" if isinstance(error, asyncio.CancelledError) else "failed", None)
@@ -43,13 +45,18 @@ def _finish(call: Call, reply: Reply, error: BaseException | None) -> None:
         usage = vectors.usage
     else:
         usage = reply.collector.usage
-    _publish(call, reply.outcome, usage)
+    text = ""
+    if call.events.wants_only(CallRecorded):
+        text = response.content if response is not None else reply.collector.partial().text
+    _publish(call, reply.outcome, usage, text)
 
 
-def _publish(call: Call, outcome: Outcome, usage: Usage | None) -> None:
+def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") -> None:
     events = call.events
     if outcome == "answered" and len(call.trace.attempts) > 1 and call.target is not None:
         events.publish(CallRecovered(call.id, call.target, len(call.trace.attempts)))
+    if events.wants_only(CallRecorded):
+        events.publish(CallRecorded(call.id, call.request, text, outcome, call.target, usage, call.trace))
     kind = CallFailed if outcome == "failed" else CallFinished
     if events.wants(kind):
         ended = "failed" if outcome == "open" else outcome

@@ -13,6 +13,7 @@ from core.llm.providers.config.tree import dotted
 _SECRET_WORDS: Final = ("key", "token", "secret", "password", "credential", "authorization", "cookie")
 _NEEDS_RESTART: Final = (
     ("state",),
+    ("audit",),
     ("reload", "enabled"),
     ("reload", "on_sighup"),
 )

@@ -23,6 +23,11 @@ class RetryOptions(Frozen):
     max_delay: Duration = 20.0
     backoff_factor: float = Field(2.0, ge=1, le=10)
     max_retry_after: Duration = Field(60.0, description="A provider that asks for a longer wait is passed over.")
+    min_useful: Duration = Field(
+        0.5,
+        description="With less time left no further attempt is made; where it is known how long a model usually takes "
+        "to begin, that counts instead.",
+    )
 
 
 class HealthCheckOptions(Frozen):
@@ -65,6 +70,14 @@ class LoggingOptions(Frozen):
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     format: Literal["text", "json"] = "text"
     log_content: bool = False
+
+
+class AuditOptions(Frozen):
+    """The audit log; off unless it has a path."""
+
+    path: str | None = Field(None, description="A file of JSON lines, each sealed with the one before.")
+    key: SecretStr | None = Field(None, description="Seals the lines, so that nobody without it can rewrite them.")
+    content: bool = Field(False, description="Write prompts and answers instead of their digests and lengths.")
 
 
 class ReloadOptions(Frozen):
@@ -122,6 +135,7 @@ class LLMServiceConfig(Frozen):
     state: StateOptions = StateOptions()
     residency: ResidencyOptions = ResidencyOptions()
     logging: LoggingOptions = LoggingOptions()
+    audit: AuditOptions = AuditOptions()
     reload: ReloadOptions = ReloadOptions()
     lifecycle: LifecycleOptions = LifecycleOptions()
     plugins: PluginOptions = PluginOptions()
