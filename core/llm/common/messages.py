@@ -23,6 +23,14 @@ class TextPart:
     type: Literal["text"] = "text"
 
 
+_MEDIA_SCHEMES: Final = ("http", "https", "data", "gs", "s3")
+
+
+def _names_a_file(url: str) -> bool:
+    scheme, colon, _ = url.partition(":")
+    return url.startswith(("/", "\\", ".")) or (bool(colon) and scheme.lower() not in _MEDIA_SCHEMES)
+
+
 @dataclass(frozen=True, slots=True)
 class MediaPart:
     """Bytes, a URL or a local file; exactly one of the three."""
@@ -38,6 +46,11 @@ class MediaPart:
         if len(given) != 1:
             raise ValueError(
                 f"{type(self).__name__} needs exactly one of url, data or path; got {', '.join(given) or 'none'}"
+            )
+        # An address is opened by whoever serves the model, perhaps on this very machine: it must not name its files.
+        if self.url is not None and _names_a_file(self.url):
+            raise ValueError(
+                f"the url of {type(self).__name__} may begin with {', '.join(_MEDIA_SCHEMES)}: for a file give its path"
             )
 
     def base64(self) -> str:
