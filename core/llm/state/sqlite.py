@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
+from core.llm.common.exceptions import ConfigError, ConfigIssue
 from core.llm.common.log import log
 from core.llm.common.types import Usage
 from core.llm.state.owner import is_alive, this_process
@@ -70,9 +71,17 @@ class SqliteStore:
         """Open or create the file, and close the rows of processes that have died as `ambiguous`.
 
         A file that is damaged is put aside under another name, and a new one is begun.
+
+        Raises:
+            ConfigError: the file cannot be opened or made.
         """
         self._loop = asyncio.get_running_loop()
-        orphans = await asyncio.to_thread(self._prepare)
+        try:
+            orphans = await asyncio.to_thread(self._prepare)
+        except (OSError, sqlite3.Error) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            text = f"the ledger {self._path} cannot be opened: {reason}. Check `path` and the rights of its folder"
+            raise ConfigError([ConfigIssue(text, "state.path")]) from None
         self._thread = threading.Thread(target=self._write, name="core-llm-ledger", daemon=True)
         self._thread.start()
         return orphans

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from core.llm.common.exceptions import ConfigError
 from core.llm.common.types import Cost, Usage
 from core.llm.state.owner import is_alive, this_process
 from core.llm.state.rows import AttemptRow, to_nanos
@@ -187,7 +188,7 @@ async def test_a_file_of_a_newer_version_is_refused(tmp_path):
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(sqlite3.OperationalError, match="newer version"):
+    with pytest.raises(ConfigError, match="newer version"):
         await SqliteStore(path).open()
 
 
