@@ -54,6 +54,10 @@ class Shown:
         """What was said about it."""
         return self.known.get(ref.model, ModelFacts())
 
+    def arms(self, alias: str) -> dict[ModelRef, Any]:
+        """Nobody has told how anything went."""
+        return {}
+
 
 class Planning:
     """A router over the providers p (a, b, c) and q, and what it plans."""

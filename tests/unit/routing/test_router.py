@@ -196,6 +196,10 @@ class Still(NamedTuple):
         """Nothing."""
         return None
 
+    def arms(self, alias: str) -> dict[ModelRef, Any]:
+        """Nothing."""
+        return {}
+
 
 @settings(max_examples=300, deadline=None)
 @given(config=configurations(), data=st.data(), seed=st.integers(0, 1000))
