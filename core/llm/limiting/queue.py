@@ -7,6 +7,7 @@ later, however little they need; what it does not wait for is not kept from them
 
 from collections import OrderedDict
 from collections.abc import Callable
+from math import inf
 from typing import Any
 
 from core.llm.limiting.dimension import NOTHING, TOKENS, Amounts, Dimension
@@ -67,6 +68,10 @@ class Lane:
                 return None
         return Reservation(self.dimensions, amounts, now)
 
+    def is_undisturbed(self) -> bool:
+        """Whether nobody waits for any of the limits, so that nobody is overtaken."""
+        return not any(each.queued and each.limit != inf for each in self.dimensions)
+
     def too_much(self, amounts: Amounts) -> Dimension | None:
         """The limit that can never give that much; `None` where all can."""
         return next((each for each in self.dimensions if not each.fits(amounts[each.measure])), None)
@@ -93,6 +98,10 @@ class Waiter:
     def blocked_by(self, now: float) -> Dimension | None:
         """The first limit that cannot give now."""
         return next((each for each in self.dimensions if not each.ready(self.amounts[each.measure], now)), None)
+
+    def is_too_large(self) -> bool:
+        """Whether some limit can never give what the call wants."""
+        return not all(each.fits(self.amounts[each.measure]) for each in self.dimensions)
 
     def wait(self, now: float) -> float:
         """Seconds until all limits can give, if nobody takes anything before; infinite where no time can be said."""
@@ -145,7 +154,7 @@ class FairQueue:
                 continue
             blocked.add(dimension)
             wait = waiter.wait(now)
-            if wait != float("inf"):
+            if wait != inf:
                 again = now + wait if again is None else min(again, now + wait)
         return again
 
@@ -160,5 +169,12 @@ class FairQueue:
         for lane in tuple(self._lanes):
             if lane.in_vain(now):
                 for waiter in tuple(lane.waiting.values()):
-                    self.remove(waiter)
-                    waiter.wake()
+                    self._send_away(waiter)
+            else:
+                # A limit that was lowered meanwhile may have become too small for who waits first.
+                while lane.waiting and (head := next(iter(lane.waiting.values()))).is_too_large():
+                    self._send_away(head)
+
+    def _send_away(self, waiter: Waiter) -> None:
+        self.remove(waiter)
+        waiter.wake()

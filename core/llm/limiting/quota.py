@@ -12,7 +12,7 @@ from core.llm.limiting.dimension import Dimension, Measure
 
 MINUTE: Final = 60.0
 DAY: Final = 86_400.0
-CELLS: Final = 120
+CELLS: Final = 240
 """Into so many pieces the window is cut: a busy quota remembers no more than these, and one or two that are leaving."""
 MARGIN: Final = 1 / 240
 """Share of the period for which something counts longer, because requests do not all travel equally fast."""
@@ -143,14 +143,14 @@ class Quota(Dimension):
         self._rate = self.limit / self.period
         self._available = self._capacity - used
 
-    def lower(self, remaining: float, mark: Mark, since: float, now: float) -> None:
-        """The provider says that *remaining* was left when it got the call of *mark*, sent at *since*.
+    def lower(self, remaining: float, total_then: float, since: float, now: float) -> None:
+        """The provider says that *remaining* was left when it got a call sent at *since*; `total` was *total_then*.
 
         What has come back since then is added, what was taken since then is not there any more. Believed only where it
         is less than our own count.
         """
         self._catch_up(now)
-        left = min(self.limit, remaining + (now - since) * self._rate) - max(0.0, self.total - mark[1])
+        left = min(self.limit, remaining + (now - since) * self._rate) - max(0.0, self.total - total_then)
         self._available = max(-self.limit, min(self._available, left))
 
     def headroom(self, now: float) -> float:

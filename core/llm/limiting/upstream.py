@@ -6,6 +6,7 @@ from typing import Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.limiting.dimension import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, Measure
+from core.llm.limiting.headers import Reading
 from core.llm.limiting.queue import FairQueue
 from core.llm.limiting.quota import DAY, MINUTE, Quota
 from core.llm.limiting.slots import AdaptiveSlots, Slots
@@ -23,6 +24,9 @@ KINDS: Final[Mapping[str, tuple[Measure, float]]] = {
 _SLOTS: Final = "max_concurrency"
 _SOON: Final = 0.001
 """Seconds to the next look at the queue at least: rounding must not make it look again and again."""
+
+BURST: Final = 10.0
+"""Seconds in which a burst of a quota comes back that nobody configured."""
 
 Scope = tuple[str, str]
 """Fingerprint of a key, and a model; an empty model stands for all of them together."""
@@ -93,13 +97,16 @@ class UpstreamLimits:
             found.append(dimension)
         return found
 
-    def learn(self, scope: Scope, name: str, limit: float, now: float) -> Quota:
-        """Count *name* for calls of *scope* from now on, because the provider does."""
-        measure, period = KINDS[name]
-        quota = Quota(name, measure, limit, period, 1.0, now)
-        quota.learnt = True
-        self._limits.setdefault(scope, {})[name] = quota
-        return quota
+    def learn(self, scope: Scope, reading: Reading, now: float) -> bool:
+        """Count what *reading* names for calls of *scope* from now on; `False` where it is of no known kind."""
+        if reading.name not in KINDS:
+            return False
+        known = self._limits.setdefault(scope, {})
+        if reading.name not in known:
+            quota = known[reading.name] = _quota(reading.name, reading.limit, BURST, now)
+            quota.learnt = True
+            quota.lower(reading.remaining, quota.total, now, now)
+        return True
 
     def configure(self, config: ProviderConfig, keys: Collection[str], now: float) -> None:
         """Apply a new configuration to what has been counted; *keys* are the fingerprints of its keys."""
@@ -159,13 +166,23 @@ class UpstreamLimits:
                     yield LimitStatus(each.name, each.limit, max(0.0, each.limit - each.used), key, model)
 
 
+def is_limited(options: QuotaOptions | None) -> bool:
+    """Whether *options* set any limit."""
+    return options is not None and any(getattr(options, name) is not None for name in (*KINDS, _SLOTS))
+
+
 def _dimension(name: str, limit: float, burst: float, now: float) -> Quota | Slots:
-    if name == _SLOTS:
-        return Slots(name, limit)
+    return Slots(name, limit) if name == _SLOTS else _quota(name, limit, burst, now)
+
+
+def _quota(name: str, limit: float, burst: float, now: float) -> Quota:
     measure, period = KINDS[name]
-    # A day's quota may go out as fast as it is wanted.
-    share = min(1.0, burst / MINUTE) if period == MINUTE else 1.0
-    return Quota(name, measure, limit, period, share, now)
+    return Quota(name, measure, limit, period, _share(burst, period), now)
+
+
+def _share(burst: float, period: float) -> float:
+    """What of a quota may go out at once; that of a day as fast as it is wanted."""
+    return min(1.0, burst / MINUTE) if period == MINUTE else 1.0
 
 
 def _change(dimension: Quota | Slots, limit: float, burst: float, now: float) -> None:
@@ -173,4 +190,4 @@ def _change(dimension: Quota | Slots, limit: float, burst: float, now: float) ->
         dimension.limit = float(limit)
     else:
         dimension.learnt = False
-        dimension.change(limit, min(1.0, burst / MINUTE) if dimension.period == MINUTE else 1.0, now)
+        dimension.change(limit, _share(burst, dimension.period), now)

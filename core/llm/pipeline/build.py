@@ -8,6 +8,7 @@ from core.llm.pipeline.fallback import Candidates, fallback
 from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
+from core.llm.pipeline.limits import limits
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.mid_stream import mid_stream
 from core.llm.pipeline.observe import observe
@@ -47,6 +48,7 @@ def build_target_handler(
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
         observe(traffic),  # outside all queues: who waits there is under way to the model
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
+        limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
         ledger(book, target, config.costs.currency, upstream.tokens),  # below all that may refuse: what is sent is a row
         meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used

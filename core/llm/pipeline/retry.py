@@ -68,8 +68,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     raise
                 except asyncio.CancelledError:
                     attempt.duration = call.elapsed() - attempt.started
-                    attempt.decision = "cancelled"
-                    attempt.billing = "ambiguous"
+                    if attempt.decision != "cancelled":  # else it was still waiting for its turn
+                        attempt.decision, attempt.billing = "cancelled", "ambiguous"
                     raise
                 else:
                     if call.mode == "stream":

@@ -45,6 +45,7 @@ class LiveConfiguration:
         change.notes.extend(model_endings(runtime))
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
+        self._state.limit(new.providers)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

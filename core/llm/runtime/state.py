@@ -1,13 +1,15 @@
 """What is remembered about providers across configurations: keyed by name, not by the object that serves it."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
+from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 from core.llm.routing.traffic import Traffic
 
@@ -65,6 +67,16 @@ class RuntimeState:
     def _forget_idle(self) -> None:
         for ref in [ref for ref, record in self._traffic.items() if record.in_flight == 0][: _MODELS_KEPT // 2]:
             del self._traffic[ref]
+
+    def limit(self, providers: Mapping[str, ProviderConfig]) -> None:
+        """Hold *providers* to their limits from now on, also where calls of an earlier configuration still wait."""
+        now = self.clock.monotonic()
+        for name, config in providers.items():
+            record = self._upstreams.get(name)
+            if record is not None:
+                keys = {fingerprint(secret) for secret in config.secrets} or {""}
+                record.limits.configure(config, keys, now)
+                record.limits.advance(self.clock)
 
     def keep(self, names: Collection[str]) -> None:
         """Forget every provider that is not in *names*."""

@@ -1,0 +1,132 @@
+"""Wait for one's turn at the limits of a provider, or say at once why that would be of no use."""
+
+import asyncio
+from functools import partial
+
+from core.llm.common.decisions import CallQueued, CallSpilled
+from core.llm.common.exceptions import ProviderError, RateLimited
+from core.llm.limiting.dimension import Amounts, Dimension
+from core.llm.limiting.queue import Lane, Reservation
+from core.llm.pipeline.handler import Call
+from core.llm.pipeline.keys import KeyState
+from core.llm.pipeline.target import Target
+from core.llm.pipeline.upstream import Upstream
+
+
+class Turns:
+    """The queue as the calls to one target see it."""
+
+    __slots__ = ("_max_wait", "_places", "_ref", "_upstream")
+
+    def __init__(self, target: Target, upstream: Upstream) -> None:
+        self._ref = target.ref
+        self._upstream = upstream
+        self._places = target.config.rate_limits.queue
+        self._max_wait = target.config.rate_limits.max_wait
+
+    async def wait(self, call: Call, lane: Lane, wants: Amounts, now: float) -> Reservation:
+        """Return once *wants* has been reserved for *call*; nothing is reserved where it raises.
+
+        Raises:
+            RateLimited: the wait would be too long, or nobody may wait any more.
+            ProviderError: the provider, or the key, must be left alone; the deadline has passed, or the call was cut.
+        """
+        expected, limit = self._prospect(call, lane, wants, now)
+        patient = not call.alternatives(call)
+        if expected > self._max_wait and not patient:
+            raise self._spilled(call, limit, expected)
+        state, clock = self._upstream.limits, call.clock
+        woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        waiter = state.queue.add(lane, wants, partial(_wake, woken))
+        patience = None
+        try:
+            state.advance(clock)
+            if not woken.done():
+                if call.events.wants(CallQueued):
+                    call.events.publish(CallQueued(call.id, self._ref, limit.name, expected))
+                if not patient:
+                    patience = clock.call_at(now + self._max_wait, partial(_wake, woken))
+                with call.guard:
+                    await woken
+            if waiter.reservation is None:
+                state.queue.remove(waiter)
+                raise self._turned_away(call, lane, wants)
+            return waiter.reservation
+        except BaseException as error:
+            state.queue.remove(waiter)
+            if waiter.reservation is not None:
+                waiter.reservation.cancel(clock.monotonic())
+            state.advance(clock)
+            _note_unsent(call, error)
+            raise
+        finally:
+            if patience is not None:
+                patience.cancel()
+            if call.attempt is not None:
+                call.attempt.queued += clock.monotonic() - now
+
+    def in_vain(self, key: KeyState, now: float) -> bool:
+        """Whether nothing would be sent with *key* now, whoever's turn it is."""
+        return key.resting_until > now or self._upstream.breaker.rests_for(self._ref.model, now)
+
+    def _prospect(self, call: Call, lane: Lane, wants: Amounts, now: float) -> tuple[float, Dimension]:
+        """How long *call* is going to wait, and for what, if there is any use in it."""
+        if lane.in_vain(now) or lane.too_much(wants) is not None:
+            raise self._turned_away(call, lane, wants)
+        expected, limit = lane.longest(wants, now)
+        if self._upstream.limits.queue.length >= self._places:
+            waiting = self._upstream.limits.queue.length
+            raise self._refused(f"{waiting} calls wait already. Raise rate_limits.queue", limit, expected)
+        if expected > call.deadline.remaining(call.clock):
+            raise self._refused(
+                f"it would be sent in {expected:.1f} s, after the deadline of the call", limit, expected
+            )
+        return expected, limit
+
+    def _spilled(self, call: Call, limit: Dimension, expected: float) -> RateLimited:
+        if call.events.wants(CallSpilled):
+            call.events.publish(CallSpilled(call.id, self._ref, limit.name, expected))
+        return self._refused(f"it would wait {expected:.1f} s, and another candidate is left", limit, expected)
+
+    def _turned_away(self, call: Call, lane: Lane, wants: Amounts) -> RateLimited | ProviderError:
+        """Why there is no use in waiting, or in waiting any longer."""
+        now = call.clock.monotonic()
+        key, breaker = self._upstream.keys.of(call.api_key), self._upstream.breaker
+        provider, model = self._ref
+        if key.resting_until > now:
+            wait = key.resting_until - now
+            return ProviderError(
+                "rate_limit", f"not sent: {key.reason}", code="gated", retry_after=wait, provider=provider, model=model
+            )
+        if breaker.rests_for(model, now):
+            return ProviderError(
+                "overloaded",
+                "not sent: the provider began to fail while the call waited for its turn",
+                code="circuit_open",
+                retryable=False,
+                provider=provider,
+                model=model,
+            )
+        large = lane.too_much(wants)
+        if large is not None:
+            need = f"the call may need {wants[large.measure]:.0f}, more than there ever is"
+            return self._refused(f"{need}. Lower max_tokens, shorten the prompt, or raise the limit", large, None)
+        expected, limit = lane.longest(wants, now)
+        return self._spilled(call, limit, expected)
+
+    def _refused(self, why: str, limit: Dimension, expected: float | None) -> RateLimited:
+        name = f"{limit.name} ({limit.limit:g}) of {self._ref.provider}"
+        return RateLimited(f"not sent because of {name}: {why}", retry_after=expected)
+
+
+def _wake(woken: asyncio.Future[None]) -> None:
+    if not woken.done():
+        woken.set_result(None)
+
+
+def _note_unsent(call: Call, error: BaseException) -> None:
+    """Whatever ended the wait, the attempt has cost nothing."""
+    if isinstance(error, ProviderError):
+        error.billing = "none"
+    elif isinstance(error, asyncio.CancelledError) and call.attempt is not None:
+        call.attempt.decision = "cancelled"
