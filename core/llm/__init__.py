@@ -33,6 +33,9 @@ from core.llm.common.exceptions import (
     ModelError,
     ModelLoadError,
     ModelNotReady,
+    ModelQueueFull,
+    ModelTooLarge,
+    NoCapacity,
     ProviderError,
     RateLimited,
     RequestError,
@@ -59,6 +62,7 @@ from core.llm.common.trace import AttemptTrace, CallTrace, CandidateTrace
 from core.llm.common.types import CallWarning, Cost, FinishReason, ModelFacts, ModelRef, PartialOutput, Price, Usage
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
+from core.llm.model_manager import ModelManager
 from core.llm.module import ProviderModule
 from core.llm.object_stream import ObjectStream
 from core.llm.observability.logs import setup_logging
@@ -95,6 +99,7 @@ from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
+from core.llm.residency.resident import Residence
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.service import LLMService
 from core.llm.state.rows import AttemptRow, UsageTotal
@@ -164,11 +169,15 @@ __all__ = [
     "ModelFacts",
     "ModelInfo",
     "ModelLoadError",
+    "ModelManager",
     "ModelNotReady",
+    "ModelQueueFull",
     "ModelRef",
     "ModelStatus",
+    "ModelTooLarge",
     "Named",
     "NamedTool",
+    "NoCapacity",
     "ObjectStream",
     "OllamaClient",
     "Part",
@@ -188,6 +197,7 @@ __all__ = [
     "RefusalDelta",
     "RequestAdjusted",
     "RequestError",
+    "Residence",
     "ResponseFormat",
     "ResponseType",
     "RuntimeRetired",

@@ -13,6 +13,7 @@ from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.observability.logs import EventLog
+from core.llm.model_manager import ModelManager
 from core.llm.on_demand import bind_on_demand
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
@@ -126,8 +127,14 @@ class ProviderModule(Module):
 
     @singleton
     @provider
-    def _service(self, live: LiveConfiguration, events: EventBus) -> LLMService:
-        return LLMService(live, events, self._clock, self._rng)
+    def _models(self, live: LiveConfiguration, events: EventBus) -> ModelManager:
+        return ModelManager(live, events, self._clock)
+
+    @singleton
+    @provider
+    def _service(self, live: LiveConfiguration, events: EventBus, models: ModelManager) -> LLMService:
+        # After the models: what a start has to wait for is in memory before calls are admitted.
+        return LLMService(live, events, self._clock, self._rng, models)
 
     @singleton
     @provider

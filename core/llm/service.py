@@ -14,16 +14,11 @@ from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.common.timers import timers
 from core.llm.inspection import available_models, explain, peek, provider_status
+from core.llm.model_manager import ModelManager
+from core.llm.model_swap import SwapMode
 from core.llm.object_stream import ObjectStream
 from core.llm.pipeline.handler import Call, Mode
-from core.llm.providers.base.provider import (
-    ModelHost,
-    ModelInfo,
-    ModelLister,
-    ModelPuller,
-    ModelStatus,
-    ProgressCallback,
-)
+from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus, ProgressCallback
 from core.llm.providers.base.request import AnswerMode, LLMRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.runtime.live import LiveConfiguration
@@ -52,11 +47,13 @@ class LLMService:
         events: EventBus | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
+        models: ModelManager | None = None,
     ) -> None:
         self._live = live
         self._holder = live.holder
         self._events = events or EventBus()
         self._clock = clock or SystemClock()
+        self._models = models or ModelManager(live, self._events, self._clock)
         self._timers = timers(self._clock)
         self._rng = rng or random.Random()
         # Ids have a source of their own, so that asking for one does not change how the next call is routed.
@@ -206,31 +203,24 @@ class LLMService:
         return await lister.list_models()
 
     async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
-        """Load a local model (`provider/model` or an alias) into memory; returns at once when it is there."""
-        host, name = await self._host(model)
-        return await host.load_model(name, progress)
+        """Load a local model (`provider/model` or an alias) into memory; see `ModelManager.load`."""
+        return await self._models.load(model, progress)
 
     async def unload_model(self, model: str) -> ModelStatus:
-        """Take a local model out of memory, and return once it has gone."""
-        host, name = await self._host(model)
-        return await host.unload_model(name)
+        """Take a local model out of memory, and return once it has gone; see `ModelManager.unload`."""
+        return await self._models.unload(model)
+
+    async def swap_model(self, alias: str, model: str, *, mode: SwapMode = "auto") -> ModelStatus:
+        """Let *alias* mean *model* from now on, without a call that fails; see `ModelManager.swap`."""
+        return await self._models.swap(alias, model, mode=mode)
 
     async def model_status(self, model: str) -> ModelStatus:
         """Where a local model is in its life."""
-        host, name = await self._host(model)
-        return await host.model_status(name)
+        return await self._models.status(model)
 
     async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
-        """Download a model to the server that serves it; *model* is `provider/model`."""
-        provider, _, name = model.partition("/")
-        puller: ModelPuller = self._capable(provider, ModelPuller, "cannot download models")
-        return await puller.pull_model(name, progress)
-
-    async def _host(self, model: str) -> tuple[ModelHost, str]:
-        runtime = self._holder.current
-        ref = runtime.router.members(model).candidates[0]
-        target = await runtime.target(ref)
-        return self._capable(ref.provider, ModelHost, "does not load and unload models"), target.ref.model
+        """Download a model to the server that serves it; see `ModelManager.pull`."""
+        return await self._models.pull(model, progress)
 
     def _capable(self, provider: str, protocol: type[Any], lack: str) -> Any:
         found = self._holder.current.provider(provider)

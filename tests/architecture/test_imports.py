@@ -14,8 +14,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.runtime",),
     ("core.llm.factory",),
     ("core.llm.observability", "core.llm.providers.config"),
-    ("core.llm.pipeline", "core.llm.residency"),
-    ("core.llm.routing", "core.llm.accounting", "core.llm.structured"),
+    ("core.llm.pipeline",),
+    ("core.llm.routing", "core.llm.residency", "core.llm.accounting", "core.llm.structured"),
     ("core.llm.state", "core.llm.limiting"),
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share

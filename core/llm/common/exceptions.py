@@ -14,6 +14,9 @@
     ├── ModelError
     │   ├── ModelLoadError      a local model cannot be loaded
     │   ├── ModelNotReady
+    │   ├── ModelTooLarge       it takes more memory than there is for models
+    │   ├── NoCapacity          no room for it: the models in memory are in use
+    │   ├── ModelQueueFull      too many calls wait for it already
     │   └── WorkerCrashed       the process that ran the model has gone
     ├── ServiceStopping         the service is stopping or has stopped
     └── WrongEventLoop          the service runs in another event loop, thread or process
@@ -257,6 +260,23 @@ class ModelLoadError(ModelError):
 
 class ModelNotReady(ModelError):
     """The model is not in memory and the caller did not want to wait."""
+
+
+class ModelTooLarge(ModelLoadError):
+    """The model takes more memory than the whole budget of its device; nothing was unloaded for it."""
+
+    def __init__(self, message: str, *, model: str | None = None, need: int = 0, budget: int = 0) -> None:
+        super().__init__(message, model=model)
+        self.need = need
+        self.budget = budget
+
+
+class NoCapacity(ModelError):
+    """There was no room for the model in time: what is in memory is in use or pinned. Another time may do."""
+
+
+class ModelQueueFull(ModelError):
+    """As many calls as may wait for the model do so already. Another time, or another model, may do."""
 
 
 class WorkerCrashed(ModelError):

@@ -12,6 +12,7 @@ from core.llm.pipeline.limits import limits
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.mid_stream import mid_stream
 from core.llm.pipeline.observe import observe
+from core.llm.pipeline.residency import residency
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.structured import structured
 from core.llm.pipeline.target import Target
@@ -47,6 +48,7 @@ def build_target_handler(
         structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
         observe(traffic),  # outside all queues: who waits there is under way to the model
+        residency(config.residency, target),  # before all that is held: a model may take long to load
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent

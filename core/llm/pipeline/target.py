@@ -10,6 +10,7 @@ from core.llm.pipeline.handler import Call, Handler
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+from core.llm.residency.resident import Resident
 
 
 @dataclass(slots=True)
@@ -21,6 +22,8 @@ class Target:
     config: ProviderConfig
     handler: Handler | None = None
     """The layers around one attempt at this target; set by the builder."""
+    resident: Resident | None = None
+    """The model's place in memory; `None` where that is no business of ours."""
     policy: ParameterPolicy = "warn"
     """What happens to parameters that the model does not take, unless the request says otherwise."""
     _seen: ModelFacts | None = field(default=None, repr=False)

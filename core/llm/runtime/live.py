@@ -1,11 +1,15 @@
 """From an edited configuration to the live runtime, and from the live runtime to nothing."""
 
+from collections.abc import Callable
+
 from core.llm.common.exceptions import ServiceStopping
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.config.changes import ConfigChange
 from core.llm.providers.config.manager import ProviderConfigManager
+from core.llm.residency.keeper import Keeper
 from core.llm.runtime.build import build_runtime, discard
 from core.llm.runtime.endings import model_endings
+from core.llm.runtime.runtime import Runtime
 from core.llm.runtime.state import RuntimeState
 from core.llm.runtime.swap import RuntimeHolder
 
@@ -21,8 +25,23 @@ class LiveConfiguration:
         self._factory = factory
         self._state = state
         self._closed = False
+        self._listeners: list[Callable[[Runtime], None]] = []
         manager.set_applier(self._apply)
         factory.use_configuration(manager.get_provider_config)
+
+    @property
+    def state(self) -> RuntimeState:
+        """What is remembered across configurations."""
+        return self._state
+
+    def on_applied(self, listener: Callable[[Runtime], None]) -> None:
+        """Call *listener* with each runtime right after it has gone live; it must not raise."""
+        self._listeners.append(listener)
+
+    @property
+    def keeper(self) -> Keeper:
+        """Which local models are in memory."""
+        return self._state.keeper
 
     @property
     def shutdown_timeout(self) -> float:
@@ -45,6 +64,9 @@ class LiveConfiguration:
         change.notes.extend(model_endings(runtime))
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
+        self._state.keeper.configure(new.residency, runtime.providers)
+        for listener in self._listeners:
+            listener(runtime)
         self._state.limit(new.providers)
 
     def _refuse_when_closed(self) -> None:
@@ -54,4 +76,8 @@ class LiveConfiguration:
     async def shut_down(self) -> None:
         """Drain and dispose every runtime."""
         self._closed = True
-        await self.holder.retire_all(self.shutdown_timeout)
+        self._state.keeper.begin_stop()
+        try:
+            await self.holder.retire_all(self.shutdown_timeout)
+        finally:
+            await self._state.keeper.close()

@@ -39,7 +39,7 @@ class Runtime(Candidates):
         self.calls: set[Call] = set()
         self._targets: dict[ModelRef, Target] = {}
         self._told: set[str] = set()
-        self.router = Router(config, RuntimeSight(self, state), state.functions)
+        self.router = self._new_router()
         self.handler: Handler = build_handler(config, self)
 
     def plan(self, call: Call) -> Plan:
@@ -54,6 +54,14 @@ class Runtime(Candidates):
         if plan.wanted is not None:
             self.state.want_loaded(plan.wanted)
         return plan
+
+    def reroute(self) -> None:
+        """Plan calls by what swapped aliases mean now; calls that have been planned keep their plan."""
+        self.router = self._new_router()
+
+    def _new_router(self) -> Router:
+        config = self.state.swapped.applied(self.config)
+        return Router(config, RuntimeSight(self, self.state), self.state.functions)
 
     def unavailable(self, ref: ModelRef) -> str | None:
         """Why the provider of *ref* is off."""
@@ -100,6 +108,7 @@ class Runtime(Candidates):
         if target is None:
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
             target.policy = self.config.parameter_policy
+            target.resident = self.state.keeper.resident(ref, target.provider, self.config.residency)
             upstream = self.state.upstream(ref.provider)
             target.handler = build_target_handler(
                 self.config,

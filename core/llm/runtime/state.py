@@ -1,5 +1,6 @@
 """What is remembered about providers across configurations: keyed by name, not by the object that serves it."""
 
+import random
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
@@ -9,6 +10,8 @@ from core.llm.common.events import EventBus
 from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
+from core.llm.residency.keeper import Keeper
+from core.llm.runtime.swapped_aliases import SwappedAliases
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 from core.llm.routing.traffic import Traffic
@@ -36,6 +39,10 @@ class RuntimeState:
     ) -> None:
         self.clock = clock
         self.events = events
+        self.swapped = SwappedAliases()
+        """Aliases that mean another model than is written."""
+        self.keeper = Keeper(clock, events, random.Random())
+        """Which local models are in memory; loaded ones outlive the configuration that loaded them."""
         self.ledger = ledger or UsageLedger()
         self.functions = functions
         """Strategies and classifiers of the host's own."""

@@ -26,6 +26,7 @@ from core.llm.providers.base.provider import (
     ResourceLease,
 )
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.residency import Placement
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
 from core.llm.providers.llama_cpp.config import EMBEDDED, LlamaCppConfig, LlamaCppModelOptions
 from core.llm.providers.llama_cpp.local_model import LoadOptions, LocalModel, missing_engine
@@ -181,6 +182,19 @@ class LlamaCppProvider(OpenAIStyleProvider):
         """Where *model* is in its life, with its memory and process."""
         self._model(model)
         return self._status(model)
+
+    def placement(self, model: str) -> Placement:
+        """A process of its own for each way of loading; as large as the file until it has been measured."""
+        entry = self._entry(model)
+        local = self._models.get(model)
+        identity = ("llama_cpp", self.name, model, _load_options(self.config, entry))
+        size = local.file.state.size if local is not None and local.file is not None else None
+        return Placement(identity, owned=True, device="cuda:0" if entry.n_gpu_layers else "cpu", size_bytes=size)
+
+    def in_memory(self, model: str) -> bool:
+        """Whether the process of *model* is there and has loaded it."""
+        local = self._models.get(model)
+        return local is not None and local.pid is not None
 
     def _status(self, model: str) -> ModelStatus:
         return replace(self._models[model].status(), model=model)

@@ -1,0 +1,75 @@
+"""What a provider says about the memory that its models take, for the part that decides which of them are loaded.
+
+A provider that has models in memory (`ModelHost`) may say where each lies, how large it is and what makes it another
+model. One that says nothing is taken to be a server that others use too.
+"""
+
+from collections.abc import Awaitable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from core.llm.providers.base.provider import ModelStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How one configured model lies in memory."""
+
+    identity: Hashable
+    """Everything that decides how it is loaded. Two models of equal identity are one thing in memory."""
+    owned: bool
+    """True where only this application uses the memory (a worker process); False on a server that others use too."""
+    device: str = ""
+    """Where it lies: `cpu`, `cuda:0`; empty where nobody knows."""
+    size_bytes: int | None = None
+    """What it will take, as far as can be said without loading it."""
+    idle_ttl: bool = True
+    """False where the server itself lets it go when it is idle."""
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A provider that can say where its models lie."""
+
+    def placement(self, model: str) -> Placement:
+        """How *model* lies in memory when it is loaded. Asks nobody."""
+
+
+@runtime_checkable
+class Watchable(Protocol):
+    """A provider that knows at once, without asking anybody, whether a model is in memory."""
+
+    def in_memory(self, model: str) -> bool:
+        """Whether *model* can answer now."""
+
+
+@runtime_checkable
+class LoadedLister(Protocol):
+    """A provider that can list what is in memory by one cheap question, whoever loaded it."""
+
+    def loaded_models(self, known: Sequence[str]) -> Awaitable[Sequence[ModelStatus]]:
+        """Every model that is in memory now; one of *known* under the name that it has there."""
+
+
+@runtime_checkable
+class LoadGuard(Protocol):
+    """A provider whose server would load a model anew for a call that asks for other load options."""
+
+    def reload_reason(self, model: str, extra: Mapping[str, Any]) -> str | None:
+        """Which option of *extra*, the raw fields of a call, differs from how *model* is loaded; `None`: none."""
+
+
+@runtime_checkable
+class Keepable(Protocol):
+    """A provider that tells its server with each call how long the model is to stay in memory."""
+
+    def keep_in_memory(self, model: str, seconds: float | None) -> None:
+        """Ask for *seconds* after each call of *model* from now on; `None`: for ever."""
+
+
+@runtime_checkable
+class Warmable(Protocol):
+    """A provider that can make a loaded model ready for its first call better than by a call of one token."""
+
+    def warm_model(self, model: str) -> Awaitable[None]:
+        """Return once *model* answers; raises where it does not."""

@@ -1,0 +1,199 @@
+"""One model that may be in memory: where it is in its life, who uses it, and who waits for it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from core.llm.common.types import ModelRef
+from core.llm.providers.base.provider import ModelHost, Progress, ProgressCallback
+from core.llm.providers.base.residency import Placement, Watchable
+from core.llm.residency.failures import FailureLog
+from core.llm.residency.planner import ModelPhase, ModelView
+
+if TYPE_CHECKING:
+    from core.llm.providers.base.provider import ModelState
+    from core.llm.residency.keeper import Keeper
+
+
+@dataclass(frozen=True, slots=True)
+class Residence:
+    """What `ModelManager.list` tells of one model."""
+
+    model: str
+    """`provider/model`."""
+    state: "ModelState"
+    memory_bytes: int | None
+    """Measured where it is in memory, else what it will take as far as that is known."""
+    leases: int
+    """Calls that use it now."""
+    waiting: int
+    """Calls that wait for it."""
+    idle_seconds: float | None
+    """Since its last call; `None` while it is in use or not in memory."""
+    device: str
+    pinned: bool
+    owned: bool
+    """True where the memory is this application's own, False on a server that others use too."""
+    loaded_by_us: bool
+    progress: Progress | None
+    """Of the load that runs."""
+    loads: int
+    """How often it has been loaded since the service started."""
+    load_seconds: float | None
+    detail: str = ""
+    """Why the last load failed, or why it is on its way out."""
+
+
+class Resident:
+    """The book-keeping of one identity. Belongs to its keeper, which is the only one to change it."""
+
+    __slots__ = (
+        "device",
+        "failures",
+        "handle",
+        "incoming",
+        "keeper",
+        "key",
+        "last_use",
+        "leases",
+        "leaving",
+        "listeners",
+        "load_seconds",
+        "loads",
+        "measured",
+        "obsolete",
+        "ours",
+        "phase",
+        "pinned",
+        "pinned_by_config",
+        "placement",
+        "progress",
+        "reason",
+        "ref",
+        "size_override",
+        "suspended",
+        "task",
+        "ttl",
+        "used",
+        "waiters",
+        "wanted_since",
+        "warm_up",
+        "watchers",
+    )
+
+    def __init__(self, ref: ModelRef, handle: ModelHost, placement: Placement, keeper: "Keeper") -> None:
+        self.ref = ref
+        self.keeper = keeper
+        self.handle = handle
+        self.placement = placement
+        self.key: Hashable = placement.identity
+        self.device = placement.device
+        self.size_override: int | None = None
+        self.phase: ModelPhase = "absent"
+        self.leases = 0
+        self.waiters: dict[asyncio.Future[None], float] = {}
+        """Calls that wait, each with the moment at which it began to."""
+        self.watchers: set[asyncio.Future[None]] = set()
+        """Those who wait for the end of what is going on (a load, an unload) without wanting to use it."""
+        self.listeners: list[ProgressCallback] = []
+        self.wanted_since: float | None = None
+        """Since when it is to be loaded although no call waits: preloaded, pinned, loaded by hand."""
+        self.pinned = False
+        self.suspended = False
+        """True after it was unloaded by hand: it is not brought back by its pin."""
+        self.leaving = False
+        """It goes as soon as no call uses it."""
+        self.obsolete = False
+        """No configuration knows it any more: once it has gone it is forgotten."""
+        self.incoming = False
+        """It takes the place of another one, for which those who wait for it have to wait as well."""
+        self.warm_up: Callable[[], Awaitable[None]] | None = None
+        """Run at the end of its load, before anyone gets it; raises where it is no good."""
+        self.pinned_by_config = False
+        self.last_use = 0.0
+        self.used = False
+        """Whether any call has used it since it was loaded."""
+        self.ours = True
+        """Whether we have loaded it; on a shared server others may have."""
+        self.measured: int | None = None
+        self.loads = 0
+        self.load_seconds: float | None = None
+        self.progress: Progress | None = None
+        self.failures = FailureLog(keeper.rng)
+        self.reason = ""
+        self.ttl: float | None = None
+        self.task: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """`provider/model`."""
+        return str(self.ref)
+
+    @property
+    def owned(self) -> bool:
+        """Whether the memory is this application's own."""
+        return self.placement.owned
+
+    @property
+    def size(self) -> int:
+        """Bytes that it takes, as far as is known."""
+        return self.size_override or self.measured or self.placement.size_bytes or 0
+
+    def gone_without_notice(self) -> bool:
+        """Whether it is taken to be in memory and the provider knows better."""
+        handle = self.handle
+        return isinstance(handle, Watchable) and not handle.in_memory(self.ref.model)
+
+    def view(self, *, evict_foreign: bool) -> ModelView:
+        """What the planner has to know."""
+        since = min(self.waiters.values(), default=None)
+        if self.wanted_since is not None:
+            since = self.wanted_since if since is None else min(since, self.wanted_since)
+        # `immediate` means: with its last call. What was loaded ahead stays until its first.
+        ttl = None if self.ttl == 0.0 and not self.used else self.ttl
+        return ModelView(
+            self.key,
+            self.name,
+            self.phase,
+            self.device,
+            self.size,
+            self.leases,
+            self.last_use,
+            since,
+            self.failures.not_before,
+            self.pinned and not self.suspended,
+            not self.ours and not evict_foreign,
+            self.leaving,
+            ttl if self.placement.idle_ttl else None,
+            self.load_seconds or 0.0,
+        )
+
+    def state(self) -> "ModelState":
+        """Its state in the words of providers."""
+        if self.phase == "absent":
+            return "failed" if self.failures.error is not None else "unloaded"
+        if self.phase == "ready" and self.leases:
+            return "in_use"
+        return self.phase
+
+    def residence(self, now: float) -> Residence:
+        """A picture of it, for people."""
+        error = self.failures.error
+        there = self.phase != "absent"
+        return Residence(
+            self.name,
+            self.state(),
+            self.size or None,
+            self.leases,
+            len(self.waiters),
+            now - self.last_use if self.phase == "ready" and not self.leases else None,
+            self.device,
+            self.pinned,
+            self.owned,
+            there and self.ours,
+            self.progress,
+            self.loads,
+            self.load_seconds,
+            str(error) if error is not None else self.reason,
+        )
