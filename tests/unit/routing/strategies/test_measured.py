@@ -1,6 +1,7 @@
 """By load, by speed, by limits."""
 
 import random
+from typing import Any
 
 import pytest
 
@@ -83,7 +84,7 @@ def test_headroom_puts_what_is_left_first() -> None:
         ({"latency": 1.2345, "first_token": 0.5, "in_flight": 2}, "1.23 s, 2 in flight", "0.5 s, 2 in flight"),
     ],
 )
-def test_the_trace_says_what_was_seen(seen: dict[str, float], generated: str, streamed: str) -> None:
+def test_the_trace_says_what_was_seen(seen: dict[str, Any], generated: str, streamed: str) -> None:
     """The number that counted."""
     candidate = a_candidate(**seen)
     assert says_latency(candidate, a_view()) == generated == says_first_token(candidate, a_view())
