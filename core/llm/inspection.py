@@ -67,9 +67,11 @@ def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
             found[name] = ProviderStatus(name, kind, "off", off)
             continue
         record = runtime.state.upstream(name)
-        state, reason = _condition(record, config, runtime.state.clock.monotonic())
+        now = runtime.state.clock.monotonic()
+        state, reason = _condition(record, config, now)
         failures, success, failure = record.consecutive_failures, record.last_success, record.last_failure
-        found[name] = ProviderStatus(name, kind, state, reason, failures, success, failure)
+        limits = record.limits.status(now)
+        found[name] = ProviderStatus(name, kind, state, reason, failures, success, failure, limits)
     return found
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Literal
 
 from core.llm.common.types import Capability, ModelRef
+from core.llm.limiting.upstream import LimitsStatus
 
 ProviderState = Literal["ready", "failing", "unhealthy", "resting", "open", "off"]
 
@@ -38,6 +39,8 @@ class ProviderStatus:
     consecutive_failures: int = 0
     last_success: datetime | None = None
     last_failure: datetime | None = None
+    limits: LimitsStatus = LimitsStatus()
+    """Calls in flight and in the queue, and what is left of each quota."""
 
 
 @dataclass(frozen=True, slots=True)

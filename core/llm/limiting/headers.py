@@ -28,73 +28,74 @@ _ONE_OF: Final = 64
 """After so many answers without a word of limits, one of so many is looked at."""
 
 
-class Reading(NamedTuple):
-    """One limit as the provider sees it."""
+class Names(NamedTuple):
+    """The headers of one limit, and what the configuration calls it."""
 
-    name: str
-    """As it is called in the configuration."""
-    limit: int
-    remaining: int
-
-
-class _Names(NamedTuple):
-    what: str
-    period: str
+    minute: str
+    """Empty where it is said to be for a day."""
+    day: str
+    """Empty where it is said to be for a minute."""
     limit: str
     remaining: str
     reset: str
 
 
 class HeaderReader:
-    """Reads the headers of one provider's answers."""
+    """Reads the headers of one provider's answers. What is not needed is not looked at: this is done for every call."""
 
     __slots__ = ("_answers", "_daily", "_names")
 
     def __init__(self) -> None:
-        self._names: tuple[_Names, ...] = ()
+        self._names: tuple[Names, ...] = ()
         self._answers = 0
-        self._daily: set[str] = set()
+        self._daily: set[Names] = set()
 
-    def read(self, headers: Mapping[str, str]) -> list[Reading]:
-        """The limits that *headers* tell of; their names are in lower case. Total: what cannot be read is left out."""
+    def names(self, headers: Mapping[str, str]) -> tuple[Names, ...]:
+        """The limits that the provider tells of; the names in *headers* are in lower case."""
         if not self._names:
             self._answers += 1
-            if self._answers > _ALWAYS_UNTIL and self._answers % _ONE_OF:
-                return []
-            self._names = tuple(filter(None, map(_names, headers)))
-        found = []
-        for names in self._names:
-            limit, remaining = _count(headers.get(names.limit)), _count(headers.get(names.remaining))
-            if limit is None or remaining is None or not 0 <= remaining <= limit or limit == 0:
-                continue
-            period = names.period or self._period(names, headers)
-            found.append(Reading(f"{names.what}_per_{period}", limit, remaining))
-        return found
+            if self._answers <= _ALWAYS_UNTIL or self._answers % _ONE_OF == 0:
+                self._names = tuple(filter(None, map(_names, headers)))
+        return self._names
 
-    def _period(self, names: _Names, headers: Mapping[str, str]) -> str:
-        """Groq counts requests by the day and calls them just requests; the time to their reset gives it away."""
-        if seconds_of(headers.get(names.reset, "")) > _LONGER_THAN_A_MINUTE:
-            self._daily.add(names.remaining)
-        return "day" if names.remaining in self._daily else "minute"
+    def limit(self, names: Names, remaining: int, headers: Mapping[str, str]) -> int | None:
+        """The limit of which *remaining* is left; `None` where the two make no sense together."""
+        limit = count(headers.get(names.limit))
+        return limit if limit and remaining <= limit else None
+
+    def name(self, names: Names, headers: Mapping[str, str]) -> str:
+        """What the configuration calls it, the period included.
+
+        Groq counts requests by the day and calls them just requests; the time to their reset gives it away.
+        """
+        if not (names.minute and names.day):
+            return names.minute or names.day
+        if names not in self._daily and seconds_of(headers.get(names.reset, "")) > _LONGER_THAN_A_MINUTE:
+            self._daily.add(names)
+        return names.day if names in self._daily else names.minute
 
 
-def _names(header: str) -> _Names | None:
+def _names(header: str) -> Names | None:
     """The three headers that belong together, found by the one that says what remains."""
     words = header.split("-")
     if "ratelimit" not in words or "remaining" not in words:
         return None
     rest = [word for word in words[1:] if word not in {"ratelimit", "remaining"}]
-    if not rest or any(word not in _WORDS and word not in _PERIODS for word in rest):
+    if any(word not in _WORDS and word not in _PERIODS for word in rest):
         return None
     told = [_WORDS[word] for word in rest if word in _WORDS]
-    what = next((one for one in told if one.endswith("put_tokens")), told[0] if told else "")
-    period = next((word for word in rest if word in _PERIODS), "")
-    if not what or (what.endswith("put_tokens") and period == "day"):
+    if not told:
         return None
-    return _Names(what, period, header.replace("remaining", "limit"), header, header.replace("remaining", "reset"))
+    what = next((one for one in told if one.endswith("put_tokens")), told[0])
+    minute = "" if "day" in rest else f"{what}_per_minute"
+    day = "" if "minute" in rest or what.endswith("put_tokens") else f"{what}_per_day"
+    if not minute and not day:
+        return None
+    return Names(minute, day, header.replace("remaining", "limit"), header, header.replace("remaining", "reset"))
 
 
-def _count(text: str | None) -> int | None:
+def count(text: str | None) -> int | None:
+    """The number that *text* is; `None` for -1 and other nonsense."""
     return int(text) if text is not None and _COUNT.fullmatch(text) else None
 
 

@@ -35,7 +35,7 @@ Mark = tuple[Cell, float]
 class Quota(Dimension):
     """One limit of requests or tokens per period."""
 
-    __slots__ = ("_at", "_available", "_capacity", "_cells", "_rate", "_window", "burst", "learnt", "period", "total")
+    __slots__ = ("_at", "_available", "_cells", "_rate", "_window", "burst", "capacity", "learnt", "period", "total")
 
     def __init__(self, name: str, measure: Measure, limit: float, period: float, burst: float, now: float) -> None:
         """*burst* is the share of the limit that may be taken at once; 1 leaves the pace to the window alone."""
@@ -46,9 +46,10 @@ class Quota(Dimension):
         """Whether the provider has named this limit, and nobody configured it."""
         self.total = 0.0
         """All that was ever taken, less what was given back."""
-        self._capacity = max(1.0, self.limit * burst)
+        self.capacity = max(1.0, self.limit * burst)
+        """The most that goes out in one burst."""
         self._rate = self.limit / period
-        self._available = self._capacity
+        self._available = self.capacity
         self._at = now
         self._cells: deque[Cell] = deque()
         self._window = 0.0
@@ -60,7 +61,7 @@ class Quota(Dimension):
             self._forget(now - self.period * (1 + MARGIN))
         if now > self._at:
             available = self._available + (now - self._at) * self._rate
-            self._available = min(available, self._capacity)
+            self._available = min(available, self.capacity)
             self._at = now
 
     def _forget(self, until: float) -> None:
@@ -79,18 +80,18 @@ class Quota(Dimension):
         if self._window + amount > self.limit:
             return False
         available = self._available
-        return available >= amount or available >= self._capacity
+        return available >= amount or available >= self.capacity
 
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken, if nobody else takes anything before."""
         self._catch_up(now)
-        pace = (min(amount, self._capacity) - self._available) / self._rate
+        pace = (min(amount, self.capacity) - self._available) / self._rate
         return max(0.0, pace, self._until_room(amount, now))
 
     def wait_behind(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken once everybody has been served who waits now."""
         self._catch_up(now)
-        pace = (self.queued + min(amount, self._capacity) - self._available) / self._rate
+        pace = (self.queued + min(amount, self.capacity) - self._available) / self._rate
         periods, rest = divmod(self.queued + amount, self.limit)
         if periods and not rest:
             periods, rest = periods - 1, self.limit
@@ -131,17 +132,17 @@ class Quota(Dimension):
         if cell.last > float("-inf"):
             cell.amount += difference
             self._window += difference
-        self._available = min(self._capacity, self._available - difference)
+        self._available = min(self.capacity, self._available - difference)
         self.total += difference
 
     def change(self, limit: float, burst: float, now: float) -> None:
         """Another limit from now on; what has been taken stays taken."""
         self._catch_up(now)
-        used = self._capacity - self._available
+        used = self.capacity - self._available
         self.limit, self.burst = float(limit), burst
-        self._capacity = max(1.0, self.limit * burst)
+        self.capacity = max(1.0, self.limit * burst)
         self._rate = self.limit / self.period
-        self._available = self._capacity - used
+        self._available = self.capacity - used
 
     def lower(self, remaining: float, total_then: float, since: float, now: float) -> None:
         """The provider says that *remaining* was left when it got a call sent at *since*; `total` was *total_then*.
@@ -156,7 +157,7 @@ class Quota(Dimension):
     def headroom(self, now: float) -> float:
         """Between 0, nothing can be taken now, and 1, nothing has been taken."""
         self._catch_up(now)
-        return max(0.0, min(1.0, self._available / self._capacity, 1.0 - self._window / self.limit))
+        return max(0.0, min(1.0, self._available / self.capacity, 1.0 - self._window / self.limit))
 
     def left(self, now: float) -> float:
         """How much of this period's quota has not been taken."""

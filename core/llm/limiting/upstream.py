@@ -6,7 +6,6 @@ from typing import Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.limiting.dimension import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, Measure
-from core.llm.limiting.headers import Reading
 from core.llm.limiting.queue import FairQueue
 from core.llm.limiting.quota import DAY, MINUTE, Quota
 from core.llm.limiting.slots import AdaptiveSlots, Slots
@@ -97,15 +96,15 @@ class UpstreamLimits:
             found.append(dimension)
         return found
 
-    def learn(self, scope: Scope, reading: Reading, now: float) -> bool:
-        """Count what *reading* names for calls of *scope* from now on; `False` where it is of no known kind."""
-        if reading.name not in KINDS:
+    def learn(self, scope: Scope, name: str, limit: float, remaining: float, now: float) -> bool:
+        """Count *name* for calls of *scope* from now on; `False` where it is of no known kind."""
+        if name not in KINDS:
             return False
         known = self._limits.setdefault(scope, {})
-        if reading.name not in known:
-            quota = known[reading.name] = _quota(reading.name, reading.limit, BURST, now)
+        if name not in known:
+            quota = known[name] = _quota(name, limit, BURST, now)
             quota.learnt = True
-            quota.lower(reading.remaining, quota.total, now, now)
+            quota.lower(remaining, quota.total, now, now)
         return True
 
     def configure(self, config: ProviderConfig, keys: Collection[str], now: float) -> None:

@@ -102,9 +102,8 @@ def limits(target: Target, upstream: Upstream, events: EventBus) -> Layer:
             asyncio.get_running_loop().call_soon(state.advance, call.clock)
 
     def hear(headers: Mapping[str, str], lane: Lane, key: str, sent: Reservation, now: float) -> None:
-        readings = reader.read(headers)
         scope = key, target.ref.model
-        if readings and believe(readings, options.headers, state, scope, sent, now):
+        if believe(headers, reader, options.headers, state, scope, sent, now):
             lane.use(state.dimensions(scope, options, own, now))
 
     return layer
