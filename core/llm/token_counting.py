@@ -54,7 +54,7 @@ async def _asked(runtime: Runtime, target: Target, counter: TokenCounter, upstre
             target.ref.provider, target.ref.model
         )
     state = runtime.state
-    pool = KeyPool(target.config.secrets, upstream.keys, target.ref, state.clock, state.events)
+    pool = KeyPool(target.config, upstream.keys, target.ref, state.clock, state.events)
     try:
         return await _once(target, counter, pool, call)
     except ProviderError as error:

@@ -24,6 +24,9 @@ class Verdict:
 
     delay: float | None
     free: bool = False
+    """It counts neither as a retry nor as an attempt."""
+    next_key: bool = False
+    """It goes out with another key, of which there are only so many: no retry that has to be paid for."""
     reason: str = ""
 
 
@@ -58,7 +61,7 @@ def judge(
         return Verdict(None, reason="not retryable")
     limit = max_retries
     if code == NEXT_KEY:
-        return Verdict(0.0 if retries < max(1, limit) else None, reason="another key is ready")
+        return Verdict(0.0, next_key=True, reason="another key is ready")
     if code in SILENT:
         if alternatives:
             return Verdict(None, reason="no answer, and another candidate is left")

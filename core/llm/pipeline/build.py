@@ -43,7 +43,7 @@ def build_target_handler(
 ) -> Handler:
     """What surrounds the attempts at one target; *traffic* is `None` where no strategy asks for measurements."""
     max_retries = config.retry.max_retries if target.config.max_retries is None else target.config.max_retries
-    pool = KeyPool(target.config.secrets, upstream.keys, target.ref, clock, events)
+    pool = KeyPool(target.config, upstream.keys, target.ref, clock, events)
     layers: list[Layer] = [
         structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again

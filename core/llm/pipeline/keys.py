@@ -1,74 +1,57 @@
 """Choose the credential for each attempt, and keep away from a key (or a keyless upstream) that was told to wait.
 
-A key that was rate limited rests until the moment the provider named, for every call at once; a key that was refused is
-set aside; the others carry on. What is known about a key is kept by its fingerprint, so it survives a reload, and a
-changed key starts afresh.
+A key that was rate limited rests for the model that hit the limit, until the moment the provider named, for every call
+at once; a key that was refused is set aside; the others carry on. Keys that an edited configuration has taken away are
+not used again, not even by calls that began before.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ProviderStateChanged
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyState, KeyStates
+from core.llm.providers.config.models.provider import ProviderConfig
 
-LONGEST_GATE = 900.0
-QUARANTINE = 60.0
 QUOTA_GATE = 900.0
+UNHINTED_GATE = 1.0
+"""Seconds for which a key rests that was limited without a hint, while another one is ready."""
+_OUR_OWN = frozenset({"circuit_open", "gated", "key_refused"})
+"""Refusals of our own layers: they repeat what is known, and are no word of the provider."""
 
 
-@dataclass(slots=True)
-class KeyState:
-    """What is known about one credential."""
+class _Key:
+    """One key in its turn."""
 
-    id: str
-    resting_until: float = 0.0
-    reason: str = ""
-    refused: bool = False
+    __slots__ = ("credit", "secret", "state", "weight", "whole")
 
-
-class KeyStates:
-    """The states of the keys of one upstream, by fingerprint."""
-
-    __slots__ = ("_by_id",)
-
-    def __init__(self) -> None:
-        self._by_id: dict[str, KeyState] = {}
-
-    def of(self, secret: str | None) -> KeyState:
-        """The state of *secret*; `None` stands for an upstream without keys."""
-        identity = fingerprint(secret) if secret is not None else "none"
-        state = self._by_id.get(identity)
-        if state is None:
-            state = self._by_id[identity] = KeyState(identity)
-        return state
-
-    def all_resting(self, secrets: Sequence[str], now: float) -> KeyState | None:
-        """The first of *secrets* that will be ready, where all of them rest; `None` where one is ready now."""
-        first = min((self.of(secret) for secret in secrets or (None,)), key=lambda state: state.resting_until)
-        return first if first.resting_until > now else None
+    def __init__(self, secret: str | None, weight: int, whole: KeyState, state: KeyState) -> None:
+        self.secret = secret
+        self.weight = weight
+        self.whole = whole
+        self.state = state
+        """What is known about it for the model of the pool."""
+        self.credit = 0
 
 
 class KeyPool:
-    """The keys of one target, used in turn."""
+    """The keys of one target, used in turn by their weights."""
 
-    __slots__ = ("_clock", "_events", "_keys", "_target", "_turn")
+    __slots__ = ("_clock", "_config", "_events", "_keys", "_states", "_target", "_version")
 
     def __init__(
-        self, secrets: Sequence[str], states: KeyStates, target: ModelRef, clock: Clock, events: EventBus
+        self, config: ProviderConfig, states: KeyStates, target: ModelRef, clock: Clock, events: EventBus
     ) -> None:
-        # An upstream without keys has one nameless key, so that it can rest too.
-        named: Sequence[str | None] = secrets or (None,)
-        self._keys = [(secret, states.of(secret)) for secret in named]
+        self._config = config
+        self._states = states
         self._target = target
         self._clock = clock
         self._events = events
-        self._turn = 0
+        self._version = -1
+        self._keys: list[_Key] = []
 
     def pick(self) -> tuple[str | None, KeyState]:
         """The next key that may be used now.
@@ -77,63 +60,129 @@ class KeyPool:
             ProviderError: every key rests; says for how long and why.
         """
         now = self._clock.monotonic()
-        keys = self._keys
-        if len(keys) == 1 and keys[0][1].resting_until <= now:
-            return keys[0]
-        for _ in range(len(keys)):
-            self._turn = (self._turn + 1) % len(keys)
-            if keys[self._turn][1].resting_until <= now:
-                return keys[self._turn]
-        _, state = min(keys, key=lambda entry: entry[1].resting_until)
+        keys = self._keys if self._states.version == self._version else self._renewed()
+        chosen = keys[0]
+        if len(keys) == 1:
+            if chosen.state.resting_until > now:
+                raise self._refusal(now)
+            return chosen.secret, chosen.state
+        total, found = 0, False
+        for key in keys:
+            if key.state.resting_until <= now:
+                key.credit += key.weight
+                total += key.weight
+                if not found or key.credit > chosen.credit:
+                    chosen, found = key, True
+        if not found:
+            raise self._refusal(now)
+        chosen.credit -= total
+        return chosen.secret, chosen.state
+
+    def note(self, state: KeyState, error: ProviderError) -> bool:
+        """Learn from a failed attempt with the key of *state*; `True` where another key should be tried at once."""
+        if error.code in _OUR_OWN or error.scope == "request":
+            return False
+        now = self._clock.monotonic()
+        keys = self._keys if self._states.version == self._version else self._renewed()
+        whole = next((key.whole for key in keys if key.whole.id == state.id), None)
+        if whole is None:
+            # The key was taken away while this attempt ran: those that are offered now know nothing of its trouble.
+            return error.scope == "key"
+        hint = error.retry_after
+        match error.type:
+            case "authentication":
+                self._refuse(whole, now, error)
+            case "permission":
+                # The key is good, and another one may not be meant for this model at all: no reason to try it now.
+                self._refuse(state, now, error)
+                return False
+            case "quota_exceeded":
+                spent = state if error.scope == "model" else whole
+                self._rest(spent, now, hint or QUOTA_GATE, "the quota of this key is used up", error)
+            case "rate_limit" if error.scope == "provider" and hint is not None:
+                self._rest_all(now, hint, error)
+            case "rate_limit" if hint is not None:
+                self._rest(state, now, hint, "the provider asked to wait (rate_limit)", error)
+            case "rate_limit" if self._another(state, now):
+                self._rest(state, now, UNHINTED_GATE, "it was rate limited", error)
+            case "overloaded" | "server_error" if hint is not None:
+                # This is about the server, and the other keys lead to the same one.
+                self._rest_all(now, hint, error)
+            case _:
+                return False
+        return self._another(state, now)
+
+    def works(self, state: KeyState) -> None:
+        """An attempt with the key of *state* was answered."""
+        state.works()
+        for key in self._keys:
+            if key.whole.id == state.id:
+                key.whole.works()
+        self._events.publish(ProviderStateChanged(self._name(state), "ready", "the provider accepts it again"))
+
+    def _renewed(self) -> list[_Key]:
+        """The keys as they are offered now."""
+        self._version = self._states.version
+        # An upstream without keys has one nameless key, so that it can rest too.
+        found: list[tuple[str | None, int]] = [*self._states.successor(self._config).weighted_secrets] or [(None, 1)]
+        self._keys = []
+        for secret, weight in found:
+            whole = self._states.of(secret)
+            self._keys.append(_Key(secret, weight, whole, whole.at(self._target.model)))
+        return self._keys
+
+    def _another(self, state: KeyState, now: float) -> bool:
+        return any(key.state.resting_until <= now for key in self._keys if key.state.id != state.id)
+
+    def _rest_all(self, now: float, seconds: float, error: ProviderError) -> None:
+        for key in self._keys:
+            state = key.state if error.scope == "model" else key.whole
+            self._rest(state, now, seconds, f"the provider asked to wait ({error.type})", error)
+
+    def _refuse(self, state: KeyState, now: float, error: ProviderError) -> None:
+        seconds = min(LONGEST_GATE, QUARANTINE * 2**state.refusals)
+        if state.rest(now + seconds, error.message, error.type, refused=True):
+            state.refusals += 1
+            if state.refusals == 1:
+                # Once, until it has worked again: a key that stays bad is no news.
+                self._events.publish(ProviderStateChanged(self._name(state), "quarantined", error.message, seconds))
+
+    def _rest(self, state: KeyState, now: float, seconds: float, reason: str, error: ProviderError) -> None:
+        seconds = min(seconds, LONGEST_GATE)
+        was_resting = state.resting_until > now
+        # A second hint never shortens the first.
+        if state.rest(now + seconds, reason, error.type) and not was_resting:
+            self._events.publish(ProviderStateChanged(self._name(state), "gated", reason, seconds))
+
+    def _name(self, state: KeyState) -> str:
+        whole = any(key.whole is state for key in self._keys)
+        where = self._target.provider if whole else str(self._target)
+        return f"{where} (key {state.id})"
+
+    def _refusal(self, now: float) -> ProviderError:
+        state = min((key.state for key in self._keys), key=lambda one: one.resting_until)
         wait = state.resting_until - now
-        if state.refused:
-            raise ProviderError(
-                "authentication",
-                f"the provider refused this key {QUARANTINE - wait:.0f} s ago: {state.reason}. Correct api_key",
-                code="key_refused",
-                provider=self._target.provider,
-                model=self._target.model,
+        many = f"every one of the {len(self._keys)} keys rests; the first is back in {wait:.0f} s: "
+        which = many if len(self._keys) > 1 else ""
+        if all(key.state.refused for key in self._keys):
+            ago = f"{QUARANTINE - wait:.0f} s ago" if not which and state.refusals <= 1 else "a while ago"
+            text = (
+                f"the provider refused all {len(self._keys)} keys: {state.reason}. Correct api_keys"
+                if which
+                else f"the provider refused this key {ago}: {state.reason}. Correct api_key"
             )
-        raise ProviderError(
-            "rate_limit",
-            f"not sent: {state.reason}",
+            return ProviderError(
+                state.kind, text, code="key_refused", provider=self._target.provider, model=self._target.model
+            )
+        return ProviderError(
+            "rate_limit" if state.refused else state.kind,
+            f"not sent: {which}{state.reason}",
             code="gated",
+            retryable=state.kind != "quota_exceeded",
             retry_after=wait,
             provider=self._target.provider,
             model=self._target.model,
         )
-
-    def note(self, state: KeyState, error: ProviderError) -> bool:
-        """Learn from a failed attempt with the key of *state*; `True` where another key is ready now."""
-        if error.code == "circuit_open":
-            # The breaker's own word: it says when the next probe is due, not that the provider asked to wait.
-            return False
-        now = self._clock.monotonic()
-        if error.type == "authentication" and error.code != "key_refused":
-            self._rest(state, now, QUARANTINE, error.message, refused=True)
-        elif error.type == "quota_exceeded":
-            self._rest(state, now, error.retry_after or QUOTA_GATE, "the quota of this key is used up")
-        elif error.retry_after is not None and error.type == "rate_limit":
-            self._rest(state, now, error.retry_after, "the provider asked to wait (rate_limit)")
-        elif error.retry_after is not None and error.type in {"overloaded", "server_error"}:
-            # This is about the server, and the other keys lead to the same one.
-            for _, each in self._keys:
-                self._rest(each, now, error.retry_after, f"the provider asked to wait ({error.type})")
-        else:
-            return False
-        return any(other.resting_until <= now for _, other in self._keys if other is not state)
-
-    def _rest(self, state: KeyState, now: float, seconds: float, reason: str, *, refused: bool = False) -> None:
-        until = now + min(seconds, LONGEST_GATE)
-        # A second hint never shortens the first.
-        if until <= state.resting_until:
-            return
-        was_resting = state.resting_until > now
-        state.resting_until, state.reason, state.refused = until, reason, refused
-        if not was_resting:
-            name = f"{self._target.provider} (key {state.id})"
-            kind = "quarantined" if refused else "gated"
-            self._events.publish(ProviderStateChanged(name, kind, reason, min(seconds, LONGEST_GATE)))
 
 
 def keys(pool: KeyPool) -> Layer:
@@ -154,10 +203,12 @@ def keys(pool: KeyPool) -> Layer:
             reply.on_end(partial(over, state))
             return reply
 
-        def over(state: KeyState, _: Reply, error: BaseException | None) -> None:
+        def over(state: KeyState, reply: Reply, error: BaseException | None) -> None:
             # After the first output another key is of no use to this call.
             if isinstance(error, ProviderError):
                 pool.note(state, error)
+            elif state.refused and reply.outcome == "answered":
+                pool.works(state)
 
         return handle
 

@@ -22,12 +22,12 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
-            retries = free = 0
+            retries = free = rotations = 0
             waited = 0.0
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
-                attempt.role = "retry" if retries or free else call.role
+                attempt.role = "retry" if retries or free or rotations else call.role
                 call.trace.attempts.append(attempt)
                 call.attempt = attempt
                 call.attempts_left -= 1
@@ -47,16 +47,20 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         rng=call.rng,
                     )
                     again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
-                    if again and not verdict.free:
+                    if again and not (verdict.free or verdict.next_key):
                         again = upstream.budget.withdraw(call.clock.monotonic())
                     attempt.decision = "retry" if again else _given_up(call, error)
                     call.events.publish(AttemptFailed(call.id, attempt))
                     if not again or verdict.delay is None:
                         raise
                     waited = verdict.delay
-                    free, retries = (free + 1, retries) if verdict.free else (free, retries + 1)
                     if verdict.free:
+                        free += 1
                         call.attempts_left += 1
+                    elif verdict.next_key:
+                        rotations += 1
+                    else:
+                        retries += 1
                     if waited:
                         with call.guard:
                             await call.clock.sleep(waited)

@@ -8,7 +8,7 @@ from core.llm.common.exceptions import ProviderError, RateLimited
 from core.llm.limiting.dimension import Amounts, Dimension
 from core.llm.limiting.queue import Lane, Reservation
 from core.llm.pipeline.handler import Call
-from core.llm.pipeline.keys import KeyState
+from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from core.llm.common.exceptions import ProviderError
 from core.llm.limiting.upstream import UpstreamLimits
 from core.llm.pipeline.backoff import RetryBudget
-from core.llm.pipeline.keys import KeyStates
+from core.llm.pipeline.key_states import KeyStates
 from core.llm.pipeline.provider_breaker import ProviderBreaker
 from core.llm.providers.base.provider import HealthReport
 from core.llm.routing.token_calibration import TokenCalibration

@@ -4,7 +4,7 @@ from decimal import Decimal
 from typing import Final, Protocol
 
 from core.llm.common.types import ModelFacts, ModelRef, Price
-from core.llm.pipeline.keys import KeyState
+from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import ModelHost
@@ -88,7 +88,7 @@ class RuntimeSight:
         upstream = self._state.upstream(ref.provider)
         if target is None:
             return _Seat(None, upstream, Traffic(), (upstream.keys.of(None),), None)
-        keys = tuple([upstream.keys.of(secret) for secret in target.config.secrets or (None,)])
+        keys = tuple([upstream.keys.of(secret).at(complete.model) for secret in target.config.secrets or (None,)])
         # Who has models in memory runs them himself; a price of the configuration is believed before this.
         price = _FREE if isinstance(target.provider, ModelHost) else None
         return _Seat(target, upstream, self._state.traffic(complete), keys, price)

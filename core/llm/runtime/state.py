@@ -1,7 +1,7 @@
 """What is remembered about providers across configurations: keyed by name, not by the object that serves it."""
 
 import random
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from core.llm.accounting.ledger import UsageLedger
@@ -10,11 +10,11 @@ from core.llm.common.events import EventBus
 from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
-from core.llm.residency.keeper import Keeper
-from core.llm.runtime.swapped_aliases import SwappedAliases
 from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.residency.keeper import Keeper
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 from core.llm.routing.traffic import Traffic
+from core.llm.runtime.swapped_aliases import SwappedAliases
 
 _MODELS_KEPT: Final = 4096
 
@@ -85,9 +85,14 @@ class RuntimeState:
                 record.limits.configure(config, keys, now)
                 record.limits.advance(self.clock)
 
-    def keep(self, names: Collection[str]) -> None:
-        """Forget every provider that is not in *names*."""
-        for name in self._upstreams.keys() - set(names):
-            del self._upstreams[name]
-        for ref in [ref for ref in self._traffic if ref.provider not in names]:
+    def keep(self, providers: Mapping[str, ProviderConfig]) -> None:
+        """Forget every provider that is not in *providers*; from now on the others use the keys that stand there."""
+        for name, upstream in list(self._upstreams.items()):
+            config = providers.get(name)
+            if config is None:
+                del self._upstreams[name]
+            else:
+                upstream.keys.offer(config)
+                upstream.breaker.forget_idle_models()
+        for ref in [ref for ref in self._traffic if ref.provider not in providers]:
             del self._traffic[ref]

@@ -1,12 +1,17 @@
 """Which credential an attempt gets, and which ones rest."""
 
+from typing import Any
+
 import pytest
 
 from core.llm.common.events import EventBus, ProviderStateChanged
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import ErrorScope, ErrorType, ProviderError
+from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Handler
-from core.llm.pipeline.keys import LONGEST_GATE, QUARANTINE, QUOTA_GATE, KeyPool, KeyStates, keys
+from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyStates
+from core.llm.pipeline.keys import QUOTA_GATE, UNHINTED_GATE, KeyPool, keys
+from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.testing import EventRecorder, FakeClock, SecretCanary
 from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answered
 
@@ -14,17 +19,36 @@ from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answe
 class Rig:
     """A pool of keys before a scripted handler."""
 
-    def __init__(self, *secrets: str, states: KeyStates | None = None, clock: FakeClock | None = None) -> None:
+    def __init__(
+        self,
+        *secrets: str,
+        states: KeyStates | None = None,
+        clock: FakeClock | None = None,
+        target: ModelRef = ALPHA,
+        **config: Any,
+    ) -> None:
         self.clock = clock or FakeClock()
         self.events = EventBus()
         self.seen = EventRecorder(self.events)
         self.inner = Scripted()
         self.states = states or KeyStates()
-        pool = KeyPool(secrets, self.states, ALPHA, self.clock, self.events)
-        self.handler: Handler = keys(pool)(self.inner)
+        self.config = ProviderConfig.model_validate({"api_keys": secrets, **config})
+        self.pool = KeyPool(self.config, self.states, target, self.clock, self.events)
+        self.handler: Handler = keys(self.pool)(self.inner)
 
     async def call(self) -> str:
         return (await answered(self.handler, a_call(clock=self.clock))).content
+
+    async def calls(self, count: int) -> list[str | None]:
+        """The keys of *count* calls that are answered."""
+        before = len(self.inner.keys)
+        for _ in range(count):
+            await self.call()
+        return self.inner.keys[before:]
+
+    def changes(self) -> list[str]:
+        """The states that events told, in order."""
+        return [event.state for event in self.seen.of(ProviderStateChanged)]
 
     async def failure(self, error: ProviderError | None = None) -> ProviderError:
         """What one call raises; the provider raises *error*."""
@@ -185,3 +209,177 @@ async def test_F33_the_refusal_of_an_open_breaker_rests_no_key() -> None:
     error = await rig.failure(an_error("overloaded", code="circuit_open", retryable=False, retry_after=5.0))
     assert error.code == "circuit_open"
     assert await rig.call() == "hello"
+
+
+async def test_keys_are_used_by_their_weights_and_in_turn() -> None:
+    """Three of four calls for a weight of three, and never all of them in one go."""
+    rig = Rig(api_keys=[{"key": "big", "weight": 3}, "small"])
+    assert await rig.calls(4) == ["big", "big", "small", "big"]
+    assert (await rig.calls(400)).count("small") == 100
+
+
+async def test_the_weights_hold_among_the_keys_that_are_left() -> None:
+    """While one rests the others share its calls by their own weights."""
+    rig = Rig(api_keys=[{"key": "a", "weight": 5}, {"key": "b", "weight": 2}, {"key": "c", "weight": 1}])
+    rig.states.of("a").rest(rig.clock.monotonic() + 60.0, "told to wait", "rate_limit")
+    used = await rig.calls(300)
+    assert (used.count("a"), used.count("b"), used.count("c")) == (0, 200, 100)
+
+
+async def test_F96_a_limit_without_a_hint_moves_on_to_another_key_for_a_moment() -> None:
+    """With another key ready there is no reason to wait; alone, the key is left to the back-off."""
+    rig = Rig("k1", "k2")
+    error = await rig.failure(an_error("rate_limit"))
+    limited = rig.inner.keys[0]
+    assert error.code == NEXT_KEY
+    assert limited not in await rig.calls(3)
+    await rig.clock.advance(UNHINTED_GATE)
+    assert limited in await rig.calls(2)
+    alone = Rig("only")
+    assert (await alone.failure(an_error("rate_limit"))).code != NEXT_KEY
+    assert await alone.call() == "hello"
+
+
+@pytest.mark.parametrize(
+    ("kind", "scope", "same_model", "other_model"),
+    [
+        ("rate_limit", "key", True, False),
+        ("rate_limit", "model", True, False),
+        ("rate_limit", "provider", True, True),
+        ("quota_exceeded", "key", True, True),
+        ("quota_exceeded", "model", True, False),
+        ("overloaded", "provider", True, True),
+        ("overloaded", "model", True, False),
+        ("permission", "key", True, False),
+        ("authentication", "key", True, True),
+    ],
+)
+async def test_F96_what_rests_for_one_model_is_used_for_another(
+    kind: ErrorType, scope: ErrorScope, same_model: bool, other_model: bool
+) -> None:
+    """Limits are per model nearly everywhere; a refused key, a used-up account and a busy server are not."""
+    rig = Rig("only")
+    other = Rig("only", states=rig.states, clock=rig.clock, target=ModelRef("alpha", "other"))
+    await rig.failure(an_error(kind, scope=scope, retry_after=30.0))
+    now = rig.clock.monotonic()
+    assert (rig.states.all_resting(["only"], now, "m") is not None) is same_model
+    assert (rig.states.all_resting(["only"], now, "other") is not None) is other_model
+    if other_model:
+        assert (await other.failure()).code in {"gated", "key_refused"}
+    else:
+        assert await other.call() == "hello"
+
+
+async def test_F100_a_request_that_exceeds_the_limit_by_itself_rests_no_key() -> None:
+    """It never fits, and the next one may."""
+    rig = Rig("only")
+    await rig.failure(an_error("rate_limit", scope="request", retryable=False, retry_after=30.0))
+    assert await rig.call() == "hello"
+
+
+async def test_F18_a_key_without_permission_is_not_replaced_but_left_for_the_model() -> None:
+    """The call is over; later ones for this model use another key, those for other models the same one."""
+    rig = Rig("poor", "rich")
+    error = await rig.failure(an_error("permission", status_code=403))
+    refused = rig.inner.keys[0]
+    assert (error.type, error.code, error.retryable) == ("permission", None, False)
+    assert refused not in await rig.calls(4)
+    assert rig.changes() == ["quarantined"]
+
+
+async def test_F17_a_key_that_stays_bad_is_told_once_and_asked_less_and_less() -> None:
+    """After one minute, then two, four, eight, and every quarter of an hour; one event until it works again."""
+    rig, waits = Rig("bad"), []
+    for _ in range(6):
+        await rig.failure(an_error("authentication", status_code=401))
+        waits.append(rig.states.of("bad").resting_until - rig.clock.monotonic())
+        await rig.clock.advance(waits[-1])
+    assert waits == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
+    assert rig.changes() == ["quarantined"]
+    await rig.call()
+    await rig.failure(an_error("authentication", status_code=401))
+    assert rig.changes() == ["quarantined", "ready", "quarantined"]
+
+
+async def test_F17_when_every_key_is_refused_one_error_says_so() -> None:
+    """No request is made, and the message names what to correct."""
+    rig = Rig("bad", "worse")
+    for _ in range(2):
+        await rig.failure(an_error("authentication", status_code=401, message="unknown key"))
+    error = await rig.failure()
+    assert (error.type, error.code, error.retryable) == ("authentication", "key_refused", False)
+    assert error.message == "the provider refused all 2 keys: unknown key. Correct api_keys"
+    assert rig.inner.calls == 2
+
+
+async def test_where_some_keys_are_refused_and_others_rest_the_error_tells_when_the_first_is_back() -> None:
+    """A call that can wait, waits for that one."""
+    rig = Rig("bad", "busy")
+    await rig.failure(an_error("authentication", status_code=401))
+    await rig.failure(an_error("rate_limit", retry_after=20.0))
+    error = await rig.failure()
+    assert error.code == "gated"
+    assert error.retry_after == pytest.approx(20.0)
+    assert "every one of the 2 keys rests" in error.message
+
+
+async def test_F117_the_next_attempt_uses_the_keys_of_the_edited_configuration() -> None:
+    """Also in a call that began on the old one: its retry must not bring a withdrawn key back."""
+    rig = Rig("old")
+    rig.states.offer(rig.config)
+    assert await rig.calls(2) == ["old", "old"]
+    rig.states.offer(ProviderConfig.model_validate({"api_keys": ["new"], "timeouts": {"total": "9s"}}))
+    assert await rig.calls(2) == ["new", "new"]
+    late = Rig("old", states=rig.states, clock=rig.clock)
+    assert await late.calls(1) == ["new"]
+
+
+async def test_F117_an_attempt_whose_key_is_withdrawn_meanwhile_is_made_again_with_the_new_one() -> None:
+    """The provider refuses the old key at once; nothing is known against the new one."""
+    rig = Rig("old")
+    rig.states.offer(rig.config)
+
+    def withdrawn(_: Any) -> Any:
+        rig.states.offer(ProviderConfig.model_validate({"api_key": "new"}))
+        raise an_error("authentication", status_code=401)
+
+    rig.inner.outcomes.append(withdrawn)
+    with pytest.raises(ProviderError) as caught:
+        await rig.call()
+    assert (caught.value.code, caught.value.retryable) == (NEXT_KEY, True)
+    assert await rig.calls(1) == ["new"]
+
+
+@pytest.mark.parametrize(
+    "change", [{"base_url": "https://elsewhere.example"}, {"proxy": "http://p:1"}, {"headers": {"a": "b"}}]
+)
+async def test_S13_a_new_key_is_never_sent_to_the_address_of_the_old_configuration(change: dict[str, Any]) -> None:
+    """An edit that moves the provider as well leaves running calls on the old key."""
+    rig = Rig("old")
+    rig.states.offer(rig.config)
+    await rig.call()
+    rig.states.offer(ProviderConfig.model_validate({"api_keys": ["new"], **change}))
+    assert await rig.calls(2) == ["old", "old"]
+
+
+async def test_F116_a_key_that_is_still_offered_keeps_its_rest_and_one_that_is_gone_is_forgotten() -> None:
+    """What a provider has said about a key outlives an edit; what nobody uses takes no room."""
+    rig = Rig("kept", "gone")
+    rig.states.offer(rig.config)
+    until = rig.clock.monotonic() + 60.0
+    rig.states.of("kept").rest(until, "told to wait", "rate_limit")
+    rig.states.of("gone").rest(until, "told to wait", "rate_limit")
+    rig.states.offer(ProviderConfig.model_validate({"api_keys": ["kept", "fresh"]}))
+    assert set(await rig.calls(3)) == {"fresh"}
+    assert rig.states.of("kept").resting_until == until
+    assert rig.states.of("gone").resting_until == 0.0
+
+
+async def test_names_of_models_do_not_pile_up_at_a_key() -> None:
+    """Callers may ask for any name; what rests is kept."""
+    state = KeyStates().of("key")
+    state.at("busy").rest(100.0, "told to wait", "rate_limit")
+    for number in range(5000):
+        state.at(f"m{number}")
+    assert len(state._models) <= 1001
+    assert state.at("busy").resting_until == 100.0

@@ -7,6 +7,7 @@ import pytest
 
 from core.llm.common.events import AttemptFailed, EventBus
 from core.llm.common.exceptions import ModelLoadError, ProviderError
+from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.upstream import Upstream
@@ -85,6 +86,23 @@ async def test_an_empty_budget_ends_retries_but_not_first_attempts() -> None:
         await rig.handler(rig.call())
     assert rig.inner.calls == 1
     assert rig.decisions() == ["raise"]
+
+
+@pytest.mark.parametrize("keys", [1, 4])
+async def test_F96_another_key_costs_no_retry_but_an_attempt(keys: int) -> None:
+    """With nothing left in the budget and no retries allowed, a call goes through its keys, within its attempts."""
+    rig = Rig(*[an_error("authentication", code=NEXT_KEY, retryable=True) for _ in range(keys)], max_retries=0)
+    while rig.upstream.budget.withdraw(rig.clock.monotonic()):
+        pass
+    call = rig.call()
+    call.attempts_left = 3
+    if keys < 3:
+        assert (await answered(rig.handler, call)).content == "hello"
+        assert [attempt.role for attempt in call.trace.attempts] == ["first", "retry"]
+    else:
+        with pytest.raises(ProviderError):
+            await rig.handler(call)
+        assert rig.inner.calls == 3
 
 
 async def test_F104_no_retry_is_made_once_the_attempts_of_the_call_are_used_up() -> None:

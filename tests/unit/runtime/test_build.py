@@ -29,7 +29,7 @@ async def test_HR10_what_is_known_about_a_provider_survives_its_rebuild() -> Non
     record = first.state.upstream("a")
     second = await world.build(a_config(a={"answers": "new"}), first)
     assert second.state.upstream("a") is record
-    world.state.keep([])
+    world.state.keep({})
     assert world.state.upstream("a") is not record
 
 

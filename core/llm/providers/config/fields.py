@@ -77,6 +77,7 @@ def _shape(annotation: Any) -> SecretShape:
             shape.scalar = True
         elif isinstance(member, type) and issubclass(member, BaseModel):
             shape.fields.update(secret_shape(member).fields)
+            shape.scalar = shape.scalar or getattr(member, "is_secret_itself", False)
         elif (isinstance(origin, type) and issubclass(origin, Mapping)) or origin in (tuple, list, frozenset, set):
             shape.each = (
                 _shape(get_args(member)[-1 if origin not in (tuple, list, frozenset, set) else 0]) or shape.each
@@ -93,7 +94,9 @@ def secret_shape(model: type[BaseModel]) -> SecretShape:
 
 def secret_nodes(node: Node, shape: SecretShape, path: Path = ()) -> Iterator[tuple[Path, Node]]:
     """Every node below *node* that stands where a secret belongs."""
-    if isinstance(node.value, dict) and (shape.fields or shape.each):
+    # `{env: NAME}` is a secret as well, in a place for one or for a mapping that holds one.
+    itself = shape.scalar and isinstance(node.value, dict) and shape.fields.keys().isdisjoint(node.value)
+    if isinstance(node.value, dict) and (shape.fields or shape.each) and not itself:
         for key, child in node.value.items():
             below = shape.fields.get(key, shape.each)
             if below:

@@ -192,7 +192,7 @@ class TreeResolver:
         """Take secrets that are not there out of the tree; without a key that it was given, a provider is off."""
         gone = {path: why for path, why in self._secrets.unset.items() if path[:2] == ("providers", name)}
         # Found before any is removed: removing one item of a list moves those after it.
-        places = [(path, find(node, path[2:-1]), find(node, path[2:])) for path in gone]
+        places = [(path, find(node, _whole(path)[2:-1]), find(node, _whole(path)[2:])) for path in gone]
         for path, parent, leaf in places:
             if parent is None or leaf is None:
                 continue
@@ -208,3 +208,8 @@ class TreeResolver:
             ):
                 place = f"{leaf.at.layer}:{leaf.at.line}" if leaf.at.line else leaf.at.layer
                 self.disabled.setdefault(name, f"{dotted(path[2:])} ({place}): {gone[path]}")
+
+
+def _whole(path: TreePath) -> TreePath:
+    """What goes with the secret at *path*: a key of a pool that is missing takes its weight with it."""
+    return path[:-1] if path[-1] == "key" and isinstance(path[-2], int) else path

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
 from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.key import PooledKey
 from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions
 
 
@@ -78,7 +79,9 @@ class ProviderConfig(Frozen):
     api_key: SecretStr | None = Field(
         None, description="Unset or empty: a provider that needs one is off and says why."
     )
-    api_keys: tuple[SecretStr, ...] = Field((), description="A pool of keys instead of one.")
+    api_keys: tuple[PooledKey, ...] = Field(
+        (), description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls."
+    )
     base_url: str | None = None
     models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models)] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
@@ -99,8 +102,14 @@ class ProviderConfig(Frozen):
     @property
     def secrets(self) -> tuple[str, ...]:
         """The keys that are set, the single one first."""
-        given = (*((self.api_key,) if self.api_key is not None else ()), *self.api_keys)
-        return tuple(secret for key in given if (secret := key.get_secret_value()))
+        return tuple([secret for secret, _ in self.weighted_secrets])
+
+    @property
+    def weighted_secrets(self) -> tuple[tuple[str, int], ...]:
+        """The keys that are set, each with its share of the calls."""
+        single = (self.api_key.get_secret_value(), 1) if self.api_key is not None else ("", 1)
+        pool = [(key.get_secret_value(), key.weight) for key in self.api_keys]
+        return tuple([entry for entry in (single, *pool) if entry[0]])
 
     @property
     def key_needed(self) -> bool:
