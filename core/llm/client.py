@@ -19,7 +19,7 @@ from core.llm.common.exceptions import (
     StructuredOutputError,
 )
 from core.llm.common.trace import CallTrace
-from core.llm.pipeline.fallback import ends_the_call
+from core.llm.pipeline.reasons import ends_the_call
 from core.llm.providers.base.response import LLMResponse
 from core.llm.service import LLMService, Prompt
 

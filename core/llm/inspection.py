@@ -1,41 +1,15 @@
-"""Answers to "what is there?" and "what would happen?", read off one runtime without sending anything."""
+"""Answers to "what is there?" and "how is it?", read off one runtime without sending anything."""
 
-import random
 from collections.abc import Mapping
 
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.provider import ProviderConfig
-from core.llm.routing.fit import misfit
-from core.llm.routing.plan import Plan
 from core.llm.runtime.runtime import Runtime
-from core.llm.status import AvailableModel, ExplainedCandidate, Explanation, ProviderState, ProviderStatus
+from core.llm.status import AvailableModel, ProviderState, ProviderStatus
 
 FAILING_AFTER = 3
 """Failures in a row after which a provider is called failing."""
-
-
-def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Explanation:
-    """Where *request* would go now."""
-    plan = peek(runtime, request, rng, mode)
-    candidates: list[ExplainedCandidate] = []
-    for ref in plan.candidates:
-        ref = runtime.completed(ref)
-        reason = runtime.unavailable(ref)
-        if reason is None and ref.model:
-            reason = misfit(request, mode, runtime.known_target(ref).facts)
-        if reason is not None:
-            candidates.append(ExplainedCandidate(ref, "skipped", reason))
-        else:
-            first = all(candidate.verdict == "skipped" for candidate in candidates)
-            candidates.append(ExplainedCandidate(ref, "first" if first else "next"))
-    return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates), plan.notes)
-
-
-def peek(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Plan:
-    """The plan that the next call would get; nobody's turn is used up."""
-    return runtime.router.plan(request, mode, rng, peek=True)
 
 
 def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:

@@ -13,17 +13,19 @@ from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.common.timers import timers
-from core.llm.inspection import available_models, explain, peek, provider_status
+from core.llm.explanation import explain, peek
+from core.llm.inspection import available_models, provider_status
 from core.llm.model_manager import ModelManager
 from core.llm.model_swap import SwapMode
 from core.llm.object_stream import ObjectStream
+from core.llm.outcomes import Scored, experiment_report, record
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus, ProgressCallback
 from core.llm.providers.base.request import AnswerMode, LLMRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
-from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
+from core.llm.status import AvailableModel, ExperimentReport, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream, StreamSession
 from core.llm.structured.answer import Misfit, no_fit, read_response
 from core.llm.structured.form import answer_format
@@ -196,6 +198,18 @@ class LLMService:
     def get_provider_status(self) -> Mapping[str, ProviderStatus]:
         """How each configured provider is doing, judged by what happened to calls. Asks nobody."""
         return provider_status(self._holder.current)
+
+    def score(self, answer: Scored, value: float, **labels: str) -> bool:
+        """Say how good *answer* was, best from 0 to 1: a response, or the id of its call, which is remembered a while.
+
+        Also long after the call has ended. The strategy `bandit` learns from it; `experiment_report` shows it; *labels*
+        go with the event `OutcomeReported`. `False` where no alias had a choice of models to learn about.
+        """
+        return record(self._holder.current, answer, value, labels)
+
+    def experiment_report(self, alias: str) -> ExperimentReport:
+        """How the models of *alias* have done: calls, failures, outcomes, time and money of each."""
+        return experiment_report(self._holder.current, alias)
 
     async def list_models(self, provider: str) -> Sequence[ModelInfo]:
         """The models that *provider* says it has now."""

@@ -80,6 +80,47 @@ class Explanation:
 
 
 @dataclass(frozen=True, slots=True)
+class ArmReport:
+    """How one model of an alias has done since the service was started."""
+
+    target: ModelRef
+    answered: int
+    failed: int
+    share: float
+    """Of all attempts of the alias, from 0 to 1."""
+    scores: int
+    """Outcomes that were reported for its answers."""
+    mean_score: float | None
+    score_error: float | None
+    """Standard error of the mean score."""
+    mean_seconds: float | None
+    """From the call to the end of the answer."""
+    mean_cost: float | None
+    """In the configured currency; 0 where no price is known."""
+
+    def __str__(self) -> str:
+        parts = [f"{self.answered} answered, {self.failed} failed"]
+        if self.mean_score is not None:
+            error = f" ± {self.score_error:.2g}" if self.score_error is not None else ""
+            parts.append(f"score {self.mean_score:.3g}{error} of {self.scores}")
+        if self.mean_seconds is not None:
+            parts.append(f"{self.mean_seconds:.3g} s, {self.mean_cost or 0.0:.3g} each")
+        return f"{self.target}: " + ", ".join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class ExperimentReport:
+    """The models behind an alias side by side."""
+
+    alias: str
+    strategy: str
+    arms: tuple[ArmReport, ...]
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.alias} ({self.strategy})", *(f"  {arm}" for arm in self.arms)])
+
+
+@dataclass(frozen=True, slots=True)
 class TokenCount:
     """Prompt tokens of a request."""
 

@@ -1,9 +1,11 @@
 """Events for what the layers around a call decide. `AttemptFailed` and `ProviderStateChanged` tell the rest."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
 
 from core.llm.common.events import Event
-from core.llm.common.types import ModelRef
+from core.llm.common.types import Cost, ModelRef, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class CallRefused(Decision):
     """The call was refused before anything was sent."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRoutedAround(Decision):
+    """*refused_by* would not answer, and the alias names another model for that case. For the audit."""
+
+    refused_by: ModelRef
+    to: ModelRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,8 @@ class CacheHit(Decision):
     """The answer came from the cache."""
 
     age: float
+    saved: Cost | None = None
+    """What it had cost; `None` where no price is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +103,27 @@ class GuardrailBlocked(Decision):
 
 @dataclass(frozen=True, slots=True)
 class ShadowEnded(Decision):
-    """A copy of the call was answered by *target*, or failed there."""
+    """A copy of the call was answered by *target*, or failed there. No content: only how the two answers compare."""
 
     target: ModelRef
-    outcome: str
+    outcome: Literal["answered", "failed", "skipped", "cancelled"]
     duration: float
+    original_length: int = 0
+    """Characters that the caller got."""
+    length: int = 0
+    """Characters of the copy's answer."""
+    similarity: float | None = None
+    """How much the two texts have in common, from 0 to 1; `None` where the copy has no answer."""
+    usage: Usage | None = None
+    cost: Cost | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeReported(Decision):
+    """The host has said how good the answer of a call was."""
+
+    value: float
+    alias: str | None = None
+    """The alias that chose the model; `None` where there was none, or the call is no longer remembered."""
+    target: ModelRef | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)

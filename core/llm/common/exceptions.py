@@ -148,18 +148,27 @@ class AllAttemptsFailed(LLMError):
     """No candidate answered. `errors` holds one error per candidate that was tried, in order."""
 
     def __init__(
-        self, message: str, errors: Sequence[LLMError] = (), skipped: Sequence[tuple[ModelRef, str]] = ()
+        self,
+        message: str,
+        errors: Sequence[LLMError] = (),
+        skipped: Sequence[tuple[ModelRef, str]] = (),
+        waits: Sequence[float] = (),
     ) -> None:
         super().__init__(message)
         self.errors = tuple(errors)
         self.skipped = tuple(skipped)
         """Candidates that were never sent the request, each with the reason."""
+        self._waits = tuple(waits)
 
     @property
     def retry_after(self) -> float | None:
-        """The shortest wait that any candidate asked for, in seconds."""
-        waits = [error.retry_after for error in self.errors if isinstance(error, ProviderError) and error.retry_after]
-        return min(waits, default=None)
+        """The shortest time, in seconds, that any candidate asked for or is still left alone."""
+        asked = [
+            error.retry_after
+            for error in self.errors
+            if isinstance(error, ProviderError | RateLimited) and error.retry_after
+        ]
+        return min((*asked, *self._waits), default=None)
 
 
 class RequestError(LLMError):

@@ -40,6 +40,7 @@ def judge(
     remaining: float,
     alternatives: bool,
     rng: random.Random,
+    useful: float = 0.0,
 ) -> Verdict:
     """Decide about one failed attempt.
 
@@ -52,13 +53,17 @@ def judge(
         remaining: seconds until the call's deadline.
         alternatives: whether another candidate is left.
         rng: source of the jitter.
+        useful: seconds without which another attempt is of no use.
     """
+    remaining -= useful
     code = error.code or ""
     if code in FREE and free_retries == 0:
         return Verdict(0.0, free=True, reason="the connection had gone stale")
     # A call that was cut may be repeated by its caller, on another configuration; not on the one that goes down.
     if not error.retryable or error.type == "cancelled":
         return Verdict(None, reason="not retryable")
+    if remaining <= 0:
+        return Verdict(None, reason="too little time is left for another attempt")
     limit = max_retries
     if code == NEXT_KEY:
         return Verdict(0.0, next_key=True, reason="another key is ready")

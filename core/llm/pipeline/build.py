@@ -4,16 +4,21 @@ from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
 from core.llm.pipeline.circuits import breaker
-from core.llm.pipeline.fallback import Candidates, fallback
+from core.llm.pipeline.experiment import experiment
+from core.llm.pipeline.fallback import fallback
 from core.llm.pipeline.handler import Handler, Layer, compose
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.limits import limits
+from core.llm.pipeline.memory import CallMemory
 from core.llm.pipeline.meter import meter
 from core.llm.pipeline.mid_stream import mid_stream
 from core.llm.pipeline.observe import observe
+from core.llm.pipeline.request_limits import request_limits
 from core.llm.pipeline.residency import residency
 from core.llm.pipeline.retry import retry
+from core.llm.pipeline.shadow import Host, shadow
+from core.llm.pipeline.spending import spending
 from core.llm.pipeline.structured import structured
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import terminal
@@ -23,13 +28,17 @@ from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.traffic import Traffic
 
 
-def build_handler(config: LLMServiceConfig, candidates: Candidates) -> Handler:
+def build_handler(config: LLMServiceConfig, host: Host, memory: CallMemory | None = None) -> Handler:
     """What surrounds a call as a whole."""
+    remembered = memory or CallMemory()
     layers: list[Layer] = [
         trace,  # outermost: it must see how the call ended, whatever ended it
-        mid_stream(config, candidates),  # around the routing: who takes over a broken stream is tried on its own
+        request_limits(config, remembered.users),  # before anything is looked at, kept or sent
+        experiment(config, remembered.experiments),  # around all that routing does: how each model has done
+        shadow(config, host, remembered.shadows),  # inside: a copy is no call of its own, and nobody waits for it
+        mid_stream(config, host),  # around the routing: who takes over a broken stream is tried on its own
     ]
-    return compose(layers, fallback(candidates, config.retry.max_attempts))
+    return compose(layers, fallback(host, config.retry.max_attempts))
 
 
 def build_target_handler(
@@ -47,6 +56,7 @@ def build_target_handler(
     layers: list[Layer] = [
         structured(target),  # outside: a second question is no retry of the first, and has retries of its own
         retry(config.retry, max_retries, target.ref, upstream),  # outside: each attempt passes everything below again
+        spending(target),  # inside: what earlier attempts have cost counts before each further one
         observe(traffic),  # outside all queues: who waits there is under way to the model
         residency(config.residency, target),  # before all that is held: a model may take long to load
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider

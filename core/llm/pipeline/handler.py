@@ -10,8 +10,9 @@ What is done at the end is synchronous on purpose: a second cancellation cannot 
 import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from decimal import Decimal
 from types import TracebackType
-from typing import Literal, NoReturn, Self
+from typing import Final, Literal, NoReturn, Self
 
 from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
@@ -24,12 +25,19 @@ from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.base.response import (
     EmbeddingResponse,
     LLMResponse,
+    RefusalDelta,
     ResponseCollector,
     StreamEvent,
+    StreamFinish,
 )
+from core.llm.providers.config.models.limits import RequestLimitOptions
 
 Mode = Literal["generate", "stream", "embed"]
 Outcome = Literal["open", "answered", "failed", "cancelled", "abandoned"]
+
+
+_NOTHING_SPENT: Final = Decimal(0)
+_NO_RESERVES: Final[Mapping[str, tuple[ModelRef, ...]]] = {}
 
 
 def _none(_: "Call") -> bool:
@@ -45,6 +53,7 @@ class Call:
         "attempt",
         "attempts_left",
         "clock",
+        "cost_limit",
         "deadline",
         "dimensions",
         "events",
@@ -53,11 +62,15 @@ class Call:
         "held_tokens",
         "id",
         "inputs",
+        "key",
+        "limits",
         "mode",
         "prefilled",
         "request",
+        "reserves",
         "rng",
         "role",
+        "spent",
         "started",
         "target",
         "trace",
@@ -104,12 +117,29 @@ class Call:
         # Takes the call instead of holding it: a cycle through every call keeps the garbage collector busy.
         self.alternatives: Callable[[Call], bool] = _none
         """Whether routing has another candidate to go to; asked only once an attempt has failed."""
+        self.limits: RequestLimitOptions | None = None
+        """What this call may ask for; `None` where nothing bounds it."""
+        self.reserves: Mapping[str, tuple[ModelRef, ...]] = _NO_RESERVES
+        """Candidates that are kept for one reason of failure, by that reason."""
+        self.cost_limit: Decimal | None = None
+        """What the call may cost in all, in the configured currency; `None` where nothing bounds it."""
+        self.spent = _NOTHING_SPENT
+        """What its attempts have cost so far; kept only where there is a limit."""
 
     def elapsed(self) -> float:
         """Seconds since the call began."""
         return self.clock.monotonic() - self.started
 
 
+    def give_up_attempt(self) -> None:
+        """Book the attempt that is under way as cut; whoever cancels it does so before anybody reads the trace."""
+        attempt = self.attempt
+        if attempt is not None and attempt.decision == "":
+            attempt.duration = self.elapsed() - attempt.started
+            attempt.decision, attempt.billing = "cancelled", "ambiguous"
+
+
+_DECLINED: Final = frozenset({"refusal", "content_filter"})
 # What answers that are not streamed have collected; nothing is ever added to it.
 _NOTHING = ResponseCollector()
 
@@ -158,6 +188,17 @@ class Reply:
         self.on_break: AttemptDecision = "raise"
         """What follows where it breaks, for the trace."""
         self.outcome: Outcome = "open"
+
+    @property
+    def declined(self) -> bool:
+        """Whether the model would not answer: the whole answer says so, or what a stream begins with."""
+        if self.response is not None:
+            return self.response.refusal is not None or self.response.finish_reason.unified in _DECLINED
+        return any(
+            isinstance(event, RefusalDelta)
+            or (isinstance(event, StreamFinish) and event.finish_reason.unified in _DECLINED)
+            for event in self._head
+        )
 
     def on_end(self, end: "End") -> None:
         """Call *end* when the call is over; the layers nearest to the provider come first."""

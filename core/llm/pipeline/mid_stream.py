@@ -14,11 +14,12 @@ from collections.abc import AsyncIterator
 from core.llm.common.decisions import StreamRecovered
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelRef
-from core.llm.pipeline.fallback import Candidates, ends_the_call
+from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.mid_stream_join import Joint, cannot_continue, continued
 from core.llm.pipeline.mid_stream_recovery import Route, find
 from core.llm.pipeline.mid_stream_spend import Spent
+from core.llm.pipeline.reasons import ends_the_call
 from core.llm.providers.base.response import (
     StreamEvent,
     StreamReset,

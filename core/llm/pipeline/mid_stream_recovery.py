@@ -6,13 +6,14 @@ from functools import partial
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import CandidateTrace
 from core.llm.common.types import ModelRef
-from core.llm.pipeline.fallback import Candidates, ends_the_call, with_defaults
+from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Reply
+from core.llm.pipeline.preflight import prepared, unfit, with_defaults
+from core.llm.pipeline.reasons import ends_the_call
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.aliases import AliasOptions
 from core.llm.providers.config.models.streams import MidStreamOptions
-from core.llm.routing.fit import misfit
 
 
 @dataclass(slots=True)
@@ -90,9 +91,10 @@ async def _usable(
     if prefilled and target.facts.quirks.get("prefill") is not True:
         # Not a word to the trace entry: it may still be asked to begin again.
         return None
-    unfit = misfit(asked, call.mode, target.facts)
-    if unfit is not None or target.handler is None:
-        entry.outcome, entry.reason = "skipped", unfit or "no handler"
+    call.request = prepared(asked, target, call).request
+    found = unfit(call, target, candidates.least_time(target, call))
+    if found is not None or target.handler is None:
+        entry.outcome, entry.reason = "skipped", found.reason if found is not None else "no handler"
         return None
     return target
 
@@ -100,8 +102,7 @@ async def _usable(
 async def _attempt(call: Call, entry: CandidateTrace, target: Target, asked: LLMRequest, *, prefilled: bool) -> Reply:
     if target.handler is None:
         raise RuntimeError("a target without layers cannot be called")
-    options = target.config.models.get(target.ref.model)
-    call.request = with_defaults(asked, options.defaults) if options and options.defaults else asked
+    call.request = prepared(asked, target, call).request
     call.target = target.ref
     call.prefilled = prefilled
     try:

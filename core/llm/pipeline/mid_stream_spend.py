@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from core.llm.common.types import CallWarning, Cost, ModelRef, Usage
-from core.llm.pipeline.fallback import Candidates
+from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.meter import cost_of
 from core.llm.providers.base.response import LLMResponse

@@ -11,8 +11,8 @@ from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import AttemptDecision, AttemptTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import judge
-from core.llm.pipeline.fallback import ends_the_call
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.reasons import ends_the_call
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.service import RetryOptions
 
@@ -45,6 +45,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         remaining=call.deadline.remaining(call.clock),
                         alternatives=call.alternatives(call),
                         rng=call.rng,
+                        useful=_least_time(options, upstream, call),
                     )
                     again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
                     if again and not (verdict.free or verdict.next_key):
@@ -89,8 +90,15 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
     return layer
 
 
+def _least_time(options: RetryOptions, upstream: Upstream, call: Call) -> float:
+    """Seconds that another attempt needs to be of any use."""
+    model = call.target.model if call.target is not None else ""
+    typical = upstream.first_outputs.typical(model, call.clock.monotonic())
+    return options.min_useful if typical is None else typical
+
+
 def _given_up(call: Call, error: LLMError) -> AttemptDecision:
-    return "raise" if ends_the_call(error) or not call.alternatives(call) else "next_candidate"
+    return "raise" if ends_the_call(error, call) or not call.alternatives(call) else "next_candidate"
 
 
 def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:

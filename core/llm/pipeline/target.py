@@ -7,6 +7,7 @@ from typing import Any
 
 from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
 from core.llm.pipeline.handler import Call, Handler
+from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
@@ -26,6 +27,8 @@ class Target:
     """The model's place in memory; `None` where that is no business of ours."""
     policy: ParameterPolicy = "warn"
     """What happens to parameters that the model does not take, unless the request says otherwise."""
+    upstream: Upstream | None = field(default=None, repr=False)
+    """What is remembered about its provider."""
     _seen: ModelFacts | None = field(default=None, repr=False)
     _facts: ModelFacts = field(default_factory=ModelFacts, repr=False)
 

@@ -8,6 +8,7 @@ from core.llm.pipeline.backoff import RetryBudget
 from core.llm.pipeline.key_states import KeyStates
 from core.llm.pipeline.provider_breaker import ProviderBreaker
 from core.llm.providers.base.provider import HealthReport
+from core.llm.routing.fit_time import FirstOutputs
 from core.llm.routing.token_calibration import TokenCalibration
 
 NOT_SENT = frozenset({"circuit_open", "gated", "key_refused"})
@@ -22,6 +23,7 @@ class Upstream:
         "budget",
         "check",
         "consecutive_failures",
+        "first_outputs",
         "keys",
         "last_error",
         "last_failure",
@@ -36,6 +38,7 @@ class Upstream:
         self.keys = KeyStates()
         self.limits = UpstreamLimits()
         self.tokens = TokenCalibration()
+        self.first_outputs = FirstOutputs()
         self.check: HealthReport | None = None
         """The last health check; `None` before the first one, and where nobody checks."""
         self.consecutive_failures = 0

@@ -3,6 +3,7 @@
 import difflib
 import random
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, UnknownModel, UnknownProvider
@@ -10,12 +11,14 @@ from core.llm.common.types import ModelRef
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.aliases import AliasOptions, AliasTarget
 from core.llm.providers.config.models.service import LLMServiceConfig
+from core.llm.routing.feedback import bandit, says_worth
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions, UnknownFunction
 from core.llm.routing.plan import Plan
 from core.llm.routing.pool import Pool
 from core.llm.routing.references import References
 from core.llm.routing.route import Route
 from core.llm.routing.snapshot import Sight, Unseen
+from core.llm.routing.strategies.contract import StrategySpec
 
 __all__ = ["Plan", "Router"]
 
@@ -103,6 +106,9 @@ class Router:
         }
         try:
             spec = functions.strategy(alias.strategy)
+            if alias.strategy == "bandit":
+                arms = partial(self._sight.arms, name)
+                spec = StrategySpec(bandit(arms, alias.bandit), says_worth(arms))
             classify = functions.classifier(alias.classifier) if alias.classifier is not None else None
         except UnknownFunction as error:
             raise ConfigError([ConfigIssue(str(error), f"models.{name}", suggestion=error.advice)]) from None

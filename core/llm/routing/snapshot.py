@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, Protocol
 
 from core.llm.common.types import Capability, ModelFacts, ModelRef, Price
 from core.llm.providers.base.request import LLMRequest
+from core.llm.routing.arms import Arm
 
 
 class Candidate(NamedTuple):
@@ -74,6 +75,9 @@ class Sight(Protocol):
     def facts(self, ref: ModelRef) -> ModelFacts | None:
         """What is known about the model; `None` where its provider is off."""
 
+    def arms(self, alias: str) -> Mapping[ModelRef, Arm]:
+        """How the models of *alias* have done."""
+
 
 class Unseen:
     """Sees names only."""
@@ -87,3 +91,7 @@ class Unseen:
     def facts(self, ref: ModelRef) -> ModelFacts | None:  # noqa: ARG002 - the signature is the protocol's
         """Nothing."""
         return ModelFacts()
+
+    def arms(self, alias: str) -> Mapping[ModelRef, Arm]:  # noqa: ARG002 - the signature is the protocol's
+        """Nothing."""
+        return {}

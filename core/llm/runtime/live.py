@@ -76,6 +76,8 @@ class LiveConfiguration:
     async def shut_down(self) -> None:
         """Drain and dispose every runtime."""
         self._closed = True
+        # Nobody waits for a copy, so that it must not hold up the end.
+        await self._state.memory.shadows.close()
         self._state.keeper.begin_stop()
         try:
             await self.holder.retire_all(self.shutdown_timeout)

@@ -1,25 +1,28 @@
 """One immutable world: a configuration, its providers, and the handler that calls go through."""
 
+import asyncio
 from collections.abc import Mapping
 
 from core.llm.common.exceptions import ProviderError, UnknownProvider
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.build import build_handler, build_target_handler
-from core.llm.pipeline.fallback import Candidates
+from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.handler import Call, Handler, raise_alone
+from core.llm.pipeline.resting import resting
+from core.llm.pipeline.shadow import Host
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models.service import LLMServiceConfig
-from core.llm.routing.fit import misfit
 from core.llm.routing.plan import Plan
+from core.llm.routing.references import References
 from core.llm.routing.router import Router
 from core.llm.runtime.sight import RuntimeSight
 from core.llm.runtime.state import RuntimeState
 
 
-class Runtime(Candidates):
+class Runtime(Host):
     """Serves calls until it is replaced. `leases` counts the calls that still use it."""
 
     def __init__(
@@ -37,10 +40,26 @@ class Runtime(Candidates):
         self.state = state
         self.leases = 0
         self.calls: set[Call] = set()
+        self.emptied: asyncio.Event | None = None
+        """Set when the last lease is given back, once somebody waits for that."""
         self._targets: dict[ModelRef, Target] = {}
         self._told: set[str] = set()
         self.router = self._new_router()
-        self.handler: Handler = build_handler(config, self)
+        self._reserves = _reserves(config)
+        self.handler: Handler = build_handler(config, self, state.memory)
+
+    def join(self, call: Call) -> None:
+        """Take a lease for *call*."""
+        self.leases += 1
+        self.calls.add(call)
+
+    def leave(self, call: Call | None = None) -> None:
+        """Give a lease back; the last one tells whoever waits for it."""
+        self.leases -= 1
+        if call is not None:
+            self.calls.discard(call)
+        if self.leases == 0 and self.emptied is not None:
+            self.emptied.set()
 
     def plan(self, call: Call) -> Plan:
         """The candidates of *call*, with the reasons in its trace."""
@@ -53,6 +72,8 @@ class Runtime(Candidates):
                 log("WARNING", "{}", plan.warning)
         if plan.wanted is not None:
             self.state.want_loaded(plan.wanted)
+        if plan.alias in self._reserves:
+            call.reserves = self._reserves[plan.alias]
         return plan
 
     def reroute(self) -> None:
@@ -69,12 +90,21 @@ class Runtime(Candidates):
             return None
         return self.disabled.get(ref.provider, "the provider is not configured")
 
-    def misfit(self, ref: ModelRef, call: Call) -> str | None:
-        """Why the model of *ref* cannot take *call*, as far as its facts are known."""
-        ref = self.completed(ref)
-        if not ref.model:
-            return None
-        return misfit(call.request, call.mode, self.known_target(ref).facts)
+    def resting(self, ref: ModelRef, now: float) -> Resting | None:
+        """Why nothing would be sent to *ref* at the moment *now*: it kept failing, or asked to wait."""
+        return resting(self.state.upstream(ref.provider), self.config.providers[ref.provider], ref.model, now)
+
+    def wake(self, ref: ModelRef, now: float) -> bool:
+        """Whether *ref* may be asked before its time because nobody else is left."""
+        return self.state.upstream(ref.provider).breaker.try_early(now)
+
+    def least_time(self, target: Target, call: Call) -> float:
+        """Seconds that the model usually needs to begin, or else those of the configuration for a further attempt."""
+        upstream = self.state.upstream(target.ref.provider)
+        typical = upstream.first_outputs.typical(target.ref.model, self.state.clock.monotonic())
+        if typical is not None:
+            return typical
+        return self.config.retry.min_useful if call.trace.attempts else 0.0
 
     def target_now(self, ref: ModelRef) -> Target | None:
         """The target of *ref*, unless its provider has to be asked for a model first."""
@@ -109,7 +139,7 @@ class Runtime(Candidates):
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
             target.policy = self.config.parameter_policy
             target.resident = self.state.keeper.resident(ref, target.provider, self.config.residency)
-            upstream = self.state.upstream(ref.provider)
+            upstream = target.upstream = self.state.upstream(ref.provider)
             target.handler = build_target_handler(
                 self.config,
                 target,
@@ -149,3 +179,13 @@ class Runtime(Candidates):
                 provider=name,
             )
         return model
+
+
+def _reserves(config: LLMServiceConfig) -> Mapping[str | None, Mapping[str, tuple[ModelRef, ...]]]:
+    """What each alias keeps for reasons of failure."""
+    references = References(config)
+    return {
+        name: {reason: references.chain(models) for reason, models in alias.fallback_on.items()}
+        for name, alias in config.models.items()
+        if alias.fallback_on
+    }

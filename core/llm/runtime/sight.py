@@ -1,5 +1,6 @@
 """How the models of one runtime look to routing: facts, traffic, limits and rest, gathered into a snapshot."""
 
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
@@ -8,6 +9,7 @@ from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import ModelHost
+from core.llm.routing.arms import Arm
 from core.llm.routing.snapshot import Candidate
 from core.llm.routing.traffic import Traffic
 from core.llm.runtime.state import RuntimeState
@@ -73,6 +75,10 @@ class RuntimeSight:
             return None
         return _UNKNOWN if seat.target is None else seat.target.facts
 
+    def arms(self, alias: str) -> Mapping[ModelRef, Arm]:
+        """How the models of *alias* have done."""
+        return self._state.memory.experiments.arms(alias)
+
     def _seat(self, ref: ModelRef) -> "_Seat | None":
         try:
             return self._seats[ref]
@@ -121,4 +127,7 @@ class _Seat:
         model = self.target.ref.model if self.target is not None else ""
         if self._upstream.breaker.rests_for(model, now):
             return True
-        return all(key.resting_until > now for key in self._keys)
+        for key in self._keys:  # noqa: SIM110 - a generator costs more than all the keys
+            if key.resting_until <= now:
+                return False
+        return True

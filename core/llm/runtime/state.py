@@ -9,6 +9,7 @@ from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
 from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
+from core.llm.pipeline.memory import CallMemory
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.residency.keeper import Keeper
@@ -44,6 +45,7 @@ class RuntimeState:
         self.keeper = Keeper(clock, events, random.Random())
         """Which local models are in memory; loaded ones outlive the configuration that loaded them."""
         self.ledger = ledger or UsageLedger()
+        self.memory = CallMemory()
         self.functions = functions
         """Strategies and classifiers of the host's own."""
         self.is_loaded: Callable[[ModelRef], bool | None] = _somebody_elses_business

@@ -92,13 +92,7 @@ class RuntimeHolder:
 
     def leave(self, runtime: Runtime, call: Call | None = None) -> None:
         """Give a lease back."""
-        runtime.leases -= 1
-        if call is not None:
-            runtime.calls.discard(call)
-        if runtime.leases == 0:
-            waiting = self._empty.get(runtime)
-            if waiting is not None:
-                waiting.set()
+        runtime.leave(call)
 
     async def make_room(self) -> None:
         """Wait a while for old runtimes to end when there are so many that the next swap would cut one.
@@ -136,7 +130,7 @@ class RuntimeHolder:
                 await asyncio.wait(late)
 
     def _retire(self, runtime: Runtime, drain_timeout: float) -> None:
-        empty = self._empty[runtime] = asyncio.Event()
+        empty = self._empty[runtime] = runtime.emptied = asyncio.Event()
         if runtime.leases == 0:
             empty.set()
         task = asyncio.create_task(self._drain(runtime, drain_timeout), name=f"core.llm:drain:{runtime.generation}")

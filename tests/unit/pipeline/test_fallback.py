@@ -16,14 +16,14 @@ from core.llm.common.exceptions import (
     UnsupportedFeature,
 )
 from core.llm.common.types import ModelFacts, ModelRef
-from core.llm.pipeline.fallback import Candidates, fallback
+from core.llm.pipeline.candidates import Candidates, Resting
+from core.llm.pipeline.fallback import fallback
 from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.service import RetryOptions
-from core.llm.routing.fit import misfit
-from core.llm.routing.router import Plan
+from core.llm.routing.plan import Plan
 from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import Scripted, a_call, a_target, an_error, answered
 
@@ -36,6 +36,10 @@ class World(Candidates):
         self.scripts = scripts
         self.defaults = defaults or {}
         self.off: dict[str, str] = {}
+        self.rest: dict[str, Resting] = {}
+        self.wakes: set[str] = set()
+        self.slow: dict[str, float] = {}
+        self.kept: dict[str, tuple[ModelRef, ...]] = {}
         self.seen: list[Call] = []
         self.targets = {
             ref: a_target(ref=ref, handler=self._attempts(script))
@@ -58,16 +62,23 @@ class World(Candidates):
         self.targets[ref] = a_target(ref=ref, handler=self.targets[ref].handler, models={"m": options})
 
     def plan(self, call: Call) -> Plan:
+        call.reserves = self.kept
         return Plan(tuple(self.refs), "as listed", self.defaults)
 
     def unavailable(self, ref: ModelRef) -> str | None:
         return self.off.get(ref.provider)
 
-    def misfit(self, ref: ModelRef, call: Call) -> str | None:
-        return misfit(call.request, call.mode, self.targets[ref].facts)
+    def resting(self, ref: ModelRef, now: float) -> Resting | None:
+        return self.rest.get(ref.provider)
+
+    def wake(self, ref: ModelRef, now: float) -> bool:
+        return ref.provider in self.wakes
+
+    def least_time(self, target: Target, call: Call) -> float:
+        return self.slow.get(target.ref.provider, 0.5 if call.trace.attempts else 0.0)
 
     def target_now(self, ref: ModelRef) -> Target | None:
-        return None
+        return self.targets.get(ref)
 
     def may_repeat(self, ref: ModelRef) -> bool:
         return True

@@ -118,7 +118,7 @@ async def test_F104_no_retry_is_made_once_the_attempts_of_the_call_are_used_up()
 async def test_F126_the_deadline_ends_the_back_off_without_another_request() -> None:
     """A call whose deadline falls into a wait ends at the deadline."""
     rig = Rig(an_error("rate_limit", retry_after=2.0), auto_advance=False)
-    call = rig.call(seconds=2.1)
+    call = rig.call(seconds=2.9)
     call.rng.seed(3)
     task = asyncio.ensure_future(rig.handler(call))
     await rig.clock.advance(1.0)

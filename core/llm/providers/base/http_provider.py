@@ -134,6 +134,10 @@ class HttpProvider(BaseLLMProvider):
         """*call* with the credential added; called as late as possible so that the key lives in one small frame."""
         return call
 
+    def check(self, request: ChatRequest) -> None:
+        """Refuse what cannot be expressed in the format; nothing is sent."""
+        self.dialect.encode(request)
+
     async def generate(self, request: ChatRequest) -> LLMResponse:
         """The complete answer."""
         try:

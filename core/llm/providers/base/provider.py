@@ -130,6 +130,13 @@ class BaseLLMProvider(ABC):
             ProviderError: also in the middle; a stream that ends early raises, it never just stops.
         """
 
+    def check(self, request: ChatRequest) -> None:  # noqa: ARG002 - for subclasses
+        """Refuse *request* as `generate` would before it sends anything; does nothing where that is not known before.
+
+        Raises:
+            UnsupportedFeature: the model cannot take it, or not without losing a parameter that must not be lost.
+        """
+
     async def health_check(self) -> HealthReport:
         """Whether the provider can be reached, without spending tokens. Never raises `ProviderError`."""
         return HealthReport(healthy=True, detail="no health check of its own", probed=False)

@@ -65,6 +65,11 @@ class Names:
                     yield from self._target(("models", alias, "classes", kind, index), target.model)
             for index, entry in enumerate(options.fallback or ()):
                 yield from self._target(("models", alias, "fallback", index), entry)
+            for reason, entries in options.fallback_on.items():
+                for index, entry in enumerate(entries):
+                    yield from self._target(("models", alias, "fallback_on", reason, index), entry)
+            if options.shadow is not None:
+                yield from self._target(("models", alias, "shadow", "model"), options.shadow.model)
             if options.strategy == "weighted" and not any(target.weight for target in options.use):
                 yield Finding(("models", alias, "use"), "every weight is zero", "give one of them a weight")
         for part in ("preload", "pinned"):
@@ -114,6 +119,11 @@ class Names:
             ]
             edges[alias] += [
                 (("models", alias, "fallback", i), entry) for i, entry in enumerate(options.fallback or ())
+            ]
+            edges[alias] += [
+                (("models", alias, "fallback_on", reason, i), entry)
+                for reason, entries in options.fallback_on.items()
+                for i, entry in enumerate(entries)
             ]
         done: set[str] = set()
         for start in edges:

@@ -21,5 +21,7 @@ STRATEGIES: Final[Mapping[str, StrategySpec]] = {
     "headroom": StrategySpec(headroom, says_headroom),
     # What goes to the same model is decided by `sticky_by`; this orders the calls that have no such value.
     "sticky": StrategySpec(weighted),
+    # The router gives it what is known about the models of its alias: see routing/feedback.py.
+    "bandit": StrategySpec(ordered),
     "prefer_loaded": StrategySpec(prefer_loaded, says_loaded),
 }

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from core.llm.common.types import Capability
-from core.llm.providers.config.models.experiments import ShadowOptions
+from core.llm.providers.config.models.experiments import BanditOptions, ShadowOptions
 from core.llm.providers.config.models.frozen import Frozen
 from core.llm.providers.config.models.limits import RequestLimitOptions
+from core.llm.providers.config.models.reasons import FallbackReason
 from core.llm.providers.config.models.streams import HedgeOptions, MidStreamOptions
 
 
@@ -51,6 +52,7 @@ BuiltInStrategy = Literal[
     "headroom",
     "sticky",
     "prefer_loaded",
+    "bandit",
 ]
 
 
@@ -72,9 +74,10 @@ class AliasOptions(Frozen):
     fallback: Annotated[tuple[str, ...] | None, BeforeValidator(_strings)] = Field(
         None, description="Models tried in order after `use`; unset: the general `fallback_chain`; `[]`: none."
     )
-    fallback_on: Mapping[str, Annotated[tuple[str, ...], BeforeValidator(_strings)]] = Field(
+    fallback_on: Mapping[FallbackReason, Annotated[tuple[str, ...], BeforeValidator(_strings)]] = Field(
         default_factory=dict,
-        description="Models tried after an error of this type instead of `fallback`, such as `context_length: [big]`.",
+        description="Models that come next after a failure of this kind, before the rest of `fallback`: "
+        "`context_length: [big]`. A refusal is routed around only where `content_filter` is named here.",
     )
     strategy: BuiltInStrategy | str = Field(
         "ordered",
@@ -97,6 +100,7 @@ class AliasOptions(Frozen):
     mid_stream: Annotated[MidStreamOptions, BeforeValidator(_policy)] = MidStreamOptions()
     hedge: Annotated[HedgeOptions | None, BeforeValidator(_hedge)] = None
     shadow: ShadowOptions | None = None
+    bandit: BanditOptions = BanditOptions()
     limits: RequestLimitOptions | None = Field(None, description="Instead of the general `request_limits`.")
     defaults: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -1,0 +1,24 @@
+"""Whether a provider is left alone for the moment, read off what is remembered about it."""
+
+from core.llm.pipeline.candidates import Resting
+from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models.provider import ProviderConfig
+
+_WORTH_WAITING = 1.0
+"""Seconds that a call rather waits than goes to another candidate."""
+
+
+def resting(upstream: Upstream, config: ProviderConfig, model: str, now: float) -> Resting | None:
+    """Why nothing would be sent to *model* of that provider now; `None` where something would."""
+    breaker = upstream.breaker
+    if breaker.rests_for(model, now):
+        narrow = breaker.models.get(model)
+        wait = max(breaker.wait(now), narrow.wait(now) if narrow is not None and narrow.rests(now) else 0.0)
+        last = f": {upstream.last_error}" if upstream.last_error else ""
+        return Resting(f"left alone for {wait:.0f} s more, because it kept failing{last}", wait, broken=True)
+    if upstream.consecutive_failures:
+        state = upstream.keys.all_resting(config.secrets, now)
+        if state is not None and state.resting_until - now > _WORTH_WAITING:
+            wait = state.resting_until - now
+            return Resting(f"rests for {wait:.0f} s more: {state.reason}", wait, broken=False)
+    return None
