@@ -99,7 +99,7 @@ from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
-from core.llm.residency.resident import Residence
+from core.llm.residency.residence import Residence
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.service import LLMService
 from core.llm.state.rows import AttemptRow, UsageTotal

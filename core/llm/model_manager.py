@@ -21,7 +21,8 @@ from core.llm.providers.base.provider import (
     ModelStatus,
     ProgressCallback,
 )
-from core.llm.residency.resident import Residence, Resident
+from core.llm.residency.residence import Residence
+from core.llm.residency.resident import Resident
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
 

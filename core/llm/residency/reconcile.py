@@ -5,28 +5,38 @@ behind us.
 """
 
 import asyncio
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelRef
-from core.llm.providers.base.provider import ModelHost
+from core.llm.providers.base.provider import ModelHost, ModelStatus
 from core.llm.providers.base.residency import LoadedLister
+from core.llm.residency.registry import Registry
 from core.llm.residency.resident import Resident
-
-if TYPE_CHECKING:
-    from core.llm.residency.keeper import Keeper
 
 _LONGEST: Final = 120.0
 _IN_MEMORY: Final = frozenset({"ready", "in_use"})
 
 
+class Findings(Protocol):
+    """Is told what a server holds."""
+
+    def found(self, resident: Resident, status: ModelStatus | None) -> None:
+        """The model is in memory (*status*), or it is not."""
+
+    def found_foreign(self, handle: ModelHost, ref: ModelRef, status: ModelStatus) -> None:
+        """A model is in memory that no call of ours has asked for."""
+
+
 class Reconciler:
     """Asks servers in the background as long as there is a reason to."""
 
-    def __init__(self, keeper: "Keeper", clock: Clock) -> None:
-        self._keeper = keeper
+    def __init__(self, books: Registry, findings: Findings, turn: Callable[[], None], clock: Clock) -> None:
+        self._books = books
+        self._findings = findings
+        self._turn = turn
         self._clock = clock
         self._task: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -49,14 +59,14 @@ class Reconciler:
             await asyncio.wait([task])
 
     async def _run(self) -> None:
-        pause = self._keeper.options.reconcile_interval
+        pause = self._books.options.reconcile_interval
         try:
             while servers := self._servers():
                 await self._pause(pause)
                 reached = [await self._ask(handle, residents) for handle, residents in servers]
-                interval = self._keeper.options.reconcile_interval
+                interval = self._books.options.reconcile_interval
                 pause = interval if all(reached) else min(pause * 2, max(interval, _LONGEST))
-                self._keeper.turn()
+                self._turn()
         finally:
             if self._task is asyncio.current_task():
                 self._task = None
@@ -72,7 +82,7 @@ class Reconciler:
     def _servers(self) -> list[tuple[ModelHost, list[Resident]]]:
         """Servers that hold a model of ours, each with all its models."""
         found: dict[int, tuple[ModelHost, list[Resident]]] = {}
-        for resident in self._keeper.residents:
+        for resident in self._books:
             if not resident.owned:
                 found.setdefault(id(resident.handle), (resident.handle, []))[1].append(resident)
         return [server for server in found.values() if any(one.phase != "absent" and one.ours for one in server[1])]
@@ -89,8 +99,8 @@ class Reconciler:
         except LLMError:
             return False
         for resident in residents:
-            self._keeper.found(resident, statuses.pop(resident.ref.model, None))
+            self._findings.found(resident, statuses.pop(resident.ref.model, None))
         provider = residents[0].ref.provider
         for name, status in statuses.items():
-            self._keeper.found_foreign(handle, ModelRef(provider, name), status)
+            self._findings.found_foreign(handle, ModelRef(provider, name), status)
         return True

@@ -1,48 +1,21 @@
 """One model that may be in memory: where it is in its life, who uses it, and who waits for it."""
 
 import asyncio
+import random
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from copy import copy
+from typing import TYPE_CHECKING, Literal
 
+from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelRef
-from core.llm.providers.base.provider import ModelHost, Progress, ProgressCallback
+from core.llm.providers.base.provider import ModelHost, ModelState, Progress, ProgressCallback
 from core.llm.providers.base.residency import Placement, Watchable
 from core.llm.residency.failures import FailureLog
 from core.llm.residency.planner import ModelPhase, ModelView
+from core.llm.residency.residence import Residence
 
 if TYPE_CHECKING:
-    from core.llm.providers.base.provider import ModelState
     from core.llm.residency.keeper import Keeper
-
-
-@dataclass(frozen=True, slots=True)
-class Residence:
-    """What `ModelManager.list` tells of one model."""
-
-    model: str
-    """`provider/model`."""
-    state: "ModelState"
-    memory_bytes: int | None
-    """Measured where it is in memory, else what it will take as far as that is known."""
-    leases: int
-    """Calls that use it now."""
-    waiting: int
-    """Calls that wait for it."""
-    idle_seconds: float | None
-    """Since its last call; `None` while it is in use or not in memory."""
-    device: str
-    pinned: bool
-    owned: bool
-    """True where the memory is this application's own, False on a server that others use too."""
-    loaded_by_us: bool
-    progress: Progress | None
-    """Of the load that runs."""
-    loads: int
-    """How often it has been loaded since the service started."""
-    load_seconds: float | None
-    detail: str = ""
-    """Why the last load failed, or why it is on its way out."""
 
 
 class Resident:
@@ -82,7 +55,9 @@ class Resident:
         "watchers",
     )
 
-    def __init__(self, ref: ModelRef, handle: ModelHost, placement: Placement, keeper: "Keeper") -> None:
+    def __init__(
+        self, ref: ModelRef, handle: ModelHost, placement: Placement, keeper: "Keeper", rng: random.Random
+    ) -> None:
         self.ref = ref
         self.keeper = keeper
         self.handle = handle
@@ -120,7 +95,7 @@ class Resident:
         self.loads = 0
         self.load_seconds: float | None = None
         self.progress: Progress | None = None
-        self.failures = FailureLog(keeper.rng)
+        self.failures = FailureLog(rng)
         self.reason = ""
         self.ttl: float | None = None
         self.task: asyncio.Task[None] | None = None
@@ -139,6 +114,51 @@ class Resident:
     def size(self) -> int:
         """Bytes that it takes, as far as is known."""
         return self.size_override or self.measured or self.placement.size_bytes or 0
+
+    def settle(self, phase: Literal["absent", "ready"]) -> None:
+        """What was going on has ended."""
+        self.phase = phase
+        self.task = None
+        if phase == "absent":
+            self.used, self.leaving = False, self.obsolete
+
+    def grant(self) -> None:
+        """Give everyone who waits a lease."""
+        for granted in tuple(self.waiters):
+            if not granted.done():
+                self.leases += 1
+                self.used = True
+                granted.set_result(None)
+
+    def fail(self, error: LLMError) -> None:
+        """Tell everyone who waits that it is in vain, each by an error of its own."""
+        for granted in tuple(self.waiters):
+            if not granted.done():
+                granted.set_exception(copy(error))
+        self.fail_watchers(error)
+
+    def fail_watchers(self, error: LLMError) -> None:
+        """Tell those who wait for the end of what is going on."""
+        watchers, self.watchers = self.watchers, set()
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_exception(copy(error))
+
+    def announce(self) -> None:
+        """Wake those who wait for the end of what was going on."""
+        watchers, self.watchers = self.watchers, set()
+        for watcher in watchers:
+            if not watcher.done():
+                watcher.set_result(None)
+
+    async def next_change(self) -> None:
+        """Return at the end of what is going on; raises what it failed with."""
+        watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.watchers.add(watcher)
+        try:
+            await watcher
+        finally:
+            self.watchers.discard(watcher)
 
     def gone_without_notice(self) -> bool:
         """Whether it is taken to be in memory and the provider knows better."""
@@ -169,7 +189,7 @@ class Resident:
             self.load_seconds or 0.0,
         )
 
-    def state(self) -> "ModelState":
+    def state(self) -> ModelState:
         """Its state in the words of providers."""
         if self.phase == "absent":
             return "failed" if self.failures.error is not None else "unloaded"
