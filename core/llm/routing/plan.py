@@ -1,14 +1,16 @@
 """What routing decided about one call."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from core.llm.common.types import ModelRef
 
+_NO_DEFAULTS: Final[Mapping[str, Any]] = MappingProxyType({})
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+
+# A tuple is made ten times faster than a frozen dataclass, and one is made for every call.
+class Plan(NamedTuple):
     """Candidates in the order in which they are tried.
 
     A candidate whose model is empty stands for whatever the provider's default model is at that moment.
@@ -17,7 +19,7 @@ class Plan:
     candidates: tuple[ModelRef, ...]
     how: str
     """How the request was understood, for people."""
-    defaults: Mapping[str, Any] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = _NO_DEFAULTS
     """Request fields that the alias sets unless the caller does."""
     alias: str | None = None
     """The alias that chose; `None` where the request named a model or a provider itself."""

@@ -25,6 +25,8 @@ class Route:
         "_sight",
         "_spec",
         "_sticky",
+        "_told",
+        "_unsticky",
         "fixed",
         "name",
         "options",
@@ -55,6 +57,9 @@ class Route:
                 "" if strategy in {"ordered", "sticky"} else f", else {strategy}"
             )
         self._how = strategy
+        self._unsticky = f"the request has no {options.sticky_by}: {options.strategy} decides"
+        self._told = {kind: f"alias {name!r}, class {kind!r} ({strategy})" for kind in classes}
+        self._told[""] = f"alias {name!r} ({strategy})"
         self.fixed: Plan | None = None
         """The plan, where it is the same for every call."""
         if self._in_order and classify is None and not pool.conditional:
@@ -87,8 +92,7 @@ class Route:
         choices = [pool.choice(self._sight) for pool in pools]
         first = dict.fromkeys(ref for choice in choices for ref, _ in choice.first)
         tail = [ref for ref in choices[0].tail if ref not in first]
-        how = f"alias {self.name!r} ({self._how})"
-        return Plan((*first, *tail), how, self.options.defaults, self.name, self._how, choices[0].notes)
+        return Plan((*first, *tail), self._told[""], self.options.defaults, self.name, self._how, choices[0].notes)
 
     def _class_of(self, classify: Classifier, view: RequestView) -> tuple[str, str]:
         """The class of the request, empty where it has none, and what is wrong with who says so."""
@@ -102,37 +106,36 @@ class Route:
 
     def _chosen(self, choice: Choice, view: RequestView, rng: random.Random, kind: str, warning: str) -> Plan:
         look = self._sight.candidate
-        seen = [look(ref, weight) for ref, weight in choice.first]
-        resting = [candidate for candidate in seen if candidate.rests]
-        ready = seen
-        if resting:
-            if len(resting) < len(seen):
-                ready = [candidate for candidate in seen if not candidate.rests]
-            else:
-                resting = []
-        spec = self._spec
-        value = None if self._sticky is None else self._sticky(view)
-        ordered: Sequence[Candidate] = ready
+        ready, resting = _apart([look(ref, weight) for ref, weight in choice.first])
         notes = choice.notes
-        if len(ready) < 2:
-            pass
-        elif value is not None:
-            ordered = rendezvous(ready, value)
-        elif spec.own:
-            ordered, problem = self._trusted(ready, view, rng)
-            warning = problem or warning
-        else:
-            ordered = spec.order(ready, view, rng)
-            if spec.says is not None:
-                says = spec.says
-                notes = (*notes, "; ".join([f"{one.ref}: {says(one, view)}" for one in ordered]))
+        ordered: Sequence[Candidate] = ready
+        if len(ready) > 1:
+            value = None if self._sticky is None else self._sticky(view)
+            if value is not None:
+                ordered = rendezvous(ready, value)
+            else:
+                ordered, said, problem = self._by_strategy(ready, view, rng)
+                notes, warning = (*notes, *said), problem or warning
         if resting:
-            notes = (
-                *notes,
-                f"last, because nothing would be sent there now: {', '.join([str(one.ref) for one in resting])}",
-            )
+            last = ", ".join([str(candidate.ref) for candidate in resting])
+            notes = (*notes, f"last, because nothing would be sent there now: {last}")
             ordered = [*ordered, *resting]
         return self._planned(choice, ordered, kind, notes, warning)
+
+    def _by_strategy(
+        self, ready: Sequence[Candidate], view: RequestView, rng: random.Random
+    ) -> tuple[Sequence[Candidate], tuple[str, ...], str]:
+        """The order, why it is this one, and what is wrong with who says so."""
+        said = () if self._sticky is None else (self._unsticky,)
+        spec = self._spec
+        if spec.own:
+            ordered, problem = self._trusted(ready, view, rng)
+            return ordered, said, problem
+        ordered = spec.order(ready, view, rng)
+        says = spec.says
+        if says is None:
+            return ordered, said, ""
+        return ordered, (*said, "; ".join([f"{one.ref}: {says(one, view)}" for one in ordered])), ""
 
     def _trusted(
         self, ready: Sequence[Candidate], view: RequestView, rng: random.Random
@@ -161,7 +164,7 @@ class Route:
         said = choice.notes if notes is None else notes
         return Plan(
             (*first, *choice.tail),
-            f"alias {self.name!r}{f', class {kind!r}' if kind else ''} ({self._how})",
+            self._told[kind],
             self.options.defaults,
             self.name,
             self._how,
@@ -169,6 +172,14 @@ class Route:
             warning,
             _wanted(ordered) if ordered is not None and self.options.strategy == "prefer_loaded" else None,
         )
+
+
+def _apart(seen: list[Candidate]) -> tuple[list[Candidate], list[Candidate]]:
+    """Those that would be sent something, and those that would not; where that is nobody, there is no difference."""
+    resting = [candidate for candidate in seen if candidate.rests]
+    if not resting or len(resting) == len(seen):
+        return seen, []
+    return [candidate for candidate in seen if not candidate.rests], resting
 
 
 def _wanted(ordered: Sequence[Candidate]) -> ModelRef | None:

@@ -45,14 +45,9 @@ class RuntimeSight:
         seat = self._seat(ref)
         if seat is None:
             return Candidate(ref, weight, rests=True)
-        now = self._state.clock.monotonic()
-        traffic, target = seat.traffic, seat.target
-        if target is None:
-            facts, price, loaded = _UNKNOWN, seat.price, None
-        else:
-            facts = target.facts
-            price = facts.price or seat.price
-            loaded = self._state.is_loaded(target.ref)
+        state, traffic, target = self._state, seat.traffic, seat.target
+        now = state.clock.monotonic()
+        facts = _UNKNOWN if target is None else target.facts
         return Candidate(
             ref,
             weight,
@@ -60,11 +55,11 @@ class RuntimeSight:
             traffic.latency.read(now),
             traffic.first_token.read(now),
             traffic.errors.read(now) or 0.0,
-            1.0,
-            price,
+            seat.upstream.limits.headroom(now, seat.model),
+            facts.price or seat.price,
             facts.context_window,
             facts.capabilities,
-            loaded,
+            None if target is None else state.is_loaded(target.ref),
             seat.rests(now),
         )
 
@@ -106,7 +101,7 @@ _UNKNOWN: Final = ModelFacts()
 class _Seat:
     """Where to look for one model."""
 
-    __slots__ = ("_keys", "_upstream", "price", "target", "traffic")
+    __slots__ = ("_keys", "model", "price", "target", "traffic", "upstream")
 
     def __init__(
         self,
@@ -119,13 +114,13 @@ class _Seat:
         self.target = target
         self.traffic = traffic
         self.price = price
-        self._upstream = upstream
+        self.upstream = upstream
+        self.model = "" if target is None else target.ref.model
         self._keys = keys
 
     def rests(self, now: float) -> bool:
         """Whether nothing would be sent: the breaker is open, or every key was told to wait."""
-        model = self.target.ref.model if self.target is not None else ""
-        if self._upstream.breaker.rests_for(model, now):
+        if self.upstream.breaker.rests_for(self.model, now):
             return True
         for key in self._keys:  # noqa: SIM110 - a generator costs more than all the keys
             if key.resting_until <= now:

@@ -65,7 +65,10 @@ def test_calls_of_one_user_stay_with_one_model_and_the_others_follow_the_strateg
     assert all(planning.order(user=user) == order for user, order in orders.items())
     first = planning.order()
     assert [planning.order() for _ in range(3)] == [first[1:3] + first[0] + "d", first[2] + first[:2] + "d", first]
-    assert planning.plan().how == "alias 'x' (sticky by user, else round_robin)"
+    plan = planning.plan()
+    assert plan.how == "alias 'x' (sticky by user, else round_robin)"
+    assert plan.notes == ("the request has no user: round_robin decides",)
+    assert planning.plan(user="ada").notes == ()
 
 
 def test_conversations_with_the_same_system_prompt_stay_together() -> None:
