@@ -88,6 +88,7 @@ from core.llm.providers.base.response import (
     RefusalDelta,
     StreamEvent,
     StreamFinish,
+    StreamReset,
     StreamStart,
     TextDelta,
     ThinkingDelta,
@@ -101,6 +102,7 @@ from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
 from core.llm.residency.residence import Residence
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
+from core.llm.runtime.streams import ActiveStream
 from core.llm.service import LLMService
 from core.llm.state.rows import AttemptRow, UsageTotal
 from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
@@ -120,6 +122,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "ActiveStream",
     "AllAttemptsFailed",
     "AttemptFailed",
     "AttemptRow",
@@ -205,6 +208,7 @@ __all__ = [
     "ServiceStopping",
     "StreamEvent",
     "StreamFinish",
+    "StreamReset",
     "StreamStart",
     "StructuredOutputError",
     "Subscription",

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from core.llm.common.exceptions import StructuredOutputError
 from core.llm.providers.base.request import ResponseFormat
-from core.llm.providers.base.response import LLMResponse
+from core.llm.providers.base.response import LLMResponse, StreamReset
 from core.llm.stream import LLMStream
 from core.llm.structured.answer import Fit, Misfit, no_fit, read_response
 from core.llm.structured.partial import PartialReader
@@ -19,6 +19,8 @@ T = TypeVar("T", bound=BaseModel)
 class ObjectStream(AsyncIterator[T], Generic[T]):
     """Partial objects, each with more in it than the one before. Close it like any stream: use `async with`.
 
+    Where a route restarts streams that break, the object may begin to grow again from nothing.
+
     A field that has not arrived has its default, or `None` where it has none, whatever its type says;
     `model_fields_set` of a partial object names the fields that are there. Only `object` has been validated as a whole.
     """
@@ -26,6 +28,7 @@ class ObjectStream(AsyncIterator[T], Generic[T]):
     def __init__(self, stream: LLMStream, model: type[T], wanted: ResponseFormat) -> None:
         self._stream = stream
         self._wanted = wanted
+        self._model = model
         self._reader = PartialReader(model)
         self._object: T | None = None
         self._response: LLMResponse | None = None
@@ -78,6 +81,10 @@ class ObjectStream(AsyncIterator[T], Generic[T]):
 
     async def __anext__(self) -> T:
         async for event in self._stream:
+            if event.__class__ is StreamReset:
+                # The next partial object begins again from nothing.
+                self._reader = PartialReader(self._model)
+                continue
             text = event.text
             if text:
                 partial = self._reader.add(text)

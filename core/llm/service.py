@@ -25,8 +25,9 @@ from core.llm.providers.base.request import AnswerMode, LLMRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
+from core.llm.runtime.streams import ActiveStream, ActiveStreams, StreamSession
 from core.llm.status import AvailableModel, ExperimentReport, Explanation, ProviderStatus, TokenCount
-from core.llm.stream import LLMStream, StreamSession
+from core.llm.stream import LLMStream
 from core.llm.structured.answer import Misfit, no_fit, read_response
 from core.llm.structured.form import answer_format
 from core.llm.token_counting import count_at, estimated
@@ -57,6 +58,7 @@ class LLMService:
         self._clock = clock or SystemClock()
         self._models = models or ModelManager(live, self._events, self._clock)
         self._timers = timers(self._clock)
+        self._streams = ActiveStreams(self._clock)
         self._rng = rng or random.Random()
         # Ids have a source of their own, so that asking for one does not change how the next call is routed.
         self._ids = random.Random(self._rng.getrandbits(64))
@@ -106,13 +108,24 @@ class LLMService:
         async def begin() -> StreamSession:
             prepared = await self._prepared(request, options)
             call, runtime = self._admit(prepared, "stream")
-            return StreamSession(self._holder, runtime, call)
+            return StreamSession(self._holder, runtime, call, self._streams)
 
         return LLMStream(begin)
 
     def stream_generate(self, request: Prompt, **options: Any) -> AsyncIterator[StreamEvent]:
         """Like `stream`, as a plain iterator. Read it to its end, or close it with `aclose`."""
         return self.stream(request, **options)
+
+    def active_streams(self) -> tuple[ActiveStream, ...]:
+        """Every stream that is open now, the oldest first: who answers, how much was delivered, how long it idles."""
+        return self._streams.snapshot()
+
+    def cancel_stream(self, call_id: str, reason: str = "") -> bool:
+        """Close the stream of the call *call_id* and its connection; false where no such stream is open.
+
+        Its consumer gets a `ProviderError` of type `cancelled`, code `stream_cancelled`, with what was delivered.
+        """
+        return self._streams.cancel(call_id, reason)
 
     async def generate_object(
         self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Any

@@ -7,48 +7,9 @@ from types import TracebackType
 from typing import Self
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.pipeline.handler import Call, Outcome, Reply
+from core.llm.pipeline.handler import raise_alone
 from core.llm.providers.base.response import LLMResponse, StreamEvent
-from core.llm.runtime.runtime import Runtime
-from core.llm.runtime.swap import RuntimeHolder
-
-
-class StreamSession:
-    """What one open stream holds: a lease on its runtime, and the reply that has begun."""
-
-    __slots__ = ("_holder", "_runtime", "call", "reply")
-
-    def __init__(self, holder: RuntimeHolder, runtime: Runtime, call: Call) -> None:
-        self._holder = holder
-        self._runtime: Runtime | None = runtime
-        self.call = call
-        self.reply: Reply | None = None
-
-    async def open(self) -> Reply:
-        """Send the call and return once its first output is here."""
-        runtime = self._runtime
-        if runtime is None:
-            raise RuntimeError("the stream has been closed")
-        try:
-            self.reply = await runtime.handler(self.call)
-        except BaseException:
-            self._give_back()
-            raise
-        return self.reply
-
-    async def close(self, outcome: Outcome, error: BaseException | None = None) -> None:
-        """End the reply, which closes the connection and settles the call. Idempotent."""
-        try:
-            if self.reply is not None:
-                await self.reply.end(outcome, error)
-        finally:
-            self._give_back()
-
-    def _give_back(self) -> None:
-        runtime, self._runtime = self._runtime, None
-        self.call.guard.disarm()
-        if runtime is not None:
-            self._holder.leave(runtime, self.call)
+from core.llm.runtime.streams import StreamSession
 
 
 class LLMStream(AsyncIterator[StreamEvent]):
@@ -57,27 +18,31 @@ class LLMStream(AsyncIterator[StreamEvent]):
     Without `async with`, iterate it to the end or call `aclose`. One consumer only.
     """
 
-    __slots__ = ("__weakref__", "_begin", "_loop", "_reading", "_response", "_session")
+    __slots__ = ("__weakref__", "_begin", "_loop", "_opening", "_response", "_session")
 
     def __init__(self, begin: Callable[[], Awaitable[StreamSession]]) -> None:
         self._begin: Callable[[], Awaitable[StreamSession]] | None = begin
         self._session: StreamSession | None = None
         self._response: LLMResponse | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._reading = False
+        self._opening = False
 
-    async def _open(self) -> Reply | None:
+    async def _open(self) -> None:
         begin, self._begin = self._begin, None
-        if begin is not None:
-            self._loop = asyncio.get_running_loop()
+        if begin is None:
+            return
+        self._loop = asyncio.get_running_loop()
+        self._opening = True
+        try:
             session = await begin()
-            self._session = session
-            try:
-                return await session.open()
-            except BaseException:
-                self._session = None
-                raise
-        return self._session.reply if self._session else None
+        finally:
+            self._opening = False
+        self._session = session
+        try:
+            await session.open()
+        except BaseException:
+            self._session = None
+            raise
 
     async def open(self) -> Self:
         """Send the call and return once its first output is here; entering does the same. Does nothing when open."""
@@ -91,33 +56,33 @@ class LLMStream(AsyncIterator[StreamEvent]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._begin = None
-        if self._reading and self._session is not None:
+        session = self._session
+        if session is None:
+            return
+        if session.reading:
             # Another task waits for the next event: it gets an error there, and closes the stream on its way out.
-            self._session.call.guard.cut(
+            session.call.guard.cut(
                 ProviderError("cancelled", "the stream was closed while another task was reading it", code="closed")
             )
             return
-        session, self._session = self._session, None
-        if session is not None:
-            cancelled = isinstance(error, asyncio.CancelledError)
-            await session.close("cancelled" if cancelled else "abandoned")
+        self._session = None
+        cancelled = isinstance(error, asyncio.CancelledError)
+        await session.close("cancelled" if cancelled else "abandoned")
 
     async def __anext__(self) -> StreamEvent:
-        if self._reading:
+        session = self._session
+        if session is None:
+            session = await self._first()
+        if session.reading:
             raise RuntimeError("another task is reading this stream: it has one consumer")
-        self._reading = True
-        try:
-            session = self._session
-            if session is None:
-                if self._begin is None:
-                    raise StopAsyncIteration
-                await self._open()
-                session = self._session
-                if session is None:
-                    raise StopAsyncIteration
-            reply = session.reply
-            if reply is None:
+        reply = session.reply
+        if reply is None:
+            self._session = None
+            if session.error is None:
                 raise StopAsyncIteration
+            raise_alone(session.error)
+        session.reading = True
+        try:
             try:
                 event = await reply.next()
             except asyncio.CancelledError as error:
@@ -136,7 +101,17 @@ class LLMStream(AsyncIterator[StreamEvent]):
             self._response = reply.response
             raise StopAsyncIteration
         finally:
-            self._reading = False
+            session.reading = False
+            session.left_at = session.now()
+
+    async def _first(self) -> StreamSession:
+        """Open the stream for its first event."""
+        if self._opening:
+            raise RuntimeError("another task is opening this stream: it has one consumer")
+        await self._open()
+        if self._session is None:
+            raise StopAsyncIteration
+        return self._session
 
     async def response(self) -> LLMResponse:
         """The whole answer; reads the rest of the stream if there is any.
@@ -157,7 +132,7 @@ class LLMStream(AsyncIterator[StreamEvent]):
 
     def __del__(self) -> None:
         session, loop = self._session, self._loop
-        if session is None or loop is None or loop.is_closed():
+        if session is None or session.error is not None or loop is None or loop.is_closed():
             return
         self._session = None
         # First, because a warning may be an error here.

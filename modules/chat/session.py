@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from injector import inject
 
 from core.lifecycle import Lifecycle
-from core.llm import EventBus, LLMError, ProviderConfigManager, ProviderError, Subscription
+from core.llm import EventBus, LLMError, ProviderConfigManager, ProviderError, StreamReset, Subscription
 from modules.chat import keyboard
 from modules.chat.assistant import Assistant
 from modules.chat.commands import Commands
@@ -131,6 +131,9 @@ class ChatSession:
                 ):
                     async for event in stream:
                         waiting.saw(event)
+                        if isinstance(event, StreamReset):
+                            self._screen.end_answer()
+                            self._screen.note(f"the answer broke off there; {event.target} begins it again")
                         self._screen.text(event.text)
                     response = await stream.response()
         except asyncio.CancelledError:
