@@ -1,15 +1,12 @@
 """Answers to "what is there?" and "how is it?", read off one runtime without sending anything."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from core.llm.common.types import ModelRef
-from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.runtime.condition import condition
 from core.llm.runtime.runtime import Runtime
-from core.llm.status import AvailableModel, ProviderState, ProviderStatus
-
-FAILING_AFTER = 3
-"""Failures in a row after which a provider is called failing."""
+from core.llm.status import AvailableModel, ProviderStatus
 
 
 def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
@@ -42,23 +39,19 @@ def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
             continue
         record = runtime.state.upstream(name)
         now = runtime.state.clock.monotonic()
-        state, reason = _condition(record, config, now)
-        failures, success, failure = record.consecutive_failures, record.last_success, record.last_failure
-        limits = record.limits.status(now)
-        found[name] = ProviderStatus(name, kind, state, reason, failures, success, failure, limits)
+        how = condition(record, config, now)
+        found[name] = ProviderStatus(
+            name,
+            kind,
+            how.state,
+            how.reason,
+            record.consecutive_failures,
+            record.last_success,
+            record.last_failure,
+            record.limits.status(now),
+            since=None if how.since is None else runtime.state.clock.now() - timedelta(seconds=now - how.since),
+            next_try=how.next_try,
+            in_flight=record.breaker.in_flight,
+            parts=how.parts,
+        )
     return found
-
-
-def _condition(record: Upstream, config: ProviderConfig, now: float) -> tuple[ProviderState, str]:
-    """What keeps calls away first, then what has been seen to go wrong."""
-    last = record.last_error or ""
-    if record.breaker.rests(now):
-        return "open", f"left alone for at most {record.breaker.open_until - now:.0f} s more: {last}"
-    resting = record.keys.all_resting(config.secrets, now)
-    if resting is not None:
-        return "resting", f"for {resting.resting_until - now:.0f} s more: {resting.reason}"
-    if record.consecutive_failures >= FAILING_AFTER:
-        return "failing", last
-    if record.check is not None and not record.check.healthy:
-        return "unhealthy", record.check.detail
-    return "ready", last if record.consecutive_failures else ""

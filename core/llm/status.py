@@ -7,7 +7,7 @@ from typing import Literal
 from core.llm.common.types import Capability, ModelRef
 from core.llm.limiting.upstream import LimitsStatus
 
-ProviderState = Literal["ready", "failing", "unhealthy", "resting", "open", "off"]
+ProviderState = Literal["ready", "degraded", "failing", "unhealthy", "resting", "quarantined", "open", "off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,9 @@ class ProviderStatus:
     type: str
     state: ProviderState
     """
-    `failing`: the last calls failed. `unhealthy`: its health check failed. `resting`: it asked to wait, or refused
-    every key. `open`: it kept failing and is left alone. `off`: switched off, or something it needs is missing.
+    `degraded`: calls are answered, but some of its keys or models are out of use. `failing`: the last calls failed.
+    `unhealthy`: its health check failed. `resting`: it asked to wait. `quarantined`: it refused every key. `open`: it
+    kept failing and is left alone. `off`: switched off, or something it needs is missing.
     """
     reason: str = ""
     consecutive_failures: int = 0
@@ -41,6 +42,14 @@ class ProviderStatus:
     last_failure: datetime | None = None
     limits: LimitsStatus = LimitsStatus()
     """Calls in flight and in the queue, and what is left of each quota."""
+    since: datetime | None = None
+    """When the state began, where that is known."""
+    next_try: float | None = None
+    """Seconds until calls are sent again, where none are sent now."""
+    in_flight: int = 0
+    """Attempts that have been sent and have not ended."""
+    parts: tuple[str, ...] = ()
+    """Its models and keys that are out of use, each with the reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ Prompts, answers, headers and bodies are never logged.
 """
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
 from core.llm.common.events import (
@@ -130,7 +130,7 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
         case ProviderDisabled(provider, reason):
             return "INFO", f"provider {provider} is off: {reason}", {}
         case ProviderStateChanged(subject, state, reason):
-            return "INFO" if state in {"closed", "healthy"} else "WARNING", f"{subject}: {state}: {reason}", {}
+            return _STATE_LEVELS.get(state, "WARNING"), f"{subject}: {state}: {reason}", {}
         case WatcherDegraded(reason):
             return "WARNING", f"file events are not available, polling instead: {reason}", {}
         case RuntimeRetired(generation, forced):
@@ -140,6 +140,13 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
             return level, f"{model}: {kind}: {state}{': ' + event.message if event.message else ''}", {}
         case _:
             return "DEBUG", "", {}
+
+
+# A refused key is told about once, and stays useless until somebody corrects it.
+_STATE_LEVELS: Final[Mapping[str, Level]] = {
+    **dict.fromkeys(("closed", "half_open", "healthy", "ready"), "INFO"),
+    "quarantined": "ERROR",
+}
 
 
 def setup_logging(options: LoggingOptions | None = None, stream: TextIO | None = None) -> None:

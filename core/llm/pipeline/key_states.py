@@ -17,12 +17,14 @@ _MODELS_KEPT = 1000
 class KeyState:
     """One credential, either for all models or (`at`) for one of them. It rests until `resting_until`."""
 
-    __slots__ = ("_models", "id", "kind", "reason", "refusals", "refused", "resting_until")
+    __slots__ = ("_models", "id", "kind", "reason", "refusals", "refused", "resting_until", "since")
 
     def __init__(self, identity: str) -> None:
         self.id = identity
         self.resting_until = 0.0
         """Moment on the monotonic clock; for one model never before that of the whole key."""
+        self.since: float | None = None
+        """When it was told to rest."""
         self.reason = ""
         self.kind: ErrorType = "rate_limit"
         """The type of error that the reason stands for."""
@@ -46,11 +48,14 @@ class KeyState:
             found.follow(self)
         return found
 
-    def rest(self, until: float, reason: str, kind: ErrorType, *, refused: bool = False) -> bool:
+    def rest(
+        self, until: float, reason: str, kind: ErrorType, *, since: float | None = None, refused: bool = False
+    ) -> bool:
         """Rest until then, for all models of this state; false where it rests for longer anyway."""
         if until <= self.resting_until:
             return False
-        self.resting_until, self.reason, self.kind, self.refused = until, reason, kind, refused
+        self.resting_until, self.since = until, since
+        self.reason, self.kind, self.refused = reason, kind, refused
         for one in self._models.values():
             one.follow(self)
         return True
@@ -75,8 +80,8 @@ class KeyState:
     def follow(self, whole: "KeyState") -> None:
         """Rest at least as long as the key as a whole."""
         if whole.resting_until > self.resting_until:
-            self.resting_until, self.reason = whole.resting_until, whole.reason
-            self.kind, self.refused = whole.kind, whole.refused
+            self.resting_until, self.since = whole.resting_until, whole.since
+            self.reason, self.kind, self.refused = whole.reason, whole.kind, whole.refused
 
 
 class KeyStates:

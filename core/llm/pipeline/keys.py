@@ -141,7 +141,7 @@ class KeyPool:
 
     def _refuse(self, state: KeyState, now: float, error: ProviderError) -> None:
         seconds = min(LONGEST_GATE, QUARANTINE * 2**state.refusals)
-        if state.rest(now + seconds, error.message, error.type, refused=True):
+        if state.rest(now + seconds, error.message, error.type, since=now, refused=True):
             state.refusals += 1
             if state.refusals == 1:
                 # Once, until it has worked again: a key that stays bad is no news.
@@ -151,7 +151,7 @@ class KeyPool:
         seconds = min(seconds, LONGEST_GATE)
         was_resting = state.resting_until > now
         # A second hint never shortens the first.
-        if state.rest(now + seconds, reason, error.type) and not was_resting:
+        if state.rest(now + seconds, reason, error.type, since=now) and not was_resting:
             self._events.publish(ProviderStateChanged(self._name(state), "gated", reason, seconds))
 
     def _name(self, state: KeyState) -> str:

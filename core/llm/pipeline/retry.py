@@ -35,7 +35,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     reply = await inner(call)
                 except ProviderError as error:
                     _record(attempt, error, call)
-                    upstream.failed(error, call.clock.now())
+                    upstream.failed(error, call.clock.now(), call.clock.monotonic())
                     verdict = judge(
                         error,
                         options,
@@ -116,7 +116,7 @@ def _close_attempt(
 ) -> None:
     if isinstance(error, ProviderError):
         _record(attempt, error, call)
-        upstream.failed(error, call.clock.now())
+        upstream.failed(error, call.clock.now(), call.clock.monotonic())
         attempt.decision = reply.on_break
         call.events.publish(AttemptFailed(call.id, attempt))
         return

@@ -23,6 +23,7 @@ class Upstream:
         "budget",
         "check",
         "consecutive_failures",
+        "failing_since",
         "first_outputs",
         "keys",
         "last_error",
@@ -30,6 +31,7 @@ class Upstream:
         "last_success",
         "limits",
         "tokens",
+        "unhealthy_since",
     )
 
     def __init__(self, now: float) -> None:
@@ -41,7 +43,11 @@ class Upstream:
         self.first_outputs = FirstOutputs()
         self.check: HealthReport | None = None
         """The last health check; `None` before the first one, and where nobody checks."""
+        self.unhealthy_since: float | None = None
+        """When the first of the checks failed that have failed in a row, on the monotonic clock."""
         self.consecutive_failures = 0
+        self.failing_since: float | None = None
+        """When the first of the attempts failed that have failed in a row, on the monotonic clock."""
         self.last_error: str | None = None
         self.last_failure: datetime | None = None
         self.last_success: datetime | None = None
@@ -51,10 +57,12 @@ class Upstream:
         self.consecutive_failures = 0
         self.last_success = when
 
-    def failed(self, error: ProviderError, when: datetime) -> None:
+    def failed(self, error: ProviderError, when: datetime, now: float) -> None:
         """An attempt failed in a way that says something about the provider, not about the request."""
         if error.scope == "request" or error.code in NOT_SENT:
             return
+        if not self.consecutive_failures:
+            self.failing_since = now
         self.consecutive_failures += 1
         self.last_error = str(error)
         self.last_failure = when

@@ -20,6 +20,7 @@ from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import BaseLLMProvider, HealthReport
 from core.llm.providers.config.changes import ConfigStatus
 from core.llm.providers.config.manager import ProviderConfigManager
+from core.llm.runtime.condition import condition
 from core.llm.runtime.runtime import Runtime
 from core.llm.runtime.swap import RuntimeHolder
 
@@ -93,6 +94,10 @@ class HealthMonitor:
         if tasks:
             await asyncio.wait(tasks)
 
+    def ready(self) -> bool:
+        """Whether calls can be served: what a readiness probe of the host answers. Nothing is sent for it."""
+        return not self._why_not_ready(self._holder.previous)
+
     def report(self) -> ServiceHealth:
         """What a readiness endpoint of the host would say. Nothing is sent for it."""
         runtime = self._holder.previous
@@ -111,11 +116,14 @@ class HealthMonitor:
             return "no configuration is in force"
         now = self._clock.monotonic()
         reasons: list[str] = []
-        for name in runtime.config.providers:
+        for name, config in runtime.config.providers.items():
             reason = runtime.unavailable(ModelRef(name, ""))
-            if reason is None and not runtime.state.upstream(name).breaker.rests(now):
-                return ""
-            reasons.append(f"{name}: {reason or 'left alone after it kept failing'}")
+            if reason is None:
+                how = condition(runtime.state.upstream(name), config, now)
+                if how.serves:
+                    return ""
+                reason = how.reason
+            reasons.append(f"{name}: {reason}")
         return "no provider can be called: " + ("; ".join(reasons) or "none is configured")
 
     def _on_event(self, event: Event) -> None:
@@ -176,7 +184,7 @@ class HealthMonitor:
             watched.task.cancel()
         if runtime is not None and name in runtime.config.providers:
             upstream = runtime.state.upstream(name)
-            upstream.check = None
+            upstream.check = upstream.unhealthy_since = None
             upstream.breaker.let_go()
 
     async def _check(self, name: str, watched: _Watched, runtime: Runtime, timeout: float) -> None:
@@ -216,12 +224,14 @@ class HealthMonitor:
         if not report.probed:
             upstream.breaker.let_go()
         elif report.healthy:
-            watched.failing_since = None
+            watched.failing_since = upstream.unhealthy_since = None
             upstream.breaker.try_soon(now)
         elif watched.failing_since is None:
             watched.failing_since = self._clock.now()
+            upstream.unhealthy_since = now
         resting = upstream.breaker.state != "closed"
-        if before is not None and before.healthy != report.healthy and report.probed:
+        # A first check that passes is what everybody expects, and no change.
+        if report.probed and report.healthy != (before is None or before.healthy):
             state = "healthy" if report.healthy else "unhealthy"
             self._events.publish(ProviderStateChanged(name, state, report.detail))
         interval = self._manager.current.health_check.interval

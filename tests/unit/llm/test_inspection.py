@@ -120,19 +120,19 @@ async def test_available_models_are_aliases_first_and_say_why_not() -> None:
 
 
 async def test_the_status_of_a_provider_follows_its_calls() -> None:
-    """Three failures in a row make it failing, one answer makes it ready."""
+    """Two failures in a row make it failing, one answer makes it ready."""
     async with serving(providers={"beta": {"enabled": False}}) as world:
         assert {name: one.state for name, one in world.service.get_provider_status().items()} == {
             "alpha": "ready",
             "beta": "off",
         }
-        for number in range(3):
+        for number in range(2):
             world.alpha.will_raise(ProviderError("server_error", f"failure {number}"))
             with pytest.raises(ProviderError):
                 await world.service.generate("hi")
         failing = world.service.get_provider_status()["alpha"]
-        assert (failing.state, failing.consecutive_failures) == ("failing", 3)
-        assert "failure 2" in failing.reason
+        assert (failing.state, failing.consecutive_failures) == ("failing", 2)
+        assert "failure 1" in failing.reason
         assert failing.last_failure is not None
         await world.service.generate("hi")
         ready = world.service.get_provider_status()["alpha"]

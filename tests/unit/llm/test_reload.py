@@ -67,7 +67,7 @@ async def test_HR10_what_is_known_about_a_provider_survives_an_edit_of_it() -> N
         await edit(world, alpha={"default_model": "other"}, beta={"default_model": "other"})
         assert world.provider("alpha") is not alpha
         status = world.service.get_provider_status()
-        assert (status["alpha"].state, status["alpha"].consecutive_failures) == ("open", 5)
+        assert (status["alpha"].state, status["alpha"].consecutive_failures) == ("open", 3)
         assert status["beta"].state == "resting"
         asked = len(world.alpha.requests), len(world.beta.requests)
         for model in ("alpha/m", "beta/m"):

@@ -100,7 +100,7 @@ async def test_a_check_that_passes_although_calls_fail_is_believed_less_and_less
     async with checked(clock, models=CHAIN) as world:
         upstream = Upstream(world)
         upstream.goes_down(checks_fail=False)
-        assert await attempts_in(world, clock, 60.0, 0.1) <= 9
+        assert await attempts_in(world, clock, 60.0, 0.1) <= 5
 
 
 async def test_checks_that_fail_although_calls_are_answered_keep_nothing_away() -> None:
@@ -128,6 +128,21 @@ async def test_a_provider_without_a_check_of_its_own_keeps_the_breakers_own_time
         await attempts_in(world, clock, 4.0, 0.1)
         upstream.script._replies.clear()
         assert 0.1 < await seconds_until_back(world, clock, 0.1) <= 6.5
+
+
+@pytest.mark.parametrize("seed", range(24))
+async def test_F33_F94_without_a_check_an_outage_of_a_minute_costs_as_little_and_ends_as_soon(seed: int) -> None:
+    """A provider that cannot be asked for free, whatever the rate of the calls and the moment of the outage."""
+    rng = random.Random(seed)
+    clock, step = FakeClock(), rng.choice([0.1, 0.5, 2.0])
+    async with checked(clock, seed, models=CHAIN, retries=rng.choice([0, 2])) as world:
+        upstream = Upstream(world)
+        upstream.report = await BaseLLMProvider.health_check(upstream.provider)
+        await attempts_in(world, clock, rng.choice([0.0, rng.uniform(1, 90)]), step)
+        upstream.goes_down(checks_fail=False)
+        assert await attempts_in(world, clock, 60.0, step) <= 5
+        upstream.script._replies.clear()
+        assert await seconds_until_back(world, clock, step) <= 10.0
 
 
 async def test_checks_come_at_their_interval_and_faster_while_a_provider_is_left_alone() -> None:
@@ -228,6 +243,7 @@ async def test_HR_17_the_health_of_the_service_holds_its_configuration_and_readi
             with pytest.raises(ProviderError):
                 await world.service.generate("hi")
         health = monitor.report()
+        assert not monitor.ready()
         assert not health.ready
         assert "alpha: left alone" in health.reason
         assert "beta: enabled: false" in health.reason
