@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 
-from core.llm.common.exceptions import ProviderError, UnknownProvider
+from core.llm.common.exceptions import ProviderError, UnknownProvider, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.build import build_handler, build_target_handler
@@ -62,7 +62,11 @@ class Runtime(Host):
             self.emptied.set()
 
     def plan(self, call: Call) -> Plan:
-        """The candidates of *call*, with the reasons in its trace."""
+        """The candidates of *call*, with the reasons in its trace.
+
+        Raises:
+            UnsupportedFeature: its alias admits none of its models.
+        """
         plan = self.router.plan(call.request, call.mode, call.rng)
         call.trace.how = plan.how
         if plan.notes:
@@ -70,6 +74,9 @@ class Runtime(Host):
             if plan.warning and plan.warning not in self._told:
                 self._told.add(plan.warning)
                 log("WARNING", "{}", plan.warning)
+        if not plan.candidates:
+            reasons = "\n".join(f"  {note}" for note in plan.notes)
+            raise UnsupportedFeature(f"alias {plan.alias!r} admits none of its models, see its `where`:\n{reasons}")
         if plan.wanted is not None:
             self.state.want_loaded(plan.wanted)
         if plan.alias in self._reserves:

@@ -68,6 +68,7 @@ async def serving(
     modules: tuple[Any, ...] = (),
     plugins: Sequence[ProviderSpec] = (),
     retries: int = 0,
+    strategies: Mapping[str, Any] | None = None,
     **config: Any,
 ) -> AsyncIterator[World]:
     """A service on scripted providers called *names* (alpha and beta unless given)."""
@@ -80,6 +81,7 @@ async def serving(
         plugins=[SCRIPTED, SCRIPTED_HOST, *plugins],
         clock=clock,
         rng=random.Random(seed),
+        strategies=strategies,
     )
     async with Container([module, *modules]) as container:
         yield World(container, scripts)
