@@ -63,6 +63,7 @@ class Course:
                 return entry
             rest = self._candidates.resting(entry.target, call.clock.monotonic())
             if rest is not None or entry.target.provider in self._failed_providers:
+                entry.reason = f"another model of {entry.target.provider} failed" if rest is None else rest.reason
                 self._later.append((0.0 if rest is None else rest.wait, entry))
                 continue
             return entry

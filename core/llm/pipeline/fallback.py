@@ -81,21 +81,29 @@ async def _try(call: Call, candidates: Candidates, course: Course, entry: Candid
     except _OF_A_CANDIDATE as error:
         if target and isinstance(error, ProviderError) and error.type == "context_length" and not error.context_window:
             error.context_window = target.facts.context_window
-        made = len(call.trace.attempts) > tried_before
-        sent = made and was_sent(error)
+        made = len(call.trace.attempts) - tried_before
+        sent = was_sent(error)
         if made and not sent:
             call.attempts_left += 1  # a refusal of our own cost nobody anything
-        entry.outcome = "failed" if sent else "skipped"
+        entry.outcome = "failed" if made > (not sent) else "skipped"
         entry.reason = _reason(error)
         course.failed(call, entry, error)
         if ends_the_call(error, call):
             raise
         return None
+    if call.mode == "stream":
+        _learn_its_pace(call, target)
     entry.outcome = "answered"
     entry.reason = f"after {len(course.errors)} that failed" if course.errors else ""
     if warnings:
         _warn_of(warnings, call, target, reply)
     return reply
+
+
+def _learn_its_pace(call: Call, target: Target) -> None:
+    attempt = call.attempt
+    if target.upstream is not None and attempt is not None and attempt.time_to_first_token is not None:
+        target.upstream.first_outputs.learn(target.ref.model, attempt.time_to_first_token, call.clock.monotonic())
 
 
 async def _take_as_refusal(reply: Reply, call: Call, target: Target) -> None:

@@ -71,4 +71,6 @@ def says_it_of_the_provider(error: LLMError) -> bool:
 
 def was_sent(error: LLMError) -> bool:
     """Whether the attempt that ended with *error* may have reached a provider."""
-    return isinstance(error, ModelError) or (isinstance(error, ProviderError) and error.code not in NOT_SENT)
+    if isinstance(error, ProviderError):
+        return error.code not in NOT_SENT
+    return isinstance(error, ModelError | StructuredOutputError)

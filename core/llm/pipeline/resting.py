@@ -17,7 +17,7 @@ def resting(upstream: Upstream, config: ProviderConfig, model: str, now: float) 
         last = f": {upstream.last_error}" if upstream.last_error else ""
         return Resting(f"left alone for {wait:.0f} s more, because it kept failing{last}", wait, broken=True)
     if upstream.consecutive_failures:
-        state = upstream.keys.all_resting(config.secrets, now)
+        state = upstream.keys.all_resting(config.secrets, now, model or None)
         if state is not None and state.resting_until - now > _WORTH_WAITING:
             wait = state.resting_until - now
             return Resting(f"rests for {wait:.0f} s more: {state.reason}", wait, broken=False)

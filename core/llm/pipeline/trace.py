@@ -4,7 +4,7 @@ import asyncio
 from functools import partial
 
 from core.llm.common.events import CallFailed, CallFinished, CallRecorded, CallRecovered
-from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.exceptions import LLMError, ProviderError, StructuredOutputError
 from core.llm.common.types import Usage
 from core.llm.pipeline.handler import Call, Handler, Outcome, Reply
 
@@ -17,6 +17,8 @@ def trace(inner: Handler) -> Handler:
             reply = await inner(call)
         except LLMError as error:
             error.trace = call.trace
+            # What did not become an object has been paid for all the same.
+            usage = error.usage if isinstance(error, StructuredOutputError) else None
             _publish(
                 call, "failed", None, error.partial.text if isinstance(error, ProviderError) and error.partial else ""
             )
