@@ -101,6 +101,7 @@ from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, LoggingOptions
 from core.llm.residency.residence import Residence
+from core.llm.routing.snapshot import Candidate, RequestView
 from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.runtime.streams import ActiveStream
 from core.llm.service import LLMService
@@ -136,6 +137,7 @@ __all__ = [
     "CallRecovered",
     "CallTrace",
     "CallWarning",
+    "Candidate",
     "CandidateTrace",
     "ChatModel",
     "ChatRequest",
@@ -200,6 +202,7 @@ __all__ = [
     "RefusalDelta",
     "RequestAdjusted",
     "RequestError",
+    "RequestView",
     "Residence",
     "ResponseFormat",
     "ResponseType",
