@@ -14,7 +14,7 @@ from core.llm.providers.config.models.residency import ResidencyOptions
 def residency(options: ResidencyOptions, target: Target) -> Layer:
     """The layer that takes a lease on the model of *target* for each attempt, until its reply has ended."""
     resident, ref = target.resident, target.ref
-    guarded = isinstance(target.provider, LoadGuard) and options.on_other_load_options != "allow"
+    guarded = isinstance(target.provider, LoadGuard) and options.on_other_load_options != "drop"
 
     def layer(inner: Handler) -> Handler:
         if resident is None:

@@ -185,7 +185,7 @@ class Resident:
             self.pinned and not self.suspended,
             not self.ours and not evict_foreign,
             self.leaving,
-            ttl if self.placement.idle_ttl else None,
+            ttl,
             self.load_seconds or 0.0,
         )
 

@@ -65,7 +65,7 @@ async def test_ML07_a_model_larger_than_the_whole_budget_fails_at_once_and_evict
     """Both numbers are said."""
     house = House(options={"memory_budget": {"cpu": 50}}, a=10, big=60)
     await house.loaded("a")
-    with pytest.raises(ModelTooLarge, match="60 bytes.* 50") as caught:
+    with pytest.raises(ModelTooLarge, match=r"60 bytes.* 50") as caught:
         await house.keeper.acquire(house["big"])
     assert (caught.value.need, caught.value.budget) == (60, 50)
     assert house.ready == {"a"}

@@ -23,8 +23,6 @@ class Placement:
     """Where it lies: `cpu`, `cuda:0`; empty where nobody knows."""
     size_bytes: int | None = None
     """What it will take, as far as can be said without loading it."""
-    idle_ttl: bool = True
-    """False where the server itself lets it go when it is idle."""
 
 
 @runtime_checkable

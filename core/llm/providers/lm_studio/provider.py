@@ -7,8 +7,16 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts
-from core.llm.providers.base.provider import HealthReport, ModelInfo, ProgressCallback, ProviderServices
+from core.llm.dialects.json import encode_json
+from core.llm.providers.base.provider import (
+    HealthReport,
+    ModelInfo,
+    ModelStatus,
+    ProgressCallback,
+    ProviderServices,
+)
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.residency import Placement
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.providers.base.single_flight import within
 from core.llm.providers.lm_studio.api import DownloadedModel, LMStudioApi
@@ -133,6 +141,24 @@ class LMStudioProvider(OpenAIServerProvider):
             size_bytes=model.size_bytes,
             detail=model.detail,
         )
+
+    def placement(self, model: str) -> Placement:
+        """On a server that others use too; with other load options it is another thing in memory."""
+        options = encode_json(dict(sorted(self.config.options_of(model).items())))
+        return Placement(("lm_studio", self.base_url, model, options), owned=False)
+
+    async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
+        """Every model that has an instance, whoever loaded it; the size of the file stands for that in memory."""
+        try:
+            models = await self.api.models()
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+        found: list[ModelStatus] = []
+        for model in models:
+            if model.instances:
+                names = [name for name in known if model.answers_to(name)] or [model.key]
+                found.extend(ModelStatus(name, "ready", model.size_bytes) for name in names)
+        return found
 
     async def _learn(self) -> tuple[DownloadedModel, ...]:
         models = await self.api.models()

@@ -1,11 +1,19 @@
 """Models on a LocalAI server: chat, embeddings, and their life in its memory."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.openai_quirks import OpenAIQuirks
-from core.llm.providers.base.provider import HealthReport, ModelInfo, ProgressCallback, ProviderServices
+from core.llm.providers.base.provider import (
+    HealthReport,
+    ModelInfo,
+    ModelStatus,
+    ProgressCallback,
+    ProviderServices,
+)
+from core.llm.providers.base.residency import Placement
 from core.llm.providers.localai.api import GalleryModel, InstalledModel, LocalAIApi
 from core.llm.providers.localai.config import LocalAIConfig
 from core.llm.providers.localai.model_manager import LocalAIModelManager
@@ -62,6 +70,20 @@ class LocalAIProvider(OpenAIServerProvider):
             ModelInfo(one.name, self.facts(one.name), loaded=None if loaded is None else one.name in loaded)
             for one in models
         ]
+
+    def placement(self, model: str) -> Placement:
+        """On a server that others use too; how a model is loaded is written down there."""
+        return Placement(("localai", self.base_url, model), owned=False)
+
+    async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
+        """Every model with a running backend; where the key may not ask for that, those of *known*."""
+        try:
+            loaded = await self._loaded()
+            names = known if loaded is None else loaded
+            found = [(name, await self.manager.find(name)) for name in names]
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+        return [replace(status, model=name) for name, status in found if status is not None]
 
     async def _loaded(self) -> frozenset[str] | None:
         try:

@@ -1,7 +1,8 @@
 """Models on an Ollama server as a provider: chat, embeddings, and the life of a model in memory."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -18,6 +19,7 @@ from core.llm.providers.base.provider import (
     ProviderServices,
 )
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.residency import Placement
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.providers.ollama.catalogue import OllamaCatalogue
 from core.llm.providers.ollama.client import OllamaClient
@@ -28,6 +30,7 @@ from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
 from core.llm.providers.ollama.prompts import OllamaPromptDialect
 from core.llm.providers.ollama.server import OllamaTransport, address_of, with_key
+from core.llm.providers.ollama.validator import LOAD_OPTIONS
 from core.llm.providers.ollama.wire import JSON_HEADERS
 
 
@@ -230,6 +233,28 @@ class OllamaProvider(HttpProvider):
             return await self.manager.unload(model)
         except ProviderError as error:
             raise error.at(self.name, model) from None
+
+    def placement(self, model: str) -> Placement:
+        """On a server that others use too; with other load options it is another thing in memory."""
+        options = encode_json(dict(sorted(self.config.options_of(model).items())))
+        return Placement(("ollama", self.base_url, canonical_name(model), options), owned=False)
+
+    async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
+        """What the server lists as running, whoever asked for it."""
+        names = {canonical_name(name): name for name in known}
+        try:
+            running = (await self.client.ps()).models
+        except ProviderError as error:
+            raise error.at(self.name, None) from None
+        return [ModelStatus(names.get(canonical_name(one.name), one.name), "ready", one.size) for one in running]
+
+    def reload_reason(self, model: str, extra: Mapping[str, Any]) -> str | None:
+        """Which of `extra.options` differs from how *model* is loaded."""
+        given, pinned = extra.get("options"), self.config.options_of(model)
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            if name in LOAD_OPTIONS and pinned.get(name) != value:
+                return f"the call asks for {name} {value!r} and the model has {pinned.get(name, 'the default')!r}"
+        return None
 
     async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
         """Download *model*. Cancelling stops the download; the next one continues where it was."""

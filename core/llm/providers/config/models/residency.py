@@ -59,10 +59,10 @@ class ResidencyOptions(Frozen):
     prefer_loaded: bool = Field(
         False, description="A call goes to its next candidate while the model loads in the background."
     )
-    on_other_load_options: Literal["refuse", "reroute", "allow"] = Field(
-        "refuse",
+    on_other_load_options: Literal["drop", "refuse", "reroute"] = Field(
+        "drop",
         description="A call whose `extra` asks for other load options than the model's, for which the server would "
-        "load it anew: refuse it, try the next candidate, or let it happen.",
+        "load it anew: send it without them and say so, refuse it, or try its next candidate.",
     )
     evict_foreign: bool = Field(
         False, description="May models be unloaded that others have loaded on a server that is shared?"
