@@ -6,7 +6,7 @@ from datetime import timedelta
 from core.llm.common.types import ModelRef
 from core.llm.runtime.condition import condition
 from core.llm.runtime.runtime import Runtime
-from core.llm.status import AvailableModel, ProviderStatus
+from core.llm.status import AvailableModel, ModelTraffic, ProviderStatus
 
 
 def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
@@ -53,5 +53,17 @@ def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
             next_try=how.next_try,
             in_flight=record.breaker.in_flight,
             parts=how.parts,
+            models=_traffic(runtime, name, now),
         )
     return found
+
+
+def _traffic(runtime: Runtime, provider: str, now: float) -> Mapping[str, ModelTraffic]:
+    """What is known about the models of *provider* to which calls were sent."""
+    return {
+        ref.model: ModelTraffic(
+            seen.in_flight, seen.latency.read(now), seen.first_token.read(now), seen.errors.read(now) or 0.0
+        )
+        for ref, seen in runtime.state.measured.items()
+        if ref.provider == provider and seen.is_known
+    }

@@ -1,6 +1,7 @@
 """What the service says about itself: models, providers, and what it would do with a request."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
@@ -22,6 +23,20 @@ class AvailableModel:
     reason: str = ""
     """Why not, where it is not available."""
     capabilities: frozenset[Capability] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTraffic:
+    """What calls to one model have shown: moving averages that forget, as routing sees them."""
+
+    in_flight: int
+    """Calls that are there now, waiting for their turn included."""
+    latency: float | None
+    """Seconds that a whole answer takes; `None` before the first one."""
+    first_token: float | None
+    """Seconds until the first output of a stream."""
+    error_rate: float
+    """Share of the recent attempts that failed, from 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +65,8 @@ class ProviderStatus:
     """Attempts that have been sent and have not ended."""
     parts: tuple[str, ...] = ()
     """Its models and keys that are out of use, each with the reason."""
+    models: Mapping[str, ModelTraffic] = field(default_factory=dict)
+    """What calls to its models have shown; empty where no strategy wants to know."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,11 @@ class Average:
         self._mean = 0.0
         self._at: float | None = None
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there was a sample."""
+        return self._at is not None
+
     def add(self, sample: float, now: float) -> None:
         """Learn from *sample*, taken at *now*."""
         if self._at is None:
@@ -50,6 +55,11 @@ class Traffic:
         self.latency = Average(SPEED_HALF_LIFE)
         self.first_token = Average(SPEED_HALF_LIFE)
         self.errors = Average(ERROR_HALF_LIFE)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether calls were measured at all."""
+        return self.in_flight > 0 or self.errors.is_known
 
     def answered(self, seconds: float, now: float) -> None:
         """A whole answer took *seconds*."""

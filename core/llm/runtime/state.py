@@ -73,6 +73,11 @@ class RuntimeState:
             record = self._traffic[ref] = Traffic()
         return record
 
+    @property
+    def measured(self) -> Mapping[ModelRef, Traffic]:
+        """Everything that `traffic` has handed out, by model."""
+        return self._traffic
+
     def _forget_idle(self) -> None:
         for ref in [ref for ref, record in self._traffic.items() if record.in_flight == 0][: _MODELS_KEPT // 2]:
             del self._traffic[ref]

@@ -92,6 +92,18 @@ async def test_calls_are_not_measured_where_nobody_asks() -> None:
         assert traffic(world, "alpha").errors.read(0.0) is None
 
 
+async def test_the_status_of_a_provider_shows_what_was_measured() -> None:
+    """And nothing about models to which no call was sent."""
+    clock = FakeClock(auto_advance=True)
+    async with serving(clock=clock, models=alias("latency"), default_model="x") as world:
+        world.alpha.will_answer("slow", delay=2.0)
+        await asked(world)
+        status = world.service.get_provider_status()
+        found = status["alpha"].models["m"]
+        assert (found.in_flight, found.latency, found.first_token, found.error_rate) == (0, 2.0, None, 0.0)
+        assert status["beta"].models == {}
+
+
 async def test_the_trace_says_why_the_order_is_this_one() -> None:
     """On the answer, in words."""
     async with serving(models=alias("least_in_flight")) as world:
