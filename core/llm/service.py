@@ -200,9 +200,10 @@ class LLMService:
         finally:
             self._leave(call, runtime)
 
-    def explain(self, request: Prompt, **options: Any) -> Explanation:
+    def explain(self, request: Prompt, *, stream: bool = False, **options: Any) -> Explanation:
         """Where *request* would go now and why. Nothing is sent, and nobody's turn is used up."""
-        return explain(self._holder.current, self._request(request, options), self._rng)
+        mode: Mode = "stream" if stream else "generate"
+        return explain(self._holder.current, self._request(request, options), self._rng, mode)
 
     def get_available_models(self) -> tuple[AvailableModel, ...]:
         """Every alias and every configured model, available or not."""

@@ -144,6 +144,26 @@ class Course:
         finally:
             call.request = request
 
+    def beside(self, call: Call, entry: CandidateTrace) -> CandidateTrace | None:
+        """The next one at another provider than *entry* who would be sent the request now; `take` it to try it."""
+        now = call.clock.monotonic()
+        request = call.request
+        try:
+            return next(
+                (
+                    other
+                    for other in self._waiting
+                    if other.target.provider != entry.target.provider and self._would_be_sent(call, other, now)
+                ),
+                None,
+            )
+        finally:
+            call.request = request
+
+    def take(self, entry: CandidateTrace) -> None:
+        """*entry*, which waited for its turn, has it now."""
+        self._waiting.remove(entry)
+
     def _would_be_sent(self, call: Call, entry: CandidateTrace, now: float) -> bool:
         if self._candidates.unavailable(entry.target) is not None or self._candidates.resting(entry.target, now):
             return False

@@ -20,7 +20,7 @@ def trace(inner: Handler) -> Handler:
             # What did not become an object has been paid for all the same.
             usage = error.usage if isinstance(error, StructuredOutputError) else None
             _publish(
-                call, "failed", None, error.partial.text if isinstance(error, ProviderError) and error.partial else ""
+                call, "failed", usage, error.partial.text if isinstance(error, ProviderError) and error.partial else ""
             )
             raise
         except BaseException as error:

@@ -65,3 +65,48 @@ def test_a_prompt_that_surely_does_not_fit_is_a_reason() -> None:
         "the prompt has at least 101 tokens, the context window is 100"
     )
     assert misfit(asking("x" * 10_000), "embed", facts) is None
+
+
+@pytest.mark.parametrize(
+    ("letters", "max_tokens", "most", "fits"),
+    [
+        (500, 50, None, True),
+        (500, 51, None, False),
+        (500, 5000, 50, True),
+        (500, 5000, 51, False),
+        (500, None, 99, True),
+    ],
+)
+def test_the_answer_that_is_asked_for_counts_towards_the_window(
+    letters: int, max_tokens: int | None, most: int | None, fits: bool
+) -> None:
+    """No further than to what the model can generate, because no more is sent."""
+    facts = ModelFacts(context_window=100, max_output_tokens=most)
+    assert (misfit(asking("x" * letters, max_tokens=max_tokens), "generate", facts) is None) is fits
+
+
+def test_an_answer_that_would_be_cut_short_is_a_reason_where_nothing_may_be_lost() -> None:
+    """With the policy `error` the caller would rather have no answer."""
+    request, facts = asking(max_tokens=101), ModelFacts(max_output_tokens=100)
+    assert misfit(request, "generate", facts, policy="warn") is None
+    assert "at most 100" in (misfit(request, "generate", facts, policy="error") or "")
+
+
+@pytest.mark.parametrize(
+    ("known", "asked", "fits"),
+    [
+        (None, 7, True), (True, 7, True), ("dimensions", 7, True), (False, None, True), (False, 7, False),
+        (7, 7, True), (7, 8, False), ([7, 8], 8, True), ([7, 8], 9, False), ((7, 8), None, True),
+    ],
+)  # fmt: skip
+def test_a_length_of_vectors_that_a_model_does_not_make_is_a_reason(known: Any, asked: int | None, fits: bool) -> None:
+    """Where its lengths are known."""
+    facts = ModelFacts(quirks={} if known is None else {"dimensions": known})
+    assert (misfit(asking(), "embed", facts, dimensions=asked) is None) is fits
+
+
+def test_a_text_to_embed_that_surely_does_not_fit_is_a_reason() -> None:
+    """One of several is enough."""
+    facts = ModelFacts(context_window=10)
+    assert misfit(asking(), "embed", facts, inputs=("x" * 109, "y")) is None
+    assert "at least 11 tokens" in (misfit(asking(), "embed", facts, inputs=("y", "x" * 110)) or "")
