@@ -28,9 +28,9 @@ BREAKS = ("cut", "stall", "malformed", "slow")
 CODES = {"cut": "body_cut", "stall": "idle_timeout", "malformed": "json", "slow": "too_slow"}
 
 
-def broken(dialect: WireDialect, how: str, words: int = 2) -> WireScript:
-    """The stream of `TEXT` that goes wrong after its first *words*."""
-    frames = dialect.frames(TEXT, "m")
+def broken(dialect: WireDialect, how: str, words: int = 2, text: str = TEXT) -> WireScript:
+    """The stream of *text* that goes wrong after its first *words*."""
+    frames = dialect.frames(text, "m")
     begun = frames.opening + frames.pieces[:words]
     rest = frames.pieces[words:]
     ending: list[Step] = []

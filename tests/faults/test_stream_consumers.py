@@ -1,0 +1,136 @@
+"""F79, F80, F81, F86 in every framing: consumers that are slow, leave, forget, or come back too late."""
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from core.llm.common.exceptions import ProviderError
+from core.llm.testing.fault_dialects import WIRE_DIALECTS
+from core.llm.testing.wire_steps import Stall, WireScript, stream
+from tests.faults.broken_streams import BEGUN, Streams, broken, broken_streams, whole
+
+DIALECTS = ["anthropic", "azure", "bedrock", "gemini", "ollama", "openai", "openai_responses"]
+AHEAD = 64
+"""Megabytes that the server is ready to send ahead."""
+
+
+@pytest.fixture(params=DIALECTS)
+async def streams(request: Any, no_leaks: Any) -> AsyncIterator[Streams]:
+    """A service on one upstream that speaks the dialect."""
+    async with broken_streams("error", dialect=request.param, fallback=()) as found:
+        yield found
+
+
+def far_ahead(name: str) -> WireScript:
+    """A stream that begins and then goes on for megabytes: pieces of text, a kilobyte each."""
+    dialect = WIRE_DIALECTS[name]
+    frames = dialect.frames("w" * 1000 + " end", "m")
+    begun = [*frames.opening, *frames.pieces[:1]]
+    many = b"".join(frames.pieces[:1] * 1000)
+    return stream([*begun, *[many] * AHEAD], content_type=dialect.content_type, end=False).then(Stall())
+
+
+async def test_F79_reading_pauses_while_the_consumer_sleeps(streams: Streams) -> None:
+    """What is held for one stream is less than a megabyte; the rest waits at the server, and no limit runs."""
+    streams.faulty.will(far_ahead(streams.dialect.name))
+    async with streams.llm.stream("hi", model="route", max_tokens=10) as events:
+        while not (await anext(events)).text:
+            pass
+        # Longer than every limit of the route.
+        await asyncio.sleep(0.5)
+        assert streams.faulty.unsent_bytes > 20_000_000
+        assert held_bytes(streams) < 2**20
+        assert (await anext(events)).text
+
+
+def held_bytes(streams: Streams) -> int:
+    """Bytes that have been read from the network and not yet been asked for."""
+    runtime = streams.llm._holder.current
+    transport: Any = runtime.providers["faulty"].transport  # type: ignore[attr-defined]  # a provider over HTTP
+    while not hasattr(transport, "_live"):
+        # Some transports add to requests, and hand them to this one.
+        transport = getattr(transport, "_transport", None) or transport._inner
+    (attempt,) = transport._live
+    return int(attempt.response.content._size)
+
+
+async def test_F79_the_limits_do_not_run_while_the_consumer_holds_an_event(streams: Streams) -> None:
+    """Each piece is held longer than silence is allowed to last; the answer is whole."""
+    streams.faulty.will(whole(streams.dialect, "a b c d", gap=0.005))
+    got = ""
+    async with streams.llm.stream("hi", model="route", max_tokens=10) as events:
+        async for event in events:
+            got += event.text
+            if event.text:
+                await asyncio.sleep(0.2)
+    assert got == "a b c d"
+
+
+@pytest.mark.parametrize("how", ["break", "raise", "cancel", "cancel_stream"])
+async def test_F80_leaving_closes_the_upstream(streams: Streams, how: str) -> None:
+    """Within a quarter of a second, however the consumer leaves, or is made to."""
+    streams.faulty.will(broken(streams.dialect, "stall"))
+    got = asyncio.Event()
+
+    async def consume() -> None:
+        async with streams.llm.stream("hi", model="route", max_tokens=10) as events:
+            text = ""
+            async for event in events:
+                text += event.text
+                if text == BEGUN:
+                    got.set()
+                    if how == "break":
+                        return
+                    if how == "raise":
+                        raise LookupError("the consumer's own")
+
+    task = asyncio.create_task(consume())
+    await asyncio.wait_for(got.wait(), 2)
+    left = asyncio.get_running_loop().time()
+    if how == "cancel":
+        task.cancel()
+    elif how == "cancel_stream":
+        (open_now,) = streams.llm.active_streams()
+        assert streams.llm.cancel_stream(open_now.call_id)
+    await asyncio.gather(task, return_exceptions=True)
+    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), 2)
+    closed = streams.faulty.connections[0].peer_closed_at
+    assert closed is not None
+    assert closed - left < 0.25
+    assert streams.llm.active_streams() == ()
+
+
+async def test_F81_a_dropped_stream_is_reclaimed(streams: Streams) -> None:
+    """The connection is closed, the lease given back, and a warning says what was forgotten."""
+    streams.faulty.will(broken(streams.dialect, "stall"))
+    stream_ = streams.llm.stream_generate("hi", model="route", max_tokens=10)
+    while not (await anext(stream_)).text:
+        pass
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        del stream_
+        gc.collect()
+    assert [warning.category for warning in seen] == [ResourceWarning]
+    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), 2)
+    async with asyncio.timeout(2):
+        while streams.llm.active_streams():
+            await asyncio.sleep(0)
+
+
+async def test_F86_coming_back_after_the_deadline(streams: Streams) -> None:
+    """The error comes out of the stream, never into what the consumer was doing."""
+    streams.faulty.will(broken(streams.dialect, "stall"))
+    async with streams.llm.stream("hi", model="route", max_tokens=10, timeout=0.3) as events:
+        got = ""
+        while got != BEGUN:
+            got += (await anext(events)).text
+        await asyncio.sleep(0.5)
+        with pytest.raises(ProviderError) as caught:
+            await anext(events)
+    assert caught.value.code == "deadline_exceeded"
+    assert caught.value.partial is not None
+    assert caught.value.partial.text == BEGUN
