@@ -11,6 +11,7 @@ from core.llm.accounting.ledger import UsageLedger
 from core.llm.client import LLMClient
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
+from core.llm.common.guardrail import Guardrail
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.observability.logs import EventLog
 from core.llm.model_manager import ModelManager
@@ -41,6 +42,7 @@ class ProviderModule(Module):
         rng: source of randomness for routing and jitter; tests pass a seeded one.
         strategies: functions of your own that order candidates, by the name that an alias's `strategy` gives them.
         classifiers: functions of your own that name the class of a request, by the name that `classifier` gives them.
+        guardrails: checks of requests and answers, the first outermost; see docs/guardrails.md.
     """
 
     def __init__(
@@ -54,6 +56,7 @@ class ProviderModule(Module):
         rng: random.Random | None = None,
         strategies: Mapping[str, Strategy] | None = None,
         classifiers: Mapping[str, Classifier] | None = None,
+        guardrails: Iterable[Guardrail] = (),
     ) -> None:
         self._config = config
         self._watch = watch
@@ -61,6 +64,7 @@ class ProviderModule(Module):
         self._plugins = tuple(plugins)
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()
+        self._guardrails = tuple(guardrails)
         self._functions = RoutingFunctions(strategies or {}, classifiers or {})
 
     def configure(self, binder: Binder) -> None:
@@ -123,7 +127,8 @@ class ProviderModule(Module):
         events: EventBus,
         ledger: UsageLedger,
     ) -> LiveConfiguration:
-        return LiveConfiguration(manager, factory, holder, RuntimeState(self._clock, events, ledger, self._functions))
+        state = RuntimeState(self._clock, events, ledger, self._functions, self._guardrails)
+        return LiveConfiguration(manager, factory, holder, state)
 
     @singleton
     @provider

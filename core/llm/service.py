@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from core.llm.common.clock import Clock, Deadline, SystemClock, new_id
 from core.llm.common.events import EventBus
-from core.llm.common.exceptions import RequestError, UnsupportedFeature
+from core.llm.common.exceptions import NotCached, RequestError, UnsupportedFeature
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.common.timers import timers
@@ -282,6 +282,8 @@ class LLMService:
     def _admit(
         self, request: LLMRequest, mode: Mode, inputs: tuple[str, ...] = (), dimensions: int | None = None
     ) -> tuple[Call, Runtime]:
+        if request.cache == "only" and not self._holder.current.config.cache.enabled:
+            raise NotCached("the request asks for the cache only, and `cache.enabled` is false")
         runtime = self._holder.admit()
         seconds = request.timeout or runtime.config.timeout
         deadline = Deadline(self._clock.monotonic() + seconds if seconds else math.inf)

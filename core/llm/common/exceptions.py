@@ -10,6 +10,7 @@
     ├── StructuredOutputError   the answer does not fit the schema; holds the raw text
     ├── RateLimited             refused by our own limits
     ├── BudgetExceeded          refused by a budget
+    ├── NotCached               the cache has no answer, and the request asks for nothing else
     ├── ConfigError             the configuration is wrong: every issue with file, line and column
     ├── ModelError
     │   ├── ModelLoadError      a local model cannot be loaded
@@ -217,6 +218,10 @@ class RateLimited(LLMError):
 
 class BudgetExceeded(LLMError):
     """A budget or cost limit refuses the call; nothing was sent."""
+
+
+class NotCached(LLMError):
+    """The cache has no answer to a request that asks for the cache only; nothing was sent."""
 
 
 @dataclass(frozen=True, slots=True)

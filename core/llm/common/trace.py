@@ -8,7 +8,8 @@ from typing import Literal
 
 from core.llm.common.types import Billing, ModelRef
 
-CandidateOutcome = Literal["untried", "skipped", "failed", "answered"]
+CandidateOutcome = Literal["untried", "skipped", "failed", "cut", "answered"]
+"""`cut`: given up because another one was faster, or because the call had ended."""
 AttemptDecision = Literal["", "answered", "retry", "next_candidate", "raise", "cancelled"]
 
 AttemptRole = Literal["first", "retry", "hedge", "continuation", "shadow"]

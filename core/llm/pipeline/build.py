@@ -3,10 +3,13 @@
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
+from core.llm.pipeline.cache import from_cache, into_cache
 from core.llm.pipeline.circuits import breaker
 from core.llm.pipeline.experiment import experiment
 from core.llm.pipeline.fallback import fallback
+from core.llm.pipeline.guardrails import guardrails
 from core.llm.pipeline.handler import Handler, Layer, compose
+from core.llm.pipeline.hedge import hedge
 from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.limits import limits
@@ -18,6 +21,7 @@ from core.llm.pipeline.request_limits import request_limits
 from core.llm.pipeline.residency import residency
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.shadow import Host, shadow
+from core.llm.pipeline.single_flight import single_flight
 from core.llm.pipeline.spending import spending
 from core.llm.pipeline.structured import structured
 from core.llm.pipeline.target import Target
@@ -33,12 +37,28 @@ def build_handler(config: LLMServiceConfig, host: Host, memory: CallMemory | Non
     remembered = memory or CallMemory()
     layers: list[Layer] = [
         trace,  # outermost: it must see how the call ended, whatever ended it
+        *guardrails(remembered.guardrails),  # before all that keeps, copies or sends: what is masked is masked for all
         request_limits(config, remembered.users),  # before anything is looked at, kept or sent
+        *_cache(config, remembered),  # before all that chooses: who is answered here takes nobody's turn
         experiment(config, remembered.experiments),  # around all that routing does: how each model has done
         shadow(config, host, remembered.shadows),  # inside: a copy is no call of its own, and nobody waits for it
         mid_stream(config, host),  # around the routing: who takes over a broken stream is tried on its own
+        hedge(config, host, remembered.hedges),  # next to the routing: it says how a candidate is tried
     ]
     return compose(layers, fallback(host, config.retry.max_attempts))
+
+
+def _cache(config: LLMServiceConfig, memory: CallMemory) -> list[Layer]:
+    """Looking, joining and keeping; no layer where the cache is off."""
+    options, store = config.cache, memory.answers
+    if not options.enabled:
+        return []
+    store.bound(options.max_entries, options.max_bytes)
+    return [
+        from_cache(config, store, memory.swapped),  # outside: nobody waits for what is there
+        *([single_flight(config.costs.currency)] if options.single_flight else []),  # between: one asks for all
+        into_cache(config, store),  # inside: kept before those who waited have gone
+    ]
 
 
 def build_target_handler(

@@ -51,7 +51,12 @@ def fallback(candidates: Candidates, max_attempts: int) -> Handler:
             if course.errors and call.attempts_left <= 0:
                 entry.outcome, entry.reason = "skipped", f"retry.max_attempts ({max_attempts}) is used up"
                 continue
-            reply = await _try(call, candidates, course, entry)
+            if call.race is None:
+                reply = await _try(call, candidates, course, entry)
+            else:
+                reply = await call.race(
+                    call, course, entry, lambda branch, entry: _try(branch, candidates, course, entry)
+                )
             if reply is not None:
                 return reply
         raise exhausted(call, candidates, course)

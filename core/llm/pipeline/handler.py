@@ -66,6 +66,7 @@ class Call:
         "limits",
         "mode",
         "prefilled",
+        "race",
         "request",
         "reserves",
         "rng",
@@ -114,6 +115,10 @@ class Call:
         """What the next attempt is, unless it repeats one."""
         self.prefilled = False
         """Whether the last message is the beginning of the answer, to be continued by the model."""
+        self.key: str | None = None
+        """What the request means, where its answer may be shared; `None` where it must not be."""
+        self.race: Callable[..., Awaitable[Reply | None]] | None = None
+        """How routing tries a candidate beside the next one; `None` where it tries one after the other."""
         # Takes the call instead of holding it: a cycle through every call keeps the garbage collector busy.
         self.alternatives: Callable[[Call], bool] = _none
         """Whether routing has another candidate to go to; asked only once an attempt has failed."""
@@ -130,6 +135,14 @@ class Call:
         """Seconds since the call began."""
         return self.clock.monotonic() - self.started
 
+    def branch(self) -> "Call":
+        """The same call once more, for what runs beside it: everything is shared but its guard and its attempt."""
+        other = object.__new__(Call)
+        for name in Call.__slots__:
+            setattr(other, name, getattr(self, name))
+        other.guard = Guard(self.clock)
+        other.target = other.attempt = other.api_key = None
+        return other
 
     def give_up_attempt(self) -> None:
         """Book the attempt that is under way as cut; whoever cancels it does so before anybody reads the trace."""
@@ -199,6 +212,10 @@ class Reply:
             or (isinstance(event, StreamFinish) and event.finish_reason.unified in _DECLINED)
             for event in self._head
         )
+
+    def belong_to(self, call: Call) -> None:
+        """Be cut together with *call*, whose branch has brought this reply."""
+        self._call = call
 
     def on_end(self, end: "End") -> None:
         """Call *end* when the call is over; the layers nearest to the provider come first."""

@@ -55,8 +55,10 @@ def _finish(call: Call, reply: Reply, error: BaseException | None) -> None:
 
 def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") -> None:
     events = call.events
-    if outcome == "answered" and len(call.trace.attempts) > 1 and call.target is not None:
-        events.publish(CallRecovered(call.id, call.target, len(call.trace.attempts)))
+    attempts = call.trace.attempts
+    # One that was cut because another was faster has not failed.
+    if outcome == "answered" and len(attempts) > 1 and call.target is not None and any(one.error for one in attempts):
+        events.publish(CallRecovered(call.id, call.target, len(attempts)))
     if events.wants_only(CallRecorded):
         events.publish(CallRecorded(call.id, call.request, text, outcome, call.target, usage, call.trace))
     kind = CallFailed if outcome == "failed" else CallFinished

@@ -7,6 +7,7 @@ from typing import Final
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
+from core.llm.common.guardrail import Guardrail
 from core.llm.common.secrets import fingerprint
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.memory import CallMemory
@@ -37,6 +38,7 @@ class RuntimeState:
         events: EventBus,
         ledger: UsageLedger | None = None,
         functions: RoutingFunctions = NO_FUNCTIONS,
+        guardrails: tuple[Guardrail, ...] = (),
     ) -> None:
         self.clock = clock
         self.events = events
@@ -45,7 +47,8 @@ class RuntimeState:
         self.keeper = Keeper(clock, events, random.Random())
         """Which local models are in memory; loaded ones outlive the configuration that loaded them."""
         self.ledger = ledger or UsageLedger()
-        self.memory = CallMemory()
+        self.memory = CallMemory(guardrails)
+        self.memory.swapped = lambda: self.swapped.current
         self.functions = functions
         """Strategies and classifiers of the host's own."""
         self.is_loaded: Callable[[ModelRef], bool | None] = _somebody_elses_business

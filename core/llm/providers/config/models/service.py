@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from core.llm.common.units import Duration
 from core.llm.providers.config.models.aliases import AliasOptions, alias_from
+from core.llm.providers.config.models.cache import CacheOptions
 from core.llm.providers.config.models.frozen import Frozen
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.provider import ProviderConfig
@@ -36,14 +37,6 @@ class HealthCheckOptions(Frozen):
     enabled: bool = True
     interval: Duration = 30.0
     timeout: Duration = 5.0
-
-
-class CacheOptions(Frozen):
-    """Answers kept for identical requests."""
-
-    enabled: bool = False
-    ttl: Duration = 3600.0
-    max_entries: int = Field(10_000, gt=0)
 
 
 class CostOptions(Frozen):

@@ -30,8 +30,15 @@ class HedgeOptions(Frozen):
     after: Duration | Literal["p95"] = Field(
         "p95",
         union_mode="left_to_right",
-        description="How long to wait for the first output: a duration, or what 95 % of calls need.",
+        description="How long to wait for the first output: a duration, or what 95 % of the model's calls stay below, "
+        "once 20 of them are known.",
     )
     max_extra: float = Field(
-        0.05, gt=0, le=1, description="Hedges per call at most; each also costs a retry of the budget."
+        0.05,
+        gt=0,
+        le=1,
+        description="Second requests per call of the alias, at most; each also costs a retry of the budget.",
+    )
+    tools: bool = Field(
+        False, description="Also for requests with tools: two models may then ask for something to be done."
     )
