@@ -10,7 +10,7 @@ from collections.abc import Callable
 from math import inf
 from typing import Any
 
-from core.llm.limiting.dimension import NOTHING, TOKENS, Amounts, Dimension
+from core.llm.limiting.dimension import NOTHING, Amounts, Dimension
 
 
 def _never(_: float) -> bool:
@@ -78,8 +78,14 @@ class Lane:
 
     def longest(self, amounts: Amounts, now: float) -> tuple[float, Dimension]:
         """How long a call would wait behind all who wait now, and for which limit."""
-        waits = [(each.wait_behind(amounts[each.measure], now), each) for each in self.dimensions]
-        return max(waits, key=lambda wait: (wait[0], wait[1].measure != TOKENS))
+        wait, limit, short = 0.0, self.dimensions[0], False
+        for each in self.dimensions:
+            amount = amounts[each.measure]
+            behind, lacks = each.wait_behind(amount, now), not each.ready(amount, now)
+            # No time may be known, and still it is this one that holds the call back.
+            if (behind, lacks) > (wait, short):
+                wait, limit, short = behind, each, lacks
+        return wait, limit
 
 
 class Waiter:

@@ -7,6 +7,7 @@ from core.llm.common.decisions import CallQueued, CallSpilled
 from core.llm.common.exceptions import ProviderError, RateLimited
 from core.llm.limiting.dimension import Amounts, Dimension
 from core.llm.limiting.queue import Lane, Reservation
+from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call
 from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
@@ -94,9 +95,14 @@ class Turns:
         key, breaker = self._upstream.keys.of(call.api_key), self._upstream.breaker
         provider, model = self._ref
         if key.resting_until > now:
-            wait = key.resting_until - now
+            # Nothing new about the key: whoever chose it chooses again, and says so where all of them rest.
             return ProviderError(
-                "rate_limit", f"not sent: {key.reason}", code="gated", retry_after=wait, provider=provider, model=model
+                "rate_limit",
+                f"not sent: {key.reason}",
+                code=NEXT_KEY,
+                scope="request",
+                provider=provider,
+                model=model,
             )
         if breaker.rests_for(model, now):
             return ProviderError(
