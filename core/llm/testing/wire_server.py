@@ -59,6 +59,8 @@ class WireRequest:
     body: bytes = b""
     sent: int = 0
     """Bytes of the answer that were given to the network, head included."""
+    done: bool = False
+    """Whether its script ran to the end."""
 
     def json(self) -> Any:
         """The body, decoded."""
@@ -269,6 +271,8 @@ class _Peer(asyncio.Protocol):
                 await self._run(self._first)
             while True:
                 await self._run(await self._next_script())
+                if self._request is not None:
+                    self._request.done = True
 
     async def _next_script(self) -> WireScript:
         head = await self._read_until(b"\r\n\r\n")
