@@ -103,8 +103,9 @@ def jittered(retries: int, options: RetryOptions, rng: random.Random) -> float:
 class RetryBudget:
     """Bounds how much load retries may add to one upstream, whatever goes wrong.
 
-    Each first attempt deposits a fifth of a retry, each second one; each retry costs one. When it is empty there are no
-    retries; going to another provider is still allowed.
+    Each first attempt deposits a fifth of a retry, each second one; each retry costs one, of which a quarter comes back
+    where it is answered: retries that help may be a few more. When it is empty there are no retries; going to another
+    provider is still allowed.
     """
 
     __slots__ = ("_balance", "_last")
@@ -113,6 +114,7 @@ class RetryBudget:
     START = 10.0
     PER_CALL = 0.2
     PER_SECOND = 1.0
+    REFUND = 0.25
 
     def __init__(self, now: float) -> None:
         self._balance = self.START
@@ -134,3 +136,7 @@ class RetryBudget:
             return False
         self._balance -= 1.0
         return True
+
+    def refund(self) -> None:
+        """A retry has been answered."""
+        self._balance = min(self.CAPACITY, self._balance + self.REFUND)

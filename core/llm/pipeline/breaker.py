@@ -50,6 +50,7 @@ class Breaker:
     RAMP = 10.0
     RAMP_LEAST = 4
     PANIC_INTERVAL = 10.0
+    PROBE_WAIT = 1.0
 
     __slots__ = (
         "_bad_probes",
@@ -178,16 +179,16 @@ class Breaker:
             self._probing = False
 
     def rests(self, now: float) -> bool:
-        """Whether no attempt would be admitted now because the breaker is open."""
-        return self.state == "open" and now < self.open_until
+        """Whether no attempt would be admitted now because it is open, or because its probe is out."""
+        if self.state == "closed":
+            return False
+        return now < self.open_until if self.state == "open" else self._probing
 
     def wait(self, now: float) -> float:
         """Seconds until an attempt has a chance of being admitted, where none has now."""
+        if self.state == "half_open":
+            return self.PROBE_WAIT if self._probing else 0.0
         return max(0.0, (self._ramp_end if self.state == "closed" else self.open_until) - now)
-
-    def next_probe(self) -> float | None:
-        """When the next attempt may find out whether the other side is back; `None` while the breaker is closed."""
-        return None if self.state == "closed" else self.open_until
 
     def hold(self, until: float) -> None:
         """Stay open until then, unless a health check passes before: failing checks spare the calls."""

@@ -82,6 +82,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                             attempt.time_to_first_token = call.elapsed() - attempt.started
                         reply.first_output_at = call.elapsed()
                     attempt.decision = "answered"
+                    if retries:
+                        upstream.budget.refund()
                     reply.on_end(partial(_close_attempt, call, attempt, upstream))
                     return reply
 
