@@ -1,4 +1,4 @@
-"""A thousand random faults, half of them in each of two chains: what the library says happened is what the servers saw, and no bound is passed."""
+"""A thousand random faults, half of them in each of two chains: the library's account is what the servers saw."""
 
 import asyncio
 import os

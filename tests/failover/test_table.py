@@ -28,7 +28,7 @@ async def test_S08_S09_S10_S14_never_show_a_broken_stream_as_success(cell) -> No
     assert (done.primary_requests, done.spare_requests) == (1, 0)
 
 
-@pytest.mark.parametrize("cell", [one for one in cells() if not _breaks(one) and one[0].id != FLAP], ids=name_of)
+@pytest.mark.parametrize("cell", [one for one in cells() if one[0].id != FLAP], ids=name_of)
 async def test_S01_to_S14_and_S16_pass(cell) -> None:
     """The caller gets what the situation asks for, and the servers see no more than they should."""
     situation, dialect, stream = cell
