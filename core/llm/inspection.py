@@ -13,9 +13,11 @@ def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
     """Aliases first, then the models that the configuration lists."""
     found: list[AvailableModel] = []
     for name in runtime.config.models:
-        refs = runtime.router.members(name).candidates
+        plan = runtime.router.members(name)
+        refs = plan.candidates
         usable = [ref for ref in refs if runtime.unavailable(ref) is None]
-        reason = "" if usable else "; ".join(f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs)
+        reasons = [f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs] or plan.notes
+        reason = "" if usable else "; ".join(reasons)
         targets = tuple(str(ref) if ref.model else ref.provider for ref in refs)
         found.append(AvailableModel(name, "alias", targets, bool(usable), reason))
     for name, provider in runtime.config.providers.items():

@@ -84,6 +84,10 @@ class Route:
             return self._planned(choice, None, kind, warning=warning)
         return self._chosen(choice, view, rng, kind, warning)
 
+    def choice(self) -> Choice:
+        """Who is admitted now, whatever the class of the request."""
+        return self._pool.choice(self._sight)
+
     def members(self) -> Plan:
         """The models as they are configured, those of every class included."""
         if self.fixed is not None:

@@ -2,7 +2,7 @@
 
 import difflib
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Final
 
@@ -91,6 +91,13 @@ class Router:
             if len(self._direct) < _PLANS_KEPT:
                 self._direct[name] = plan
         return plan
+
+    def admits_nobody(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        """Aliases whose conditions none of their own models meets now, with the reasons; fallbacks do not count."""
+        for name, route in self._routes.items():
+            choice = route.choice()
+            if not choice.first and choice.notes:
+                yield name, choice.notes
 
     def chain(self, entries: Sequence[str]) -> tuple[ModelRef, ...]:
         """References of chain entries: `provider`, `provider/model`, or an alias (its models, not its fallbacks)."""

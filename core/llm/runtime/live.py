@@ -7,6 +7,7 @@ from core.llm.factory.provider import LLMProviderFactory
 from core.llm.providers.config.changes import ConfigChange
 from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.residency.keeper import Keeper
+from core.llm.runtime.admissions import empty_aliases
 from core.llm.runtime.build import build_runtime, discard
 from core.llm.runtime.endings import model_endings
 from core.llm.runtime.runtime import Runtime
@@ -62,6 +63,7 @@ class LiveConfiguration:
                     await discard(provider)
             self._refuse_when_closed()
         change.notes.extend(model_endings(runtime))
+        change.notes.extend(empty_aliases(runtime))
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
         self._state.keeper.configure(new.residency, runtime.providers)

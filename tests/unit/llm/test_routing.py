@@ -124,6 +124,10 @@ async def test_an_alias_that_admits_nobody_says_so() -> None:
         assert (explained.first, len(explained.notes)) == (None, 2)
         (found,) = [model for model in world.service.get_available_models() if model.name == "x"]
         assert not found.available
+        assert "beta/m is left out" in found.reason
+        (warning,) = world.manager.status.warnings
+        assert warning.path == "models.x.where"
+        assert "alpha/m is left out: its context window is not known" in warning.message
 
 
 async def test_a_strategy_of_the_hosts_own_is_trusted_with_the_order_and_nothing_else() -> None:
