@@ -190,7 +190,9 @@ class LLMRequest(BaseModel):
     """Seconds for the whole call, every attempt and fallback included."""
     cost_limit: float | None = Field(default=None, ge=0)
     """Refuse the call when it may cost more than this, in the configured currency."""
-    cache: bool | None = None
+    cache: bool | Literal["refresh", "only"] | None = None
+    """`None`: as configured. `True`, `False`: on, off. `refresh`: ask anew and keep the answer. `only`: an answer that
+    is kept already, or `NotCached`."""
     metadata: Mapping[str, Any] = Field(default_factory=lambda: MappingProxyType({}))
     """The caller's own data; comes back on the response and is never sent."""
     user: str | None = None
