@@ -2,13 +2,13 @@
 
 import asyncio
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, Final, Literal
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
-from core.llm.common.exceptions import LLMError, ModelNotReady, UnsupportedFeature
+from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.model_swap import ModelSwap, SwapMode, target_of
@@ -21,6 +21,7 @@ from core.llm.providers.base.provider import (
     ModelStatus,
     ProgressCallback,
 )
+from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.residence import Residence
 from core.llm.residency.resident import Resident
 from core.llm.runtime.live import LiveConfiguration
@@ -65,16 +66,32 @@ class ModelManager:
             LLMError: `preload_mode: required`, and a model cannot be loaded; says which and why.
         """
         self._live.on_applied(self._follow)
-        options = self._runtime.config.residency
         self._follow(self._runtime)
-        if not options.preload:
-            return
-        work = [self._preload(name, required=options.preload_mode == "required") for name in options.preload]
+        try:
+            await self._load_ahead(self._runtime.config.residency)
+        except BaseException:
+            # The service, which would shut all of this down, is never started.
+            await self.stop()
+            await self._live.shut_down()
+            raise
+
+    async def _load_ahead(self, options: ResidencyOptions) -> None:
         if options.preload_mode == "background":
-            for one in work:
-                self._spawn(one)
+            for name in options.preload:
+                self._spawn(self._preload(name, required=False))
             return
-        await asyncio.gather(*work)
+        required = options.preload_mode == "required"
+        work = [self._spawn(self._preload(name, required=required)) for name in options.preload]
+        if not work:
+            return
+        done, late = await asyncio.wait(work, timeout=options.preload_timeout, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        if late and required:
+            names = ", ".join(name for name, task in zip(options.preload, work, strict=True) if task in late)
+            raise ModelLoadError(
+                f"{names}: not loaded within {options.preload_timeout:g} s; raise residency.preload_timeout"
+            )
 
     async def stop(self) -> None:
         """End what runs in the background. The models themselves end with their providers."""
@@ -104,10 +121,11 @@ class ModelManager:
                 raise
             log("WARNING", "{} was not preloaded: {}", name, error)
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work, name="core.llm:preload")
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     # What is there.
 

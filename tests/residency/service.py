@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 from core.container import Container
 from core.llm import EventBus, LLMService, ModelEvent, ModelManager, ProviderConfigManager, ProviderModule, ProviderSpec
@@ -17,7 +17,7 @@ class Served:
         self.container = Container([ProviderModule(config, watch=watch, env={}, plugins=plugins, **fields)])
         self.told: list[ModelEvent] = []
 
-    async def __aenter__(self) -> "Served":
+    async def __aenter__(self) -> Self:
         bus = self.container.get(EventBus)
         bus.subscribe(self.told.append, ModelEvent)
         await self.container.start()

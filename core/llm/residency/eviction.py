@@ -1,7 +1,7 @@
 """Who goes when room is needed: as few as possible, the longest idle first, the cheapest to load again among equals.
 
-Idle times count as equal within a factor of two: whether a model was last used ten or twelve seconds ago says less
-about its next use than whether loading it again takes one second or a minute.
+Times count as equal within a factor of two: whether a model was last used ten or twelve seconds ago says less about its
+next use than whether loading it again takes one second or a minute.
 """
 
 import math
@@ -22,9 +22,9 @@ class Occupant:
     last_use: float
 
     @property
-    def order(self) -> tuple[int, float, float]:
+    def order(self) -> tuple[int, int, float]:
         """Smaller goes first."""
-        return (-int(math.log2(1 + max(0.0, self.idle))), self.reload_cost, self.last_use)
+        return (-_magnitude(self.idle), _magnitude(self.reload_cost), self.last_use)
 
 
 def choose_victims(occupants: Sequence[Occupant], memory: int, device: str, places: int) -> list[Hashable]:
@@ -43,6 +43,10 @@ def choose_victims(occupants: Sequence[Occupant], memory: int, device: str, plac
         if one not in chosen:
             chosen.append(one)
     return [one.key for one in chosen] if len(chosen) >= places else []
+
+
+def _magnitude(seconds: float) -> int:
+    return int(math.log2(1 + max(0.0, seconds)))
 
 
 def _fewest(ordered: Sequence[Occupant], memory: int) -> list[Occupant]:
