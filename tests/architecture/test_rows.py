@@ -18,7 +18,7 @@ ROWS: dict[str, range] = {
     "F": range(106, 124),  # faults of the configuration
     "S": range(46, 50),  # security of worker processes
 }
-ALSO = {"F130", "F131", "S16", "S17", "S32", "S42", "S43"}
+ALSO = {*(f"F{number}" for number in (*range(89, 98), 126, 133, 134, 135, 136)), "F130", "F131", "S16", "S17", "S32", "S42", "S43"}
 """Single rows of tables that are not whole yet."""
 
 NOT_HERE: dict[str, str] = {}

@@ -1,7 +1,12 @@
-"""The table of faults has no holes: each row from F1 to F86 has a test, or a reason for having none here."""
+"""The table of faults has no holes: each row from F1 to F86, and of F87 to F97 those that are
+simulated here, has a test, or a reason for having none.
+"""
 
 import re
 from pathlib import Path
+
+ROWS = {*range(1, 87), 89, 90, 91, 92, 96, 117, 134}
+"""The others of F87 to F165 lie with what they are about; `tests/architecture/test_rows.py` holds them."""
 
 NOT_HERE = {}
 
@@ -19,5 +24,5 @@ def test_every_row_is_accounted_for():
     """A row that loses its test is noticed, and so is a reason that no longer holds."""
     tested = rows_with_a_test()
     assert sorted(tested & NOT_HERE.keys()) == []
-    assert sorted(set(range(1, 87)) - tested - NOT_HERE.keys()) == []
-    assert sorted(tested - set(range(1, 87))) == []
+    assert sorted(ROWS - tested - NOT_HERE.keys()) == []
+    assert sorted(tested - ROWS) == []
