@@ -86,7 +86,7 @@ def limits(target: Target, upstream: Upstream, events: EventBus) -> Layer:
         return handle
 
     def lane_of(call: Call, key: str | None, now: float) -> Lane:
-        rests = partial(turns.in_vain, upstream.keys.of(call.api_key))
+        rests = partial(turns.in_vain, upstream.keys.of(call.api_key).at(target.ref.model))
         lane = lanes[key] = Lane(state.dimensions((key or "", target.ref.model), options, own, now), rests)
         return lane
 

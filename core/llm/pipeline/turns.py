@@ -92,8 +92,8 @@ class Turns:
     def _turned_away(self, call: Call, lane: Lane, wants: Amounts) -> RateLimited | ProviderError:
         """Why there is no use in waiting, or in waiting any longer."""
         now = call.clock.monotonic()
-        key, breaker = self._upstream.keys.of(call.api_key), self._upstream.breaker
         provider, model = self._ref
+        key, breaker = self._upstream.keys.of(call.api_key).at(model), self._upstream.breaker
         if key.resting_until > now:
             # Nothing new about the key: whoever chose it chooses again, and says so where all of them rest.
             return ProviderError(

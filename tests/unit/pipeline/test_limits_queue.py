@@ -229,7 +229,7 @@ async def test_waiting_calls_leave_a_key_that_was_told_to_rest() -> None:
     first = rig.send()
     await rig.clock.settle()
     waiting = await rig.waiting()
-    rig.upstream.keys.of(None).resting_until = rig.clock.monotonic() + 30
+    rig.upstream.keys.of(None).at("m").rest(rig.clock.monotonic() + 30, "told to", "rate_limit")
     rig.release()
     await first
     with pytest.raises(ProviderError) as caught:
@@ -247,7 +247,7 @@ async def test_a_failed_call_lets_the_next_one_in_only_after_its_key_may_have_be
         try:
             await rig.answer()
         except ProviderError:
-            rig.upstream.keys.of(None).resting_until = rig.clock.monotonic() + 9
+            rig.upstream.keys.of(None).rest(rig.clock.monotonic() + 9, "told to", "rate_limit")
 
     blocker = rig.call()
     reply = await LimitsRig(upstream=rig.upstream, max_concurrency=1).handler(blocker)
