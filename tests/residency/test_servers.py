@@ -99,6 +99,19 @@ async def test_ML19_or_go_to_the_next_candidate(ollama):
         assert [load.model for load in ollama.store.loads] == ["b:latest"]
 
 
+async def test_ML19_one_model_in_two_ways_of_loading_is_not_loaded_to_and_fro(ollama):
+    """A server holds one of them; the other waits for its end instead of pushing it out with each call."""
+    config = at(ollama, max_loaded=3, patience="1h")
+    config["providers"] = {
+        name: {"type": "ollama", "base_url": ollama.url, "models": {"a": {"options": {"num_ctx": size}}}}
+        for name, size in (("small", 2048), ("large", 8192))
+    }
+    async with Served(config) as served:
+        names = ["small/a"] * 20 + ["large/a"] * 20
+        await asyncio.gather(*[served.llm.generate("hi", model=name) for name in names])
+        assert [load.options["num_ctx"] for load in ollama.store.loads] == [2048, 8192]
+
+
 async def test_ML20_what_others_unload_is_noticed(ollama, other):
     """And the next call loads it again, F149."""
     async with Served(at(ollama, max_loaded=2, **QUICK)) as served:

@@ -181,7 +181,7 @@ class Moves:
             return
         if status is not None:
             resident.measured = status.memory_bytes or resident.measured
-            if resident.phase == "absent":
+            if resident.phase == "absent" and not self._books.rivals(resident):
                 resident.ours = False
                 resident.last_use = self._clock.monotonic()
                 resident.settle("ready")

@@ -139,10 +139,10 @@ class _Planner:
                 self._let_go_key(victim, "more models are loaded than max_loaded allows")
 
     def _serve(self, model: ModelView) -> None:
-        if (reason := self._never_fits(model)) is not None:
+        rivals = [m for m in self.present if m.slot is not None and m.slot == model.slot]
+        if (reason := self._never_fits(model) or _kept_out(rivals)) is not None:
             self.plan.refused[model.key] = reason
             return
-        rivals = [m for m in self.present if m.slot is not None and m.slot == model.slot]
         for rival in rivals:
             self._clear_slot(rival, model)
         if not rivals and self.places >= 1 and self.free.get(model.device, math.inf) >= model.size:
@@ -251,6 +251,11 @@ class _Planner:
 
     def _look_again(self, at: float) -> None:
         self.plan.next_at = min(self.plan.next_at, at)
+
+
+def _kept_out(rivals: Sequence[ModelView]) -> str | None:
+    kept = [rival for rival in rivals if rival.pinned or rival.foreign]
+    return f"its server holds it in another way of loading, as {kept[0].name}, which stays" if kept else None
 
 
 def _goes(model: ModelView) -> bool:

@@ -137,6 +137,11 @@ class Registry:
         taken = sum(one.size for one in fixed if one.device == resident.device)
         return budget is None or taken + resident.size <= budget
 
+    def rivals(self, resident: Resident) -> list[Resident]:
+        """The same model in memory in another way of loading, where there can be only one."""
+        slot = resident.placement.slot
+        return [one for one in self.holders(resident) if slot is not None and one.placement.slot == slot]
+
     def holders(self, resident: Resident) -> list[Resident]:
         """Who is in memory beside *resident*."""
         return [one for one in self if one is not resident and one.phase != "absent"]

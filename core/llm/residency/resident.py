@@ -187,6 +187,7 @@ class Resident:
             self.leaving,
             ttl,
             self.load_seconds or 0.0,
+            self.placement.slot,
         )
 
     def state(self) -> ModelState:

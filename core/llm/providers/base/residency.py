@@ -21,6 +21,8 @@ class Placement:
     """True where only this application uses the memory (a worker process); False on a server that others use too."""
     device: str = ""
     """Where it lies: `cpu`, `cuda:0`; empty where nobody knows."""
+    slot: Hashable = None
+    """What it shares with the other ways of loading the same model, where its server can hold only one of them."""
     size_bytes: int | None = None
     """What it will take, as far as can be said without loading it."""
 

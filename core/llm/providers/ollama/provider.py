@@ -237,7 +237,8 @@ class OllamaProvider(HttpProvider):
     def placement(self, model: str) -> Placement:
         """On a server that others use too; with other load options it is another thing in memory."""
         options = encode_json(dict(sorted(self.config.options_of(model).items())))
-        return Placement(("ollama", self.base_url, canonical_name(model), options), owned=False)
+        name = ("ollama", self.base_url, canonical_name(model))
+        return Placement((*name, options), owned=False, slot=name)
 
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
         """What the server lists as running, whoever asked for it."""
