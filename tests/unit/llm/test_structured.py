@@ -208,6 +208,18 @@ async def test_the_arguments_of_the_tool_are_streamed_as_the_object(deltas: bool
         assert response.warnings[0].code == "emulated"
 
 
+async def test_G13_an_object_grows_anew_after_a_reset() -> None:
+    """Where the route restarts broken streams, nothing of the void beginning is in the object."""
+    broken = ProviderError("network_error", "cut", code="body_cut")
+    async with serving(models={"a": {"use": "alpha/m", "fallback": ["beta/m"], "mid_stream": "restart"}}) as world:
+        world.alpha.will_stream('{"names": ["An', 'n", "Bob', broken)
+        world.beta.will_stream('{"names": ["C', 'id"]}')
+        async with world.service.stream_object("who", Names, model="a") as stream:
+            seen = [partial.names async for partial in stream]
+        assert seen[-1] == ["Cid"]
+        assert stream.object == Names(names=["Cid"])
+
+
 async def test_a_streamed_object_that_does_not_fit_is_an_error_and_not_asked_again() -> None:
     """What has been seen cannot be taken back."""
     async with serving() as world:

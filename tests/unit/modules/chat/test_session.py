@@ -33,6 +33,7 @@ class Chat:
         self.out, self.err = io.StringIO(), io.StringIO()
         self.failed: bool | None = None
         self.reader_gone = False
+        self.mid_stream = "error"
         self._patch = monkeypatch.setattr
 
     async def run(self, *typed: str, prompt: str | None = None, given: str | None = None, **options: Any) -> int:
@@ -50,7 +51,10 @@ class Chat:
         self._patch(keyboard, "is_terminal", lambda: given is None)
         config = {
             "default_model": "fast",
-            "models": {"fast": "one/m", "gone": {"use": "off/m", "fallback": []}},
+            "models": {
+                "fast": {"use": "one/m", "mid_stream": self.mid_stream},
+                "gone": {"use": "off/m", "fallback": []},
+            },
             "providers": {
                 "one": {"type": "scripted", "models": ["m"], "script": self.name},
                 "off": {"type": "scripted", "enabled": False, "models": ["m", "n"]},
@@ -189,3 +193,13 @@ async def test_a_reader_that_has_gone_ends_the_conversation(chat: Chat, monkeypa
     chat.script.will_stream("Hello")
     assert await chat.run(prompt="hi") == 0
     assert chat.reader_gone
+
+
+async def test_an_answer_that_begins_again_is_told_apart_from_what_was_shown_before(chat: Chat) -> None:
+    """The void beginning keeps its line; a note says who begins again."""
+    chat.script.will_stream("The qui", broken())
+    chat.script.will_stream("A new answer")
+    chat.mid_stream = "restart"
+    assert await chat.run(prompt="hi") == 0
+    assert chat.out.getvalue() == "The qui\nA new answer\n"
+    assert "one/m begins it again" in chat.err.getvalue()
