@@ -62,6 +62,7 @@ from core.llm.common.trace import AttemptTrace, CallTrace, CandidateTrace
 from core.llm.common.types import CallWarning, Cost, FinishReason, ModelFacts, ModelRef, PartialOutput, Price, Usage
 from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
+from core.llm.limiting.upstream import LimitsStatus, LimitStatus
 from core.llm.model_manager import ModelManager
 from core.llm.module import ProviderModule
 from core.llm.object_stream import ObjectStream
@@ -166,6 +167,8 @@ __all__ = [
     "LLMService",
     "LLMServiceConfig",
     "LLMStream",
+    "LimitStatus",
+    "LimitsStatus",
     "LoggingOptions",
     "Message",
     "MissingExtra",

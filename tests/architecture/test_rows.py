@@ -19,7 +19,7 @@ ROWS: dict[str, range] = {
     "G": range(13, 15),  # goals: recovery of broken streams, guards of their pace
     "S": range(46, 50),  # security of worker processes
 }
-ALSO = {*(f"F{number}" for number in (*range(89, 98), *range(124, 127), 133, 134, 135, 136)), "F130", "F131", "S16", "S17", "S32", "S42", "S43"}
+ALSO = {*(f"F{number}" for number in (*range(88, 98), *range(99, 102), *range(124, 127), 133, 134, 135, 136)), "F130", "F131", "S16", "S17", "S32", "S42", "S43"}
 """Single rows of tables that are not whole yet."""
 
 NOT_HERE: dict[str, str] = {}

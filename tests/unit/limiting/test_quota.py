@@ -100,12 +100,25 @@ def test_another_limit_applies_to_what_was_counted() -> None:
     assert quota.ready(1, START + SPAN)
 
 
+def test_another_limit_does_not_bring_a_fresh_burst() -> None:
+    """Saving the file again and again is no way around the pace."""
+    quota = requests()
+    for _ in range(10):
+        quota.take(1, START)
+    quota.change(60, 1 / 6, START)
+    assert not quota.ready(1, START)
+    quota.change(600, 1 / 6, START)
+    assert quota.left(START) == 590
+    assert quota.headroom(START) == pytest.approx(0.9)
+
+
 def test_what_the_provider_says_lowers_our_count_and_never_raises_it() -> None:
     """Somebody else used the key: two are left, not ten. That fifty are left is no news."""
     quota = requests(60, burst=1 / 6)
     mark = quota.take(1, START)
     quota.lower(50, mark[1], START, START + 0.1)
-    assert quota.wait(9, START + 0.1) == 0
+    assert quota.ready(9, START + 0.1)
+    assert not quota.ready(9.5, START + 0.1)
     quota.lower(2, mark[1], START, START + 0.1)
     assert quota.ready(2, START + 0.1)
     assert not quota.ready(3, START + 0.1)
