@@ -75,7 +75,9 @@ class Hedging:
         if after != "p95":
             return after
         target = self._candidates.target_now(entry.target)
-        return None if target is None else self._memory.times(target.ref, call.mode).p95()
+        usual = None if target is None else self._memory.times(target.ref, call.mode).p95()
+        # 5 % of healthy calls take longer than that: with little left to spend, it goes to the slow ones.
+        return 2 * usual if usual is not None and self.budget.is_short else usual
 
     async def _raced(
         self, call: Call, course: Course, entry: CandidateTrace, attempt: Attempt, delay: float
@@ -126,7 +128,8 @@ class Hedging:
         if self.options.after == "p95":
             if winner is not first and not first.done and first.call.target is not None:
                 # It was slower than that; by how much nobody knows, and what was helped must not raise the delay.
-                self._memory.times(first.call.target, call.mode).learn(delay)
+                times = self._memory.times(first.call.target, call.mode)
+                times.learn(times.p95() or delay)
             self._learn(call)
         if loser is not None:
             race.cut(f"{winner.entry.target} was faster")

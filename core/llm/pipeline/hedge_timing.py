@@ -12,6 +12,7 @@ _NEEDED: Final = 20
 _SHARE: Final = 0.95
 _PLACES: Final = 4096
 _SAVED_CALLS: Final = 100
+_LITTLE: Final = 5.0
 
 
 class FirstOutputTimes:
@@ -47,19 +48,26 @@ class HedgeBudget:
     day.
     """
 
-    __slots__ = ("_saved",)
+    __slots__ = ("_most", "_saved")
 
     def __init__(self) -> None:
+        self._most = 1.0
         self._saved = 0.0
 
     def call(self, share: float) -> None:
         """One more call: *share* of a second request may be spent for it."""
-        self._saved = min(self._saved + share, max(1.0, _SAVED_CALLS * share))
+        self._most = max(1.0, _SAVED_CALLS * share)
+        self._saved = min(self._saved + share, self._most)
 
     @property
     def allows(self) -> bool:
         """Whether a second request may be sent now."""
         return self._saved >= 1.0 - 1e-9
+
+    @property
+    def is_short(self) -> bool:
+        """Whether so little is left that it had better be kept for the slowest."""
+        return self._saved < min(_LITTLE, self._most / 2)
 
     def spend(self) -> None:
         """A second request is sent."""

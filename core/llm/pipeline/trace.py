@@ -5,6 +5,7 @@ from functools import partial
 
 from core.llm.common.events import CallFailed, CallFinished, CallRecorded, CallRecovered
 from core.llm.common.exceptions import LLMError, ProviderError, StructuredOutputError
+from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import Usage
 from core.llm.pipeline.handler import Call, Handler, Outcome, Reply
 
@@ -56,8 +57,7 @@ def _finish(call: Call, reply: Reply, error: BaseException | None) -> None:
 def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") -> None:
     events = call.events
     attempts = call.trace.attempts
-    # One that was cut because another was faster has not failed.
-    if outcome == "answered" and len(attempts) > 1 and call.target is not None and any(one.error for one in attempts):
+    if outcome == "answered" and len(attempts) > 1 and call.target is not None and _failed_before(attempts):
         events.publish(CallRecovered(call.id, call.target, len(attempts)))
     if events.wants_only(CallRecorded):
         events.publish(CallRecorded(call.id, call.request, text, outcome, call.target, usage, call.trace))
@@ -65,3 +65,8 @@ def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") 
     if events.wants(kind):
         ended = "failed" if outcome == "open" else outcome
         events.publish(kind(call.id, ended, call.target, call.elapsed(), usage, call.trace))
+
+
+def _failed_before(attempts: list[AttemptTrace]) -> bool:
+    """Whether one of several has failed; one that was cut because another was faster has not."""
+    return sum(attempt.decision != "cancelled" for attempt in attempts) > 1
