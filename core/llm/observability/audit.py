@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from core.llm.common.clock import Clock
+from core.llm.common.decisions import RefusalRoutedAround
 from core.llm.common.events import (
     CallRecorded,
     ConfigApplied,
@@ -63,7 +64,7 @@ class AuditLog:
         last = await asyncio.to_thread(_opened, path, key)
         self._thread = threading.Thread(target=self._write, args=(path, key, last), name="core-llm-audit", daemon=True)
         self._thread.start()
-        kinds = (CallRecorded, ConfigApplied, ConfigRejected, ProviderStateChanged, ModelEvent)
+        kinds = (CallRecorded, RefusalRoutedAround, ConfigApplied, ConfigRejected, ProviderStateChanged, ModelEvent)
         self._subscription = self._events.subscribe(self._take, *kinds)
 
     async def stop(self) -> None:
@@ -101,6 +102,8 @@ class AuditLog:
         match event:
             case CallRecorded():
                 return self._call(event)
+            case RefusalRoutedAround(call_id, refused_by, to):
+                return {"kind": "refusal", "call_id": call_id, "refused_by": str(refused_by), "asked_instead": str(to)}
             case ConfigApplied(generation, changes):
                 return {"kind": "config_applied", "generation": generation, "changes": [redact(one) for one in changes]}
             case ConfigRejected(issues, generation):

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
+from core.llm.common.decisions import RefusalRoutedAround
 from core.llm.common.events import (
     AttemptFailed,
     CallFailed,
@@ -42,6 +43,7 @@ _WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
     ModelEvent,
     ProviderDisabled,
     ProviderStateChanged,
+    RefusalRoutedAround,
     RequestAdjusted,
     RuntimeRetired,
     WatcherDegraded,
@@ -115,6 +117,8 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
         case RequestAdjusted(call_id, target, adjustments):
             said = "; ".join(f"{one.parameter}: {one.code}: {one.message}" for one in adjustments)
             return "WARNING", f"{target}: {said}", {"call_id": call_id}
+        case RefusalRoutedAround(call_id, refused_by, to):
+            return "WARNING", f"{refused_by} would not answer: {to} is asked instead", {"call_id": call_id}
         case CallRecovered(call_id, target, attempts):
             return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
         case CallFinished(call_id, "failed", _, duration):

@@ -62,7 +62,7 @@ class Course:
             if len(self.entries) == 1 or self._rested:
                 return entry
             rest = self._candidates.resting(entry.target, call.clock.monotonic())
-            if rest is not None or entry.target.provider in self._failed_providers:
+            if rest is not None or self._had_better_wait(entry.target):
                 entry.reason = f"another model of {entry.target.provider} failed" if rest is None else rest.reason
                 self._later.append((0.0 if rest is None else rest.wait, entry))
                 continue
@@ -71,6 +71,10 @@ class Course:
             self._rested = True
             return self._last_resort(call)
         return None
+
+    def _had_better_wait(self, ref: ModelRef) -> bool:
+        """Whether another model of the same provider has just failed for a reason that is not its own."""
+        return ref.provider in self._failed_providers and ref not in self._kept
 
     def _last_resort(self, call: Call) -> CandidateTrace | None:
         """Whoever can be waited for, the shortest wait first. A provider that kept failing is left alone."""
@@ -98,7 +102,7 @@ class Course:
         refused = is_refusal(error)
         if refused:
             self._refused = True
-        kept = reserved(error, call) if refused or not self._refused else ()
+        kept = tuple(map(self._complete, reserved(error, call) if refused or not self._refused else ()))
         if refused and kept:
             self._leave_out_others(kept)
         fresh = self._bring_forward(entry, kept)
@@ -112,7 +116,7 @@ class Course:
 
     def _leave_out_others(self, kept: tuple[ModelRef, ...]) -> None:
         for entry in (*self._waiting, *(entry for _, entry in self._later)):
-            if entry.target not in kept and entry.outcome == "untried":
+            if self._complete(entry.target) not in kept and entry.outcome == "untried":
                 entry.outcome, entry.reason = "skipped", "a refusal leads to fallback_on.content_filter only"
         self._waiting = deque(entry for entry in self._waiting if entry.outcome == "untried")
         self._later = [(wait, entry) for wait, entry in self._later if entry.outcome == "untried"]
@@ -122,7 +126,7 @@ class Course:
         place = self.entries.index(after) + 1
         front: list[CandidateTrace] = []
         for ref in kept:
-            entry = next((one for one in self.entries if one.target == ref), None)
+            entry = next((one for one in self.entries if self._complete(one.target) == ref), None)
             if entry is None:
                 entry = CandidateTrace(ref)
                 self.entries.insert(place + len(front), entry)
@@ -134,6 +138,13 @@ class Course:
             self._kept.add(ref)
         self._waiting.extendleft(reversed(front))
         return [entry.target for entry in front]
+
+    def _complete(self, ref: ModelRef) -> ModelRef:
+        """*ref* with the provider's default model, where it names none and that is known."""
+        if ref.model or self._candidates.unavailable(ref) is not None:
+            return ref
+        target = self._candidates.target_now(ref)
+        return ref if target is None else target.ref
 
     def others(self, call: Call) -> bool:
         """Whether somebody is left who would be sent the request now."""

@@ -12,7 +12,7 @@ from core.llm.common.trace import AttemptDecision, AttemptTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import judge
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
-from core.llm.pipeline.reasons import ends_the_call
+from core.llm.pipeline.reasons import ends_the_call, reserved
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.service import RetryOptions
 
@@ -43,7 +43,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         free_retries=free,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
-                        alternatives=call.alternatives(call),
+                        alternatives=_somebody_else(call, error),
                         rng=call.rng,
                         useful=_least_time(options, upstream, call),
                     )
@@ -100,7 +100,11 @@ def _least_time(options: RetryOptions, upstream: Upstream, call: Call) -> float:
 
 
 def _given_up(call: Call, error: LLMError) -> AttemptDecision:
-    return "raise" if ends_the_call(error, call) or not call.alternatives(call) else "next_candidate"
+    return "raise" if ends_the_call(error, call) or not _somebody_else(call, error) else "next_candidate"
+
+
+def _somebody_else(call: Call, error: LLMError) -> bool:
+    return call.alternatives(call) or bool(reserved(error, call))
 
 
 def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:

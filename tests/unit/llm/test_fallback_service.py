@@ -1,6 +1,8 @@
 """Fallback through the whole service: reasons, attempts, deadlines, breakers, and what `explain` says before."""
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -154,3 +156,27 @@ async def test_a_model_that_is_too_slow_for_the_time_left_is_passed_over() -> No
         assert world.service.explain("hi", model="a", timeout=20).first == ModelRef("alpha", "m")
         await clock.advance(61.0)
         assert world.service.explain("hi", model="a", timeout=2).first == ModelRef("alpha", "m")
+
+
+async def test_F52_row15_a_refusal_that_is_routed_around_is_in_the_audit_log(tmp_path: Path) -> None:
+    """Who would not answer, and who was asked instead; nothing of what was asked."""
+    config = {
+        "audit": {"path": str(tmp_path / "audit.jsonl")},
+        **chain("alpha", fallback_on={"content_filter": "beta"}),
+    }
+    async with serving("alpha", "beta", **config) as world:
+        failing(world, "alpha", "content_filter")
+        await world.service.generate("a delicate question", model="a")
+    records = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
+    (refusal,) = [record for record in records if record.get("kind") == "refusal"]
+    assert (refusal["refused_by"], refusal["asked_instead"]) == ("alpha/m", "beta/m")
+    assert "delicate" not in json.dumps(refusal)
+
+
+async def test_a_provider_that_is_named_without_a_model_is_not_tried_twice_either() -> None:
+    """Its default model is the one that failed."""
+    async with serving(*FOUR, **chain("alpha", "gamma", fallback_on={"outage": ["alpha", "beta"]})) as world:
+        failing(world, "alpha")
+        response = await world.service.generate("hi", model="a")
+        assert response.provider == "beta"
+        assert len(world.alpha.requests) == 1

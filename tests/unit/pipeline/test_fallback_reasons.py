@@ -223,3 +223,25 @@ def test_errors_of_the_caller_have_no_reason() -> None:
     assert reasons_of(BudgetExceeded("too dear")) == ()
     broken = an_error("protocol", partial=PartialOutput("half"))
     assert reasons_of(broken) == ("outage",)
+
+
+async def test_a_model_that_is_named_for_an_outage_is_next_also_at_the_same_provider() -> None:
+    """Somebody has said so."""
+    world = World(failing(), Scripted("other provider"))
+    same = ModelRef("p1", "other")
+    world.targets[same] = a_target(ref=same, handler=world._attempts(Scripted("same provider")))
+    world.kept = {"outage": (same,)}
+    call = a_call()
+    assert (await answered(world.handler, call)).content == "same provider"
+    assert call.trace.attempts[0].decision == "next_candidate"
+
+
+async def test_the_only_candidate_of_the_chain_does_not_wait_long_where_another_is_kept_for_the_reason() -> None:
+    """A hint is not waited out, and the trace says what comes next."""
+    world = World(failing("rate_limit", retry_after=30.0))
+    world.targets[P[2]] = a_target(ref=P[2], handler=world._attempts(Scripted("second")))
+    world.targets[P[1]] = a_target(ref=P[1], handler=world._attempts(world.scripts[0], retries=2))
+    world.kept = {"rate_limit": (P[2],)}
+    call = a_call()
+    assert (await answered(world.handler, call)).content == "second"
+    assert [attempt.decision for attempt in call.trace.attempts] == ["next_candidate", "answered"]
