@@ -153,6 +153,23 @@ async def test_ML20_a_model_of_ours_that_others_took_out_in_the_middle_costs_no_
         assert (await served.llm.generate("hi", model="ollama/a")).content
 
 
+async def test_ML21_the_server_is_asked_to_keep_a_model_for_as_long_as_the_rules_do(ollama):
+    """With every call; for ever only where it is pinned; and what is configured for the provider wins."""
+    async with Served(at(ollama, idle_ttl="90s", pinned=["ollama/b"])) as served:
+        for model in ("a", "b"):
+            await served.llm.generate("hi", model=f"ollama/{model}")
+        sent = {call.body["model"]: call.body["keep_alive"] for call in ollama.calls_to("/api/chat")}
+        assert sent == {"a": 90, "b": -1}
+        await served.models.unpin("ollama/b")
+        await served.llm.generate("hi", model="ollama/b")
+        assert ollama.calls_to("/api/chat")[-1].body["keep_alive"] == 90
+    config = at(ollama, idle_ttl="90s")
+    config["providers"]["ollama"]["keep_alive"] = "10m"
+    async with Served(config) as served:
+        await served.llm.generate("hi", model="ollama/a")
+        assert ollama.calls_to("/api/chat")[-1].body["keep_alive"] == 600
+
+
 async def test_ML21_models_on_a_shared_server_stay_at_the_end_unless_asked_for(ollama):
     """`unload_on_stop` is per provider."""
     for asked in (False, True):

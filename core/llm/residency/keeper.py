@@ -216,11 +216,13 @@ class Keeper:
         """Keep the model in memory; loads it when it is not there."""
         resident.pinned_by_config = resident.pinned_by_config or configured
         resident.pinned, resident.leaving = True, False
+        resident.ask_to_stay()
         self.want(resident)
 
     def unpin(self, resident: Resident) -> None:
         """Let the rules decide about it again."""
         resident.pinned = resident.pinned_by_config = False
+        resident.ask_to_stay()
         if not resident.watchers and not resident.waiters:
             resident.wanted_since = None
         self.turn()

@@ -115,6 +115,7 @@ class Registry:
         resident.ttl = options.ttl
         resident.size_override = options.sizes.get(str(ref))
         resident.device = devices.get(str(ref)) or devices.get(ref.provider) or resident.placement.device
+        resident.ask_to_stay()
 
     def forget_if_done(self, resident: Resident) -> None:
         """Close the book of a model that no configuration knows, once nothing is left of it."""

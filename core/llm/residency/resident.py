@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ModelHost, ModelState, Progress, ProgressCallback
-from core.llm.providers.base.residency import Placement, Watchable
+from core.llm.providers.base.residency import Keepable, Placement, Watchable
 from core.llm.residency.failures import FailureLog
 from core.llm.residency.planner import ModelPhase, ModelView
 from core.llm.residency.residence import Residence
@@ -159,6 +159,11 @@ class Resident:
             await watcher
         finally:
             self.watchers.discard(watcher)
+
+    def ask_to_stay(self) -> None:
+        """Have its server keep it for as long as the rules do."""
+        if isinstance(self.handle, Keepable):
+            self.handle.keep_in_memory(self.ref.model, "never" if self.pinned else self.ttl)
 
     def gone_without_notice(self) -> bool:
         """Whether it is taken to be in memory and the provider knows better."""

@@ -6,7 +6,7 @@ model. One that says nothing is taken to be a server that others use too.
 
 from collections.abc import Awaitable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from core.llm.providers.base.provider import ModelStatus
 
@@ -63,8 +63,8 @@ class LoadGuard(Protocol):
 class Keepable(Protocol):
     """A provider that tells its server with each call how long the model is to stay in memory."""
 
-    def keep_in_memory(self, model: str, seconds: float | None) -> None:
-        """Ask for *seconds* after each call of *model* from now on; `None`: for ever."""
+    def keep_in_memory(self, model: str, wish: float | Literal["never"] | None) -> None:
+        """Ask for so many seconds after each call of *model* from now on; `None`: as the server does by itself."""
 
 
 @runtime_checkable

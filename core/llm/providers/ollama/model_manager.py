@@ -7,6 +7,7 @@ from core.llm.providers.base.single_flight import Tell
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
+from core.llm.providers.ollama.keep_alives import KeepAlives
 from core.llm.providers.ollama.models.requests import EmbedRequest, GenerateRequest, PullRequest
 from core.llm.providers.ollama.naming import canonical_name
 from core.llm.providers.ollama.progress import PullTotals
@@ -15,11 +16,18 @@ from core.llm.providers.ollama.progress import PullTotals
 class OllamaModelManager(ServerModelManager):
     """The models of one Ollama server."""
 
-    def __init__(self, client: OllamaClient, config: OllamaConfig, services: ProviderServices) -> None:
+    def __init__(
+        self,
+        client: OllamaClient,
+        config: OllamaConfig,
+        services: ProviderServices,
+        keep_alives: KeepAlives | None = None,
+    ) -> None:
         limits = ManagerLimits(config.load_timeout, config.unload_timeout)
         super().__init__(services, limits, unload_on_stop=config.unload_on_stop)
         self._client = client
         self._config = config
+        self._keep_alives = keep_alives or KeepAlives(config)
 
     def key(self, model: str) -> str:
         """*model* with its tag: `tiny` and `tiny:latest` are one."""
@@ -41,7 +49,7 @@ class OllamaModelManager(ServerModelManager):
         """Load *model* with the same options that its calls send."""
         options = dict(self._config.options_of(model)) or None
         # Zero would unload the model right away; the call that uses it sends its own keep_alive.
-        keep_alive = keep_alive_to_wire(self._config.keep_alive_of(model)) or None
+        keep_alive = keep_alive_to_wire(self._keep_alives.of(model)) or None
         request = GenerateRequest(model=model, options=options, keep_alive=keep_alive, shift=self._config.shift)
         try:
             await self._client.generate(request)

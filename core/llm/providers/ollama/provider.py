@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import SecretStr
 
@@ -25,6 +25,7 @@ from core.llm.providers.ollama.catalogue import OllamaCatalogue
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
+from core.llm.providers.ollama.keep_alives import KeepAlives
 from core.llm.providers.ollama.model_manager import OllamaModelManager
 from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
@@ -41,11 +42,12 @@ class OllamaProvider(HttpProvider):
 
     def __init__(self, config: OllamaConfig, services: ProviderServices) -> None:
         rng = services.rng
-        dialect = OllamaPromptDialect(config, lambda: f"call_{rng.getrandbits(64):016x}")
+        self._keep_alives = KeepAlives(config)
+        dialect = OllamaPromptDialect(config, lambda: f"call_{rng.getrandbits(64):016x}", self._keep_alives)
         super().__init__(config, services, dialect, base_url=config.base_url)
         self.client = OllamaClient(self.client_transport, clock=services.clock)
         self.catalogue = OllamaCatalogue(self.client, config, services.clock)
-        self.manager = OllamaModelManager(self.client, config, services)
+        self.manager = OllamaModelManager(self.client, config, services, self._keep_alives)
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
@@ -116,7 +118,7 @@ class OllamaProvider(HttpProvider):
             body["truncate"] = config.truncate
         if options := config.options_of(request.model):
             body["options"] = options
-        if (keep_alive := keep_alive_to_wire(config.keep_alive_of(request.model))) is not None:
+        if (keep_alive := keep_alive_to_wire(self._keep_alives.of(request.model))) is not None:
             body["keep_alive"] = keep_alive
         body.update({name: value for name, value in request.extra.items() if name not in body})
         call = HttpCall("POST", "/api/embed", encode_json(body), JSON_HEADERS, idempotent=True)
@@ -248,6 +250,10 @@ class OllamaProvider(HttpProvider):
         except ProviderError as error:
             raise error.at(self.name, None) from None
         return [ModelStatus(names.get(canonical_name(one.name), one.name), "ready", one.size) for one in running]
+
+    def keep_in_memory(self, model: str, wish: float | Literal["never"] | None) -> None:
+        """Send this `keep_alive` with every call of *model*, where none is configured."""
+        self._keep_alives.wish(model, "immediate" if wish == 0 else wish)
 
     def reload_reason(self, model: str, extra: Mapping[str, Any]) -> str | None:
         """Which of `extra.options` differs from how *model* is loaded."""

@@ -26,6 +26,7 @@ from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.errors import error_from
 from core.llm.providers.ollama.history import encode_messages, encode_tool
 from core.llm.providers.ollama.keep_alive import checked_keep_alive, keep_alive_to_wire
+from core.llm.providers.ollama.keep_alives import KeepAlives
 from core.llm.providers.ollama.lines import error_in_stream, html_page
 from core.llm.providers.ollama.models.reading import mismatch
 from core.llm.providers.ollama.models.responses import ToolCallReply
@@ -54,8 +55,9 @@ def _format(request: ChatRequest, schema: Mapping[str, Any] | None) -> str | Map
 class OllamaDialect:
     """`/api/chat` for one configured server: the model's load options and keep-alive go with every call."""
 
-    def __init__(self, config: OllamaConfig, new_id: Callable[[], str]) -> None:
+    def __init__(self, config: OllamaConfig, new_id: Callable[[], str], keep_alives: KeepAlives | None = None) -> None:
         self._config = config
+        self._keep_alives = keep_alives or KeepAlives(config)
         self._new_id = new_id
 
     def encode(self, request: ChatRequest) -> HttpCall:
@@ -73,7 +75,7 @@ class OllamaDialect:
             body["format"] = _format(request, params.response_format.schema)
         if params.thinking is not None and (think := _think(request)) is not None:
             body["think"] = think
-        keep_alive = keep_alive_to_wire(self._config.keep_alive_of(request.model))
+        keep_alive = keep_alive_to_wire(self._keep_alives.of(request.model))
         if keep_alive is not None:
             body["keep_alive"] = keep_alive
         if self._config.truncate is not None:
