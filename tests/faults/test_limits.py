@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from core.llm import AllAttemptsFailed, ProviderError, RateLimited
-from core.llm.common.decisions import CallQueued, CallSpilled
-from core.llm.common.events import ProviderStateChanged
+from core.llm.common.decisions import CallQueued, CallRefused, CallSpilled
+from core.llm.common.events import AttemptFailed, ProviderStateChanged
 from core.llm.testing import EventRecorder, FakeClock
 from core.llm.testing import wire_dialects as wire
 from core.llm.testing.wire_steps import answer, stream
@@ -37,14 +37,18 @@ async def test_F88_a_full_queue_refuses_the_sole_candidate_and_passes_the_chain_
         first = asyncio.create_task(world.service.generate("hi", model="only"))
         await gate.reached()
         tasks = await waiting(world, 1)
+        seen = EventRecorder(world.events)
         with pytest.raises(RateLimited) as caught:
             await world.service.generate("hi", model="only")
+        assert "1 calls wait already" in seen.last(CallRefused).reason
         assert caught.value.trace is not None
         assert [entry.outcome for entry in caught.value.trace.candidates] == ["skipped"]
         response = await world.service.generate("hi", model="chain")
         assert response.provider == "beta"
         assert [entry.outcome for entry in response.trace.candidates] == ["skipped", "answered"]
         assert "max_concurrency (1) of alpha" in response.trace.candidates[0].reason
+        assert seen.last(CallSpilled).target.provider == "alpha"
+        assert seen.of(AttemptFailed) == []
         assert len(world.alpha.requests) == 1
         gate.open()
         await asyncio.gather(first, *tasks)
@@ -94,6 +98,7 @@ async def test_F126_a_deadline_that_passes_in_the_queue_sends_nothing_and_costs_
         with pytest.raises(ProviderError) as caught:
             await task
         assert caught.value.code == "deadline_exceeded"
+        assert "waited for max_concurrency (1) of alpha" in str(caught.value)
         (attempt,) = caught.value.trace.attempts
         assert attempt.billing == "none"
         assert attempt.queued >= 5

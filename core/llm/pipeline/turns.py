@@ -1,14 +1,15 @@
 """Wait for one's turn at the limits of a provider, or say at once why that would be of no use."""
 
 import asyncio
+import math
 from functools import partial
 
-from core.llm.common.decisions import CallQueued, CallSpilled
+from core.llm.common.decisions import CallQueued, CallRefused, CallSpilled
 from core.llm.common.exceptions import ProviderError, RateLimited
 from core.llm.limiting.dimension import Amounts, Dimension
 from core.llm.limiting.queue import Lane, Reservation
 from core.llm.pipeline.backoff import NEXT_KEY
-from core.llm.pipeline.handler import Call
+from core.llm.pipeline.handler import Call, raise_alone
 from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
@@ -35,7 +36,7 @@ class Turns:
         expected, limit = self._prospect(call, lane, wants, now)
         patient = not call.alternatives(call)
         if expected > self._max_wait and not patient:
-            raise self._spilled(call, limit, expected)
+            raise self._refused(call, f"it would wait {expected:.1f} s, and another candidate is left", limit, expected)
         state, clock = self._upstream.limits, call.clock
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = state.queue.add(lane, wants, partial(_wake, woken))
@@ -51,14 +52,19 @@ class Turns:
                     await woken
             if waiter.reservation is None:
                 state.queue.remove(waiter)
-                raise self._turned_away(call, lane, wants)
+                raise self._turned_away(call, lane, wants) or self._impatient(call, lane, wants, now)
             return waiter.reservation
         except BaseException as error:
             state.queue.remove(waiter)
             if waiter.reservation is not None:
                 waiter.reservation.cancel(clock.monotonic())
             state.advance(clock)
-            _note_unsent(call, error)
+            if isinstance(error, ProviderError):
+                error.billing = "none"
+                if error.code == "deadline_exceeded":
+                    raise_alone(self._too_late(limit))
+            elif isinstance(error, asyncio.CancelledError) and call.attempt is not None:
+                call.attempt.decision = "cancelled"
             raise
         finally:
             if patience is not None:
@@ -72,25 +78,20 @@ class Turns:
 
     def _prospect(self, call: Call, lane: Lane, wants: Amounts, now: float) -> tuple[float, Dimension]:
         """How long *call* is going to wait, and for what, if there is any use in it."""
-        if lane.in_vain(now) or lane.too_much(wants) is not None:
-            raise self._turned_away(call, lane, wants)
+        useless = self._turned_away(call, lane, wants)
+        if useless is not None:
+            raise useless
         expected, limit = lane.longest(wants, now)
-        if self._upstream.limits.queue.length >= self._places:
-            waiting = self._upstream.limits.queue.length
-            raise self._refused(f"{waiting} calls wait already. Raise rate_limits.queue", limit, expected)
+        waiting = self._upstream.limits.queue.length
+        if waiting >= self._places:
+            raise self._refused(call, f"{waiting} calls wait already. Raise rate_limits.queue", limit, expected)
         if expected > call.deadline.remaining(call.clock):
-            raise self._refused(
-                f"it would be sent in {expected:.1f} s, after the deadline of the call", limit, expected
-            )
+            text = f"it would be sent in {expected:.1f} s, after the deadline of the call"
+            raise self._refused(call, text, limit, expected)
         return expected, limit
 
-    def _spilled(self, call: Call, limit: Dimension, expected: float) -> RateLimited:
-        if call.events.wants(CallSpilled):
-            call.events.publish(CallSpilled(call.id, self._ref, limit.name, expected))
-        return self._refused(f"it would wait {expected:.1f} s, and another candidate is left", limit, expected)
-
-    def _turned_away(self, call: Call, lane: Lane, wants: Amounts) -> RateLimited | ProviderError:
-        """Why there is no use in waiting, or in waiting any longer."""
+    def _turned_away(self, call: Call, lane: Lane, wants: Amounts) -> RateLimited | ProviderError | None:
+        """Why it is of no use to wait, however long; `None` where it is of use."""
         now = call.clock.monotonic()
         provider, model = self._ref
         key, breaker = self._upstream.keys.of(call.api_key).at(model), self._upstream.breaker
@@ -116,23 +117,38 @@ class Turns:
         large = lane.too_much(wants)
         if large is not None:
             need = f"the call may need {wants[large.measure]:.0f}, more than there ever is"
-            return self._refused(f"{need}. Lower max_tokens, shorten the prompt, or raise the limit", large, None)
-        expected, limit = lane.longest(wants, now)
-        return self._spilled(call, limit, expected)
+            return self._refused(call, f"{need}. Lower max_tokens, shorten the prompt, or raise the limit", large, None)
+        return None
 
-    def _refused(self, why: str, limit: Dimension, expected: float | None) -> RateLimited:
-        name = f"{limit.name} ({limit.limit:g}) of {self._ref.provider}"
-        return RateLimited(f"not sent because of {name}: {why}", retry_after=expected)
+    def _impatient(self, call: Call, lane: Lane, wants: Amounts, since: float) -> RateLimited:
+        now = call.clock.monotonic()
+        expected, limit = lane.longest(wants, now)
+        return self._refused(call, f"it has waited {now - since:.1f} s, and another candidate is left", limit, expected)
+
+    def _too_late(self, limit: Dimension) -> ProviderError:
+        return ProviderError(
+            "timeout",
+            f"the deadline of the call passed while it waited for {self._name(limit)}. Raise `timeout`, or the limit",
+            code="deadline_exceeded",
+            retryable=False,
+            provider=self._ref.provider,
+            model=self._ref.model,
+        )
+
+    def _refused(self, call: Call, why: str, limit: Dimension, expected: float | None) -> RateLimited:
+        """The refusal, which is told as well: the layers outside count nothing that was never sent."""
+        text = f"not sent because of {self._name(limit)}: {why}"
+        if call.alternatives(call):
+            wait = math.inf if expected is None else expected
+            call.events.publish(CallSpilled(call.id, self._ref, limit.name, wait))
+        else:
+            call.events.publish(CallRefused(call.id, text))
+        return RateLimited(text, retry_after=expected)
+
+    def _name(self, limit: Dimension) -> str:
+        return f"{limit.name} ({limit.limit:g}) of {self._ref.provider}"
 
 
 def _wake(woken: asyncio.Future[None]) -> None:
     if not woken.done():
         woken.set_result(None)
-
-
-def _note_unsent(call: Call, error: BaseException) -> None:
-    """Whatever ended the wait, the attempt has cost nothing."""
-    if isinstance(error, ProviderError):
-        error.billing = "none"
-    elif isinstance(error, asyncio.CancelledError) and call.attempt is not None:
-        call.attempt.decision = "cancelled"

@@ -142,7 +142,7 @@ async def test_a_wait_that_turns_out_long_is_given_up_where_another_candidate_is
     task = await rig.waiting(alternatives=True)
     patient = await rig.waiting()
     await rig.clock.advance(2.1)
-    with pytest.raises(RateLimited):
+    with pytest.raises(RateLimited, match="it has waited 2"):
         await task
     assert rig.status.queued == 1
     rig.release()
