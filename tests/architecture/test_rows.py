@@ -21,6 +21,7 @@ ROWS: dict[str, range] = {
     "S": range(46, 50),  # security of worker processes
 }
 ALSO = {*(f"F{number}" for number in (*range(88, 98), *range(99, 102), *range(124, 127), 133, 134, 135, 136)), "F130", "F131", *(f"F{number}" for number in range(137, 150)), "S16", "S17", "S32", "S42", "S43"}
+ALSO |= {"F104", "F105", "G4", "G5", "G7", "G15", "G35", "G36", "S64", "S65", "S67", "S68"}  # fallback, fit, limits of a request
 """Single rows of tables that are not whole yet."""
 
 NOT_HERE: dict[str, str] = {}

@@ -28,7 +28,7 @@ def failing(world: World, name: str, kind: Any = "server_error", times: int = 1,
         getattr(world, name).will_raise(ProviderError(kind, f"{name} failed", **fields))
 
 
-async def test_F104_a_chain_of_four_that_all_fail_makes_five_attempts_and_names_them_in_order() -> None:
+async def test_F104_G07_a_chain_of_four_that_all_fail_makes_five_attempts_and_names_them_in_order() -> None:
     """With the configured retries, and within the deadline."""
     async with serving(*FOUR, retries=2, **chain(*FOUR)) as world:
         for name in FOUR:
@@ -75,7 +75,7 @@ async def test_F92_all_upstreams_open_is_known_at_once_and_ends_without_a_restar
         assert answered
 
 
-async def test_a_candidate_that_rests_is_skipped_without_an_attempt_and_explained_so() -> None:
+async def test_G04_a_candidate_that_rests_is_skipped_without_an_attempt_and_explained_so() -> None:
     """The trace of the call and the explanation before it say the same."""
     async with serving("alpha", "beta", **chain("alpha", "beta")) as world:
         failing(world, "alpha", "rate_limit", retry_after=60.0)
@@ -102,7 +102,7 @@ async def test_F16_F52_reasons_of_an_alias_hold_for_streams_too() -> None:
         assert world.beta.requests == []
 
 
-async def test_F52_row15_a_refusal_is_not_routed_around_by_default() -> None:
+async def test_F52_G15_a_refusal_is_not_routed_around_by_default() -> None:
     """Nobody else hears of the prompt."""
     async with serving(*FOUR, **chain(*FOUR)) as world:
         failing(world, "alpha", "content_filter")
@@ -158,7 +158,7 @@ async def test_a_model_that_is_too_slow_for_the_time_left_is_passed_over() -> No
         assert world.service.explain("hi", model="a", timeout=2).first == ModelRef("alpha", "m")
 
 
-async def test_F52_row15_a_refusal_that_is_routed_around_is_in_the_audit_log(tmp_path: Path) -> None:
+async def test_F52_G15_a_refusal_that_is_routed_around_is_in_the_audit_log(tmp_path: Path) -> None:
     """Who would not answer, and who was asked instead; nothing of what was asked."""
     config = {
         "audit": {"path": str(tmp_path / "audit.jsonl")},

@@ -1,4 +1,4 @@
-"""Row 36: outcomes that the host reports, and what becomes of them."""
+"""Goal 36: outcomes that the host reports, and what becomes of them."""
 
 import gc
 import math
@@ -21,7 +21,7 @@ def arms(world: World, alias: str = "a") -> dict[str, Any]:
     return {arm.target.provider: arm for arm in world.service.experiment_report(alias).arms}
 
 
-async def test_row36_an_outcome_is_learnt_by_the_model_that_answered_also_after_a_reload() -> None:
+async def test_G36_an_outcome_is_learnt_by_the_model_that_answered_also_after_a_reload() -> None:
     """By the response, long after the call has ended."""
     async with serving(models=ALIASES) as world:
         response = await world.service.generate("hi", model="a")
@@ -32,7 +32,7 @@ async def test_row36_an_outcome_is_learnt_by_the_model_that_answered_also_after_
 
 
 @pytest.mark.parametrize("mode", ["generate", "stream", "embed"])
-async def test_row36_an_outcome_may_name_the_call_by_its_id(mode: str) -> None:
+async def test_G36_an_outcome_may_name_the_call_by_its_id(mode: str) -> None:
     """For a host that keeps nothing but the id, and gets the verdict of a user the next day."""
     async with serving(models=ALIASES) as world:
         answer: Any
@@ -46,7 +46,7 @@ async def test_row36_an_outcome_may_name_the_call_by_its_id(mode: str) -> None:
         assert arms(world)[answer.provider].scores == 1
 
 
-async def test_row36_an_outcome_is_an_event_with_its_labels() -> None:
+async def test_G36_an_outcome_is_an_event_with_its_labels() -> None:
     """Also where nobody can learn from it: a call without an alias, or one that is forgotten."""
     async with serving(models=ALIASES) as world:
         seen: list[Any] = []
@@ -73,7 +73,7 @@ async def test_an_outcome_that_is_no_number_is_refused(value: float) -> None:
             world.service.score(LLMResponse((), response.finish_reason), 1.0)
 
 
-async def test_row36_a_response_is_not_kept_alive_by_its_outcome() -> None:
+async def test_G36_a_response_is_not_kept_alive_by_its_outcome() -> None:
     """What is remembered is an id, an alias and a model."""
     async with serving(models=ALIASES) as world:
         response = await world.service.generate("hi", model="a")
@@ -85,7 +85,7 @@ async def test_row36_a_response_is_not_kept_alive_by_its_outcome() -> None:
         assert trace is None or trace() is None
 
 
-async def test_row36_calls_go_to_the_better_model() -> None:
+async def test_G36_calls_go_to_the_better_model() -> None:
     """Through the whole service: reported outcomes decide who is asked."""
     async with serving(models=ALIASES, seed=3) as world:
         last: list[str] = []
@@ -100,7 +100,7 @@ async def test_row36_calls_go_to_the_better_model() -> None:
         assert sum(arm.share for arm in report.arms) == pytest.approx(1.0)
 
 
-async def test_row36_a_model_that_fails_is_asked_less_without_any_outcome() -> None:
+async def test_G36_a_model_that_fails_is_asked_less_without_any_outcome() -> None:
     """Nobody has to report that a call failed."""
     aliases = {"a": {**ALIASES["a"], "fallback": ["gamma/m"]}}
     async with serving("alpha", "beta", "gamma", models=aliases, seed=1) as world:
@@ -113,7 +113,7 @@ async def test_row36_a_model_that_fails_is_asked_less_without_any_outcome() -> N
         assert found["beta"].answered > 30
 
 
-async def test_row36_an_explanation_is_what_the_bandit_then_does() -> None:
+async def test_G36_an_explanation_is_what_the_bandit_then_does() -> None:
     """Nobody's turn is used up by asking."""
     async with serving(models=ALIASES, seed=5) as world:
         for _ in range(30):

@@ -1,4 +1,4 @@
-"""Row 35: copies of calls go to another model, and the caller never notices."""
+"""Goal 35: copies of calls go to another model, and the caller never notices."""
 
 import asyncio
 from typing import Any
@@ -33,7 +33,7 @@ async def until(condition: Any) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_row35_a_copy_is_compared_and_thrown_away(stream: bool) -> None:
+async def test_G35_a_copy_is_compared_and_thrown_away(stream: bool) -> None:
     """The caller gets the answer of the model it asked for; the event holds no word of either."""
     async with serving(models=ALIASES) as world:
         seen = listening(world)
@@ -58,7 +58,7 @@ async def test_row35_a_copy_is_compared_and_thrown_away(stream: bool) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_row35_a_copy_that_hangs_delays_nobody_and_is_cut_at_the_end(stream: bool) -> None:
+async def test_G35_a_copy_that_hangs_delays_nobody_and_is_cut_at_the_end(stream: bool) -> None:
     """The call is over while the copy is not; stopping waits for no copy."""
     async with serving(models=ALIASES, lifecycle={"shutdown_timeout": "1h"}) as world:
         seen = listening(world)
@@ -72,7 +72,7 @@ async def test_row35_a_copy_that_hangs_delays_nobody_and_is_cut_at_the_end(strea
     assert [event.outcome for event in seen] == ["cancelled"]
 
 
-async def test_row35_a_copy_that_fails_is_nobodys_failure() -> None:
+async def test_G35_a_copy_that_fails_is_nobodys_failure() -> None:
     """It is tried once, told as what it is, and no call of its own to those who count calls."""
     async with serving(models=ALIASES, retries=3) as world:
         seen = listening(world)
@@ -88,7 +88,7 @@ async def test_row35_a_copy_that_fails_is_nobodys_failure() -> None:
         assert len(world.beta.requests) == 1
 
 
-async def test_row35_a_copy_that_cannot_be_taken_is_not_sent() -> None:
+async def test_G35_a_copy_that_cannot_be_taken_is_not_sent() -> None:
     """The same look before sending as for every call."""
     providers = {"beta": {"models": {"m": {"capabilities": ["chat"]}}}}
     async with serving(models=ALIASES, providers=providers) as world:
@@ -98,7 +98,7 @@ async def test_row35_a_copy_that_cannot_be_taken_is_not_sent() -> None:
         assert (seen[0].outcome, world.beta.requests) == ("skipped", [])
 
 
-async def test_row35_no_more_copies_than_allowed_are_under_way() -> None:
+async def test_G35_no_more_copies_than_allowed_are_under_way() -> None:
     """Further ones are left out, not queued."""
     aliases = {"a": {"use": "alpha/m", "shadow": {"model": "beta/m", "fraction": 1, "max_in_flight": 2}}}
     async with serving(models=aliases) as world:
@@ -115,7 +115,7 @@ async def test_row35_no_more_copies_than_allowed_are_under_way() -> None:
         await until(lambda: len(world.beta.requests) == 3)
 
 
-async def test_row35_only_a_share_of_the_calls_is_copied() -> None:
+async def test_G35_only_a_share_of_the_calls_is_copied() -> None:
     """Drawn from the seeded source of the service."""
     aliases = {"a": {"use": "alpha/m", "shadow": {"model": "beta/m", "fraction": 0.2}}}
     async with serving(models=aliases) as world:
@@ -127,7 +127,7 @@ async def test_row35_only_a_share_of_the_calls_is_copied() -> None:
         await world.service.embed("hi", model="a")
 
 
-async def test_row35_what_is_tried_in_the_shadow_is_promoted_by_one_reload() -> None:
+async def test_G35_what_is_tried_in_the_shadow_is_promoted_by_one_reload() -> None:
     """The copy under way ends on the configuration it began with, and the next call goes to the other model."""
     async with serving(models=ALIASES) as world:
         seen = listening(world)
@@ -141,7 +141,7 @@ async def test_row35_what_is_tried_in_the_shadow_is_promoted_by_one_reload() -> 
         assert seen[0].outcome == "answered"
 
 
-async def test_row35_a_stream_that_its_caller_leaves_is_compared_with_what_it_got() -> None:
+async def test_G35_a_stream_that_its_caller_leaves_is_compared_with_what_it_got() -> None:
     """The copy goes on to its end."""
     async with serving(models=ALIASES) as world:
         seen = listening(world)
@@ -155,7 +155,7 @@ async def test_row35_a_stream_that_its_caller_leaves_is_compared_with_what_it_go
         assert seen[0].original_length < len("one two three")
 
 
-async def test_row35_a_call_that_fails_is_not_copied() -> None:
+async def test_G35_a_call_that_fails_is_not_copied() -> None:
     """There is nothing to compare with."""
     async with serving(models=ALIASES) as world:
         world.alpha.will_raise(ProviderError("server_error", "down"))

@@ -90,7 +90,7 @@ async def test_F88_a_refusal_of_our_own_is_no_attempt(error: Exception) -> None:
     assert [outcome for _, outcome in tried(call)] == ["skipped", "skipped", "answered"]
 
 
-async def test_a_further_attempt_is_not_begun_with_too_little_time() -> None:
+async def test_G07_a_further_attempt_is_not_begun_with_too_little_time() -> None:
     """What could not end in time would only cost money; the reason is in the trace."""
     clock = FakeClock()
 

@@ -1,4 +1,4 @@
-"""Row 36: the strategy that learns which model is worth its time and money."""
+"""Goal 36: the strategy that learns which model is worth its time and money."""
 
 import random
 from collections import Counter
@@ -44,7 +44,7 @@ def simulate(
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_row36_it_converges_to_the_best_arm(seed: int) -> None:
+def test_G36_it_converges_to_the_best_arm(seed: int) -> None:
     """Nine of ten calls go there in the end, whoever it is."""
     best = "abcd"[seed % 4]
     quality = {name: 0.75 if name == best else 0.45 for name in "abcd"}
@@ -53,7 +53,7 @@ def test_row36_it_converges_to_the_best_arm(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_row36_of_two_that_are_as_good_the_faster_one_is_chosen(seed: int) -> None:
+def test_G36_of_two_that_are_as_good_the_faster_one_is_chosen(seed: int) -> None:
     """Or the cheaper one."""
     quality = {"a": 0.7, "b": 0.7}
     fast = simulate(quality, seconds={"a": 10.0, "b": 1.0}, seed=seed, latency_weight=0.3)
@@ -62,21 +62,21 @@ def test_row36_of_two_that_are_as_good_the_faster_one_is_chosen(seed: int) -> No
     assert cheap["b"] / cheap.total() > 0.8
 
 
-def test_row36_what_time_and_money_are_worth_is_configured() -> None:
+def test_G36_what_time_and_money_are_worth_is_configured() -> None:
     """With weights of zero only outcomes count."""
     quality = {"a": 0.8, "b": 0.6}
     chosen = simulate(quality, seconds={"a": 100.0, "b": 1.0}, latency_weight=0.0, cost_weight=0.0)
     assert chosen["a"] / chosen.total() > 0.9
 
 
-def test_row36_a_model_that_becomes_the_best_is_found() -> None:
+def test_G36_a_model_that_becomes_the_best_is_found() -> None:
     """What was learnt loses weight."""
     arms: dict[ModelRef, Arm] = {}
     assert simulate({"a": 0.8, "b": 0.4}, arms=arms, rounds=1500).most_common(1)[0][0] == "a"
     assert simulate({"a": 0.1, "b": 0.7}, arms=arms, rounds=1500).most_common(1)[0][0] == "b"
 
 
-def test_row36_frozen_it_explores_no_more_and_draws_nothing() -> None:
+def test_G36_frozen_it_explores_no_more_and_draws_nothing() -> None:
     """The same order for the same knowledge, whatever the source of chance; equals stay as configured."""
     arms = {REFS[1]: Arm(), REFS[3]: Arm()}
     for _ in range(10):
@@ -90,7 +90,7 @@ def test_row36_frozen_it_explores_no_more_and_draws_nothing() -> None:
         assert rng.getstate() == before
 
 
-def test_row36_the_same_seed_gives_the_same_order() -> None:
+def test_G36_the_same_seed_gives_the_same_order() -> None:
     """Nothing else is a source of chance."""
     order = bandit(dict, BanditOptions())
     one, other = random.Random(4), random.Random(4)

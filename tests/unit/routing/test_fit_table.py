@@ -110,7 +110,7 @@ def test_the_table_has_two_hundred_answers() -> None:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_each_request_fits_the_models_that_can_take_it_and_no_other(name: str) -> None:
+def test_G05_each_request_fits_the_models_that_can_take_it_and_no_other(name: str) -> None:
     """By the facts alone."""
     mode, fields = REQUESTS[name]
     found = []
@@ -131,7 +131,7 @@ def test_each_request_fits_the_models_that_can_take_it_and_no_other(name: str) -
 
 
 @pytest.mark.parametrize("name", [name for name, (mode, _) in REQUESTS.items() if mode != "embed"])
-async def test_each_request_is_sent_where_it_fits_and_explained_as_it_is_sent(name: str) -> None:
+async def test_G04_G05_each_request_is_sent_where_it_fits_and_explained_as_it_is_sent(name: str) -> None:
     """Through the whole service: what really happens, and what `explain` says, are the same."""
     mode, fields = REQUESTS[name]
     providers = {"alpha": {"models": MODELS}}
