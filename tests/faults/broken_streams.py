@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.container import Container
-from core.llm import LLMService, ProviderModule
+from core.llm import LLMService, ProviderModule, UsageLedger
 from core.llm.common.decisions import StreamRecovered
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import LLMError, ProviderError
@@ -102,6 +102,7 @@ class Streams:
     faulty: WireServer
     spare: WireServer
     recovered: EventRecorder
+    ledger: UsageLedger
 
     async def read(self, prompt: Any = "hi", **options: Any) -> Seen:
         """One stream, read to its end."""
@@ -163,4 +164,4 @@ async def broken_streams(
         module = ProviderModule({"llm_service": config}, watch=False, env={})
         container = await stack.enter_async_context(Container([module]))
         recorder = EventRecorder(container.get(EventBus))
-        yield Streams(container.get(LLMService), wire, faulty, spare, recorder)
+        yield Streams(container.get(LLMService), wire, faulty, spare, recorder, container.get(UsageLedger))

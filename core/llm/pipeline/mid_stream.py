@@ -17,7 +17,7 @@ from core.llm.common.types import ModelRef
 from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.mid_stream_join import Joint, cannot_continue, continued
-from core.llm.pipeline.mid_stream_recovery import Route, find
+from core.llm.pipeline.mid_stream_recovery import Route, find, others
 from core.llm.pipeline.mid_stream_spend import Spent
 from core.llm.pipeline.reasons import ends_the_call
 from core.llm.providers.base.response import (
@@ -141,7 +141,8 @@ class _Mending(AsyncIterator[StreamEvent]):
         policy = self._policy(error)
         if policy is None or target is None:
             raise error
-        broken.on_break = "next_candidate"
+        attempt = call.attempt
+        broken.on_break = "next_candidate" if others(call, target) else "retry"
         await broken.end("failed", error)
         self._spent.note(call, broken, target)
         if policy == "continue":
@@ -155,6 +156,8 @@ class _Mending(AsyncIterator[StreamEvent]):
             if fresh is None:
                 call.trace.notes.append("the broken stream was not begun again: no candidate was left for it")
         if fresh is None:
+            if attempt is not None:
+                attempt.decision = "raise"
             raise error
         self._take_over(fresh, policy, target, error)
 

@@ -41,7 +41,7 @@ async def find(call: Call, route: Route, broken: ModelRef, asked: LLMRequest, *,
     Bounded by what is left of the call's attempts and time. *prefilled* says that the request ends with the beginning
     of the answer, which only some models take. The provider it broke at costs a retry out of its budget.
     """
-    entries = _in_order(call, broken)
+    entries = [*others(call, broken), *_where_it_broke(call, broken)]
     for index, entry in enumerate(entries):
         if call.attempts_left <= 0 or call.deadline.remaining(call.clock) <= 0:
             return None
@@ -51,7 +51,7 @@ async def find(call: Call, route: Route, broken: ModelRef, asked: LLMRequest, *,
         if target.ref.provider == broken.provider and not route.candidates.may_repeat(target.ref):
             entry.reason = f"the retry budget of {broken.provider} is used up"
             continue
-        call.alternatives = partial(_more, len(entries) - index - 1)
+        call.alternatives = partial(_more, entries[index + 1 :])
         call.role = "continuation" if prefilled else "retry" if target.ref == broken else "first"
         try:
             return await _attempt(call, entry, target, asked, prefilled=prefilled)
@@ -64,13 +64,17 @@ async def find(call: Call, route: Route, broken: ModelRef, asked: LLMRequest, *,
     return None
 
 
-def _in_order(call: Call, broken: ModelRef) -> list[CandidateTrace]:
-    entries = call.trace.candidates
-    same = [entry for entry in entries if entry.target == broken]
-    for entry in same:
-        if entry.outcome == "answered":
-            entry.outcome, entry.reason = "failed", "its stream broke"
-    return [entry for entry in entries if entry.outcome == "untried" and entry.target != broken] + same
+def others(call: Call, broken: ModelRef) -> list[CandidateTrace]:
+    """The candidates beside *broken* that have not failed: not tried yet, or given up for a faster one."""
+    return [one for one in call.trace.candidates if one.outcome in {"untried", "cut"} and one.target != broken]
+
+
+def _where_it_broke(call: Call, broken: ModelRef) -> list[CandidateTrace]:
+    same = [one for one in call.trace.candidates if one.target == broken]
+    for one in same:
+        if one.outcome == "answered":
+            one.outcome, one.reason = "failed", "its stream broke"
+    return same
 
 
 async def _usable(
@@ -113,8 +117,8 @@ async def _attempt(call: Call, entry: CandidateTrace, target: Target, asked: LLM
     return reply
 
 
-def _more(count: int, _: Call) -> bool:
-    return count > 0
+def _more(entries: list[CandidateTrace], _: Call) -> bool:
+    return any(entry.outcome == "untried" for entry in entries)
 
 
 def _reason(error: LLMError) -> str:
