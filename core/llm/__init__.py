@@ -7,6 +7,7 @@ from core.llm.accounting.ledger import UsageLedger
 from core.llm.chat_model import ChatModel, Named
 from core.llm.client import ClientResponse, LLMClient, ResponseType
 from core.llm.common.clock import Clock
+from core.llm.common.decisions import CacheHit, CallHedged, CallJoined, GuardrailBlocked, HedgeEnded
 from core.llm.common.events import (
     AttemptFailed,
     CallFailed,
@@ -36,6 +37,7 @@ from core.llm.common.exceptions import (
     ModelQueueFull,
     ModelTooLarge,
     NoCapacity,
+    NotCached,
     ProviderError,
     RateLimited,
     RequestError,
@@ -47,6 +49,7 @@ from core.llm.common.exceptions import (
     WorkerCrashed,
     WrongEventLoop,
 )
+from core.llm.common.guardrail import Allow, Block, GuardedRequest, Guardrail, Replace
 from core.llm.common.messages import (
     AudioPart,
     DocumentPart,
@@ -111,10 +114,11 @@ from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCo
 from core.llm.stream import LLMStream
 
 if TYPE_CHECKING:
+    from core.llm.pipeline.pii_masking import PiiMasking
     from core.llm.providers.ollama.client import OllamaClient
 
 # Typed clients are imported when they are used: a provider that is not in use costs nothing.
-_LAZY = {"OllamaClient": "core.llm.providers.ollama.client"}
+_LAZY = {"OllamaClient": "core.llm.providers.ollama.client", "PiiMasking": "core.llm.pipeline.pii_masking"}
 
 
 def __getattr__(name: str) -> Any:
@@ -126,15 +130,20 @@ def __getattr__(name: str) -> Any:
 __all__ = [
     "ActiveStream",
     "AllAttemptsFailed",
+    "Allow",
     "AttemptFailed",
     "AttemptRow",
     "AttemptTrace",
     "AudioPart",
     "AvailableModel",
     "BaseLLMProvider",
+    "Block",
     "BudgetExceeded",
+    "CacheHit",
     "CallFailed",
     "CallFinished",
+    "CallHedged",
+    "CallJoined",
     "CallRecovered",
     "CallTrace",
     "CallWarning",
@@ -156,8 +165,12 @@ __all__ = [
     "EventBus",
     "Explanation",
     "FinishReason",
+    "GuardedRequest",
+    "Guardrail",
+    "GuardrailBlocked",
     "HealthMonitor",
     "HealthReport",
+    "HedgeEnded",
     "ImagePart",
     "LLMClient",
     "LLMError",
@@ -186,10 +199,12 @@ __all__ = [
     "Named",
     "NamedTool",
     "NoCapacity",
+    "NotCached",
     "ObjectStream",
     "OllamaClient",
     "Part",
     "PartialOutput",
+    "PiiMasking",
     "Price",
     "Progress",
     "ProviderConfig",
@@ -203,6 +218,7 @@ __all__ = [
     "ProviderStatus",
     "RateLimited",
     "RefusalDelta",
+    "Replace",
     "RequestAdjusted",
     "RequestError",
     "RequestView",

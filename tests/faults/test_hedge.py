@@ -20,7 +20,7 @@ async def hedged_rig(make_rig, dialect):
 
 
 @pytest.mark.parametrize("form", ["generate", "stream"])
-async def test_f98_row_22_the_connection_of_the_slower_one_is_closed(make_rig, dialect, form):
+async def test_f98_g22_the_connection_of_the_slower_one_is_closed(make_rig, dialect, form):
     """Within a quarter of a second; its place in the pool is free, and its provider is blamed for nothing."""
     rig = await hedged_rig(make_rig, dialect)
     # It accepts the request and says nothing.

@@ -19,7 +19,7 @@ TOOL = {"name": "find", "parameters": {"type": "object", "properties": {}}}
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_row_22_f98_the_faster_one_answers_and_the_other_is_cut(mode: str) -> None:
+async def test_g22_f98_the_faster_one_answers_and_the_other_is_cut(mode: str) -> None:
     """One result; both attempts are in the trace; the one that was cut is booked as of unknown cost and blames nobody."""
     async with hedged("1s") as it:
         gate = it.world.alpha.will_hold("slow")
@@ -55,7 +55,7 @@ async def test_row_22_f98_the_faster_one_answers_and_the_other_is_cut(mode: str)
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_row_22_the_first_may_still_win(mode: str) -> None:
+async def test_g22_the_first_may_still_win(mode: str) -> None:
     """Then the second is cut."""
     async with hedged("1s") as it:
         it.world.alpha.will_answer("late", delay=1.2)

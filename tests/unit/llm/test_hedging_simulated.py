@@ -38,7 +38,7 @@ async def calls(it: Hedged, count: int, rng: random.Random, *, slow: bool) -> li
 
 
 @pytest.mark.parametrize("after", ["1600ms", "p95"])
-async def test_row_22_the_slowest_calls_get_faster_for_few_requests_more(after: str) -> None:
+async def test_g22_the_slowest_calls_get_faster_for_few_requests_more(after: str) -> None:
     """One call in ten is slow: p99 falls by 60 % and more, and at most one request in ten is an extra one.
 
     With `p95` the service has learnt before what is usual, and does not unlearn it while calls are slow.

@@ -30,7 +30,7 @@ class Point(BaseModel):
 
 @pytest.mark.parametrize("filled_by", MODES)
 @pytest.mark.parametrize("asked_by", MODES)
-async def test_row_23_an_answer_is_given_again_streamed_or_not(filled_by: str, asked_by: str) -> None:
+async def test_g23_an_answer_is_given_again_streamed_or_not(filled_by: str, asked_by: str) -> None:
     """Whichever way it came: the same text, thinking, tool calls and reasons; no cost, and no usage."""
     world, events = Caching(), EventBus()
     tool = ToolCall("1", "find", {"q": ["x"]})
@@ -170,7 +170,7 @@ async def _entry(world: Caching) -> tuple[str, bytes]:
     return key, stored.data
 
 
-async def test_row_23_a_damaged_or_foreign_entry_is_never_given() -> None:
+async def test_g23_a_damaged_or_foreign_entry_is_never_given() -> None:
     """Every changed byte is noticed, and so are an entry of another request and one of another form."""
     world = Caching()
     for _ in range(3):

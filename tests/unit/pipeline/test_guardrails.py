@@ -103,7 +103,7 @@ async def test_a_blocked_answer_is_not_shown_in_whatever_part_it_stands(field: s
 
 @settings(max_examples=150, deadline=None)
 @given(st.data())
-async def test_row_32_a_blocked_phrase_is_never_shown_at_any_split(data: st.DataObject) -> None:
+async def test_g32_a_blocked_phrase_is_never_shown_at_any_split(data: st.DataObject) -> None:
     """Nothing of it, and nothing behind it, reaches the reader, however the answer is cut."""
     before = data.draw(st.text("abcdehloprs k", max_size=60))
     after = data.draw(st.text("abcdehloprs k", max_size=60))
@@ -124,7 +124,7 @@ async def test_row_32_a_blocked_phrase_is_never_shown_at_any_split(data: st.Data
 
 @settings(max_examples=80, deadline=None)
 @given(st.text("abc d", max_size=150), st.lists(st.integers(0, 150), max_size=10), st.integers(1, 40))
-async def test_row_32_what_is_allowed_arrives_whole(answer: str, places: list[int], window: int) -> None:
+async def test_g32_what_is_allowed_arrives_whole(answer: str, places: list[int], window: int) -> None:
     """What was held back is handed out in the end, in its order."""
     edges = [0, *sorted(place % (len(answer) + 1) for place in places), len(answer)]
     handler, provider = behind(NoWord("not in it", window=window))

@@ -104,7 +104,7 @@ async def test_the_caller_reads_the_values() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 200), max_size=12))
-async def test_row_32_values_come_back_at_any_split(places: list[int]) -> None:
+async def test_g32_values_come_back_at_any_split(places: list[int]) -> None:
     """A placeholder that arrives in pieces is restored, and what only looks like the beginning of one is kept."""
     said = "Dear [EMAIL_1], [EMAIL or [CARD_1]: see [IBAN_1][PHONE_1]. [EM"
     edges = [0, *sorted(place % (len(said) + 1) for place in places), len(said)]

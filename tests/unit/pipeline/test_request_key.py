@@ -158,7 +158,7 @@ def key(**fields: Any) -> str | None:
     return keys().key(LLMRequest(**{**BASE, **fields}))
 
 
-def test_row_23_s69_every_change_of_a_request_changes_its_key() -> None:
+def test_g23_s69_every_change_of_a_request_changes_its_key() -> None:
     """Sixty fields and more, one at a time, and no two of the changed requests share a key either."""
     assert len(MUTATIONS) >= 60
     assert {name for name, _ in MUTATIONS} >= set(LLMRequest.model_fields) - {"cache", "timeout", "cost_limit"}

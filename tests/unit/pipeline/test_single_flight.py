@@ -27,7 +27,7 @@ async def crowd(world: Caching, mode: str, count: int, **options: Any) -> list[a
 
 
 @pytest.mark.parametrize("mode", MODES)
-async def test_f102_row_23_a_hundred_identical_calls_are_sent_once(mode: str) -> None:
+async def test_f102_g23_a_hundred_identical_calls_are_sent_once(mode: str) -> None:
     """Each gets the whole answer, streams from the first event; one of them pays."""
     world = Caching()
     gate = Gate()

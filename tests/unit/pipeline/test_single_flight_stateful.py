@@ -116,7 +116,7 @@ SingleFlightMachine.TestCase.settings = settings(max_examples=60, stateful_step_
 class TestF102(SingleFlightMachine.TestCase):  # type: ignore[name-defined,misc]  # a class that hypothesis makes
     """F102 for any sequence of events."""
 
-    def test_f102_row_23_any_sequence(self) -> None:
+    def test_f102_g23_any_sequence(self) -> None:
         """Joining, leaving, answering and failing in any order."""
         run: Callable[[], None] = self.runTest
         run()
