@@ -6,7 +6,7 @@ from functools import partial
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import AttemptTrace
-from core.llm.common.types import Billing, PartialOutput, Usage
+from core.llm.common.types import Billing, Cost, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.meter import cost_of
 from core.llm.pipeline.target import Target
@@ -54,7 +54,8 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
         ) -> None:
             response = reply.response or reply.embedding
             if response is not None:
-                close(call, row, attempt, "estimated" if response.usage.estimated else "settled", response.usage, error)
+                state: Billing = "estimated" if response.usage.estimated else "settled"
+                close(call, row, attempt, state, response.usage, error, response.cost)
                 return
             usage = reply.collector.usage
             if usage is None or usage.estimated or reply.outcome != "answered":
@@ -68,14 +69,17 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             state: Billing,
             usage: Usage,
             error: BaseException | None,
+            cost: Cost | None = None,
         ) -> None:
             row.duration = call.elapsed() - (attempt.started if attempt is not None else 0.0)
             row.key_id = attempt.key_id if attempt is not None else None
             if error is not None:
                 row.error = error.type if isinstance(error, ProviderError) else type(error).__name__
-            row.book(state, usage, None if state == "none" else cost_of(usage, target.facts.price, currency))
             if state == "none":
+                row.book(state, usage, None)
                 row.nanos = 0
+            else:
+                row.book(state, usage, cost or cost_of(usage, target.facts.price, currency))
             book.settle(row)
 
         def _lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:

@@ -7,7 +7,7 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
@@ -95,6 +95,9 @@ class Progress:
 
 ProgressCallback = Callable[[Progress], None]
 
+UNKNOWN_FACTS: Final = ModelFacts()
+"""One object for all: facts that stay the same object need not be merged with the YAML again."""
+
 
 class BaseLLMProvider(ABC):
     """One configured provider.
@@ -130,7 +133,7 @@ class BaseLLMProvider(ABC):
             ProviderError: also in the middle; a stream that ends early raises, it never just stops.
         """
 
-    def check(self, request: ChatRequest) -> None:  # noqa: ARG002 - for subclasses
+    def check(self, request: ChatRequest) -> None:
         """Refuse *request* as `generate` would before it sends anything; does nothing where that is not known before.
 
         Raises:
@@ -143,7 +146,7 @@ class BaseLLMProvider(ABC):
 
     def facts(self, model: str) -> ModelFacts:  # noqa: ARG002 - for subclasses
         """What is known about *model* from packaged data or discovery; the YAML is merged over it by the caller."""
-        return ModelFacts()
+        return UNKNOWN_FACTS
 
     async def resolve_default_model(self) -> str | None:
         """The model to use where a chain names this provider only and the YAML names none; `None`: there is none.
