@@ -131,3 +131,10 @@ def test_models_behind_one_name_share_its_weight() -> None:
     firsts = [planning.plan().candidates[0].model for _ in range(4000)]
     assert abs(firsts.count("d") - 2000) < 160
     assert abs(firsts.count("c") - 1000) < 140
+
+
+def test_all_models_of_one_provider_count_as_much_as_one_model() -> None:
+    """A star does not win by numbers."""
+    planning = Planning(models={"x": {"use": ["p/*", "q/d"], "strategy": "weighted"}}, seed=1)
+    firsts = [planning.plan().candidates[0].model for _ in range(4000)]
+    assert abs(firsts.count("d") - 2000) < 160
