@@ -72,9 +72,7 @@ class Demand:
 
 
 def needed(reply: Reply) -> Usage | None:
-    """What an answered call has used; `None` where nobody can say, because it ended early."""
-    if reply.outcome != "answered":
-        return None
+    """What a call that was answered has used; `None` where nobody has said."""
     answer = reply.response or reply.embedding
     usage = answer.usage if answer is not None else reply.collector.usage
     return usage if usage is not None and usage.total > 0 else None

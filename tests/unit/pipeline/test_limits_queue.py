@@ -7,6 +7,8 @@ import pytest
 from core.llm.common.decisions import CallQueued, CallSpilled
 from core.llm.common.exceptions import ProviderError, RateLimited
 from core.llm.pipeline.backoff import NEXT_KEY
+from core.llm.providers.base.response import LLMResponse
+from core.llm.testing.sweep import cancel_sweep
 from tests.unit.pipeline.limits_rig import LimitsRig
 from tests.unit.pipeline.support import an_error
 
@@ -202,6 +204,31 @@ async def test_a_cancellation_in_the_instant_of_the_turn_gives_the_reservation_b
         await second
     await asyncio.gather(first, third)
     assert (rig.status.queued, rig.status.in_flight) == (0, 0)
+
+
+async def test_cancelled_anywhere_once_or_twice_the_queue_is_as_before() -> None:
+    """On its way into the queue, in it, out of it, and at the provider: the slot is free again and no timer is left."""
+    rigs: list[LimitsRig] = []
+    blockers: list[asyncio.Task[LLMResponse]] = []
+
+    async def prepare() -> None:
+        rig = LimitsRig(max_concurrency=1, tokens_per_minute=100_000)
+        rigs.append(rig)
+        rig.hold()
+        blockers.append(rig.send())
+        await rig.clock.settle()
+        asyncio.get_running_loop().call_later(0.002, rig.release)
+
+    async def scenario() -> None:
+        await rigs[-1].answer(max_tokens=10)
+
+    points = 0
+    async for point in cancel_sweep(scenario, prepare=prepare):
+        rig, points = rigs[-1], points + 1
+        await blockers.pop()
+        assert (rig.status.queued, rig.left("max_concurrency"), rig.clock.pending) == (0, 1, 0), point
+        await rig.answer()
+    assert points >= 2
 
 
 async def test_waiting_calls_are_not_released_into_a_dead_provider() -> None:

@@ -132,3 +132,62 @@ async def test_a_quota_is_used_up_and_never_overdrawn(seed: int, rpm: int, tpm: 
     assert len(waits.large) > 10
     assert max(waits.large) <= 2 * max(waits.small)
     assert fmean(waits.large) <= 2 * fmean(waits.small)
+
+
+class OverloadedServer:
+    """Serves so many calls at a time, each for a second, and refuses the others at once."""
+
+    def __init__(self, clock: FakeClock, capacity: int) -> None:
+        self.clock = clock
+        self.capacity = capacity
+        self.running = self.answered = self.refused = 0
+
+    async def __call__(self, call: Call) -> Reply:
+        if self.running >= self.capacity:
+            self.refused += 1
+            raise ProviderError("overloaded", "busy", status_code=503)
+        self.running += 1
+        try:
+            await self.clock.sleep(1.0)
+        finally:
+            self.running -= 1
+        self.answered += 1
+        return Reply(call, response=an_answer())
+
+    async def minute(self) -> tuple[float, float]:
+        """The share of its capacity that was used in the next minute, and of the calls that it refused."""
+        self.answered = self.refused = 0
+        await self.clock.advance(60)
+        return self.answered / (60 * self.capacity), self.refused / (self.answered + self.refused)
+
+
+async def test_how_much_a_server_can_carry_is_found_out() -> None:
+    """Fifty callers and ten places: few calls are refused, most places are used, and more places are found."""
+    clock = FakeClock()
+    server, upstream = OverloadedServer(clock, 10), Upstream(clock.monotonic())
+    handler = limits(a_target(), upstream, a_call(clock=clock).events)(server)
+
+    async def caller() -> None:
+        while True:
+            try:
+                async with await handler(a_call(clock=clock)):
+                    pass
+            except ProviderError:
+                await clock.sleep(1.0)
+
+    callers = [asyncio.create_task(caller()) for _ in range(50)]
+    try:
+        await server.minute()
+        used, refused = await server.minute()
+        assert used > 0.8
+        assert refused < 0.06
+        server.capacity = 25
+        await server.minute()
+        used, refused = await server.minute()
+        assert used > 0.75
+        assert refused < 0.06
+    finally:
+        for task in callers:
+            task.cancel()
+        await asyncio.gather(*callers, return_exceptions=True)
+    assert upstream.limits.status(clock.monotonic()).in_flight == 0
