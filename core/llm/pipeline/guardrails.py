@@ -13,7 +13,7 @@ from typing import Any, NoReturn, TypeVar
 from pydantic_core import from_json
 
 from core.llm.common.decisions import GuardrailBlocked
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import AllAttemptsFailed, LLMError, ProviderError, StructuredOutputError
 from core.llm.common.guardrail import ALLOW, Allow, Block, GuardedRequest, Guardrail, Replace
 from core.llm.common.messages import Message, TextPart, ThinkingPart, ToolCall
 from core.llm.pipeline.guarded_stream import (
@@ -63,7 +63,15 @@ class _Guarded:
 
         async def handle(call: Call) -> Reply:
             restore = await self._sent(call) if self._checks_input else None
-            reply = await inner(call)
+            failure: LLMError | None = None
+            try:
+                reply = await inner(call)
+            except (StructuredOutputError, AllAttemptsFailed) as error:
+                failure = error
+            if failure is not None:
+                # Out here, so that what is raised about it does not lead back to the answer.
+                await self._failed(call, failure, restore)
+                raise failure
             # Vectors say nothing that could be read.
             if call.mode == "embed" or (restore is None and not self._checks_output):
                 return reply
@@ -108,6 +116,19 @@ class _Guarded:
             raise
         if restore is not None:
             _restore(response, restore, call.request)
+
+    async def _failed(self, call: Call, error: LLMError, restore: Placeholders | None) -> None:
+        """Check and restore the answers that did not become an object: the errors about them hold their text."""
+        for one in error.errors if isinstance(error, AllAttemptsFailed) else (error,):
+            if not isinstance(one, StructuredOutputError):
+                continue
+            if self._checks_output:
+                with call.guard:
+                    for text in (one.text, *strings_in(_json(one.text))):
+                        for piece in pieces(text, self._width):
+                            await self._checker(call)(piece)
+            if restore is not None:
+                one.text = restore.quoted().restored(one.text)
 
     async def _check_response(self, call: Call, response: LLMResponse) -> None:
         check = self._checker(call)
