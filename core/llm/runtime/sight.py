@@ -59,7 +59,7 @@ class RuntimeSight:
             facts.price or seat.price,
             facts.context_window,
             facts.capabilities,
-            None if target is None else state.is_loaded(target.ref),
+            state.is_loaded(target.ref) if seat.local and target is not None else None,
             seat.rests(now),
         )
 
@@ -88,11 +88,10 @@ class RuntimeSight:
         target = self._models.known_target(complete) if complete.model else None
         upstream = self._state.upstream(ref.provider)
         if target is None:
-            return _Seat(None, upstream, Traffic(), (upstream.keys.of(None),), None)
+            return _Seat(None, upstream, Traffic(), (upstream.keys.of(None),), local=False)
         keys = tuple([upstream.keys.of(secret).at(complete.model) for secret in target.config.secrets or (None,)])
-        # Who has models in memory runs them himself; a price of the configuration is believed before this.
-        price = _FREE if isinstance(target.provider, ModelHost) else None
-        return _Seat(target, upstream, self._state.traffic(complete), keys, price)
+        local = isinstance(target.provider, ModelHost)
+        return _Seat(target, upstream, self._state.traffic(complete), keys, local=local)
 
 
 _UNKNOWN: Final = ModelFacts()
@@ -101,7 +100,7 @@ _UNKNOWN: Final = ModelFacts()
 class _Seat:
     """Where to look for one model."""
 
-    __slots__ = ("_keys", "model", "price", "target", "traffic", "upstream")
+    __slots__ = ("_keys", "local", "model", "price", "target", "traffic", "upstream")
 
     def __init__(
         self,
@@ -109,11 +108,14 @@ class _Seat:
         upstream: Upstream,
         traffic: Traffic,
         keys: tuple[KeyState, ...],
-        price: Price | None,
+        *,
+        local: bool,
     ) -> None:
         self.target = target
         self.traffic = traffic
-        self.price = price
+        self.local = local
+        # Who has models in memory runs them himself; a price of the configuration is believed before this.
+        self.price = _FREE if local else None
         self.upstream = upstream
         self.model = "" if target is None else target.ref.model
         self._keys = keys

@@ -147,7 +147,8 @@ async def test_a_strategy_of_the_hosts_own_is_trusted_with_the_order_and_nothing
 
 async def test_the_loaded_model_is_preferred_and_the_other_one_asked_for() -> None:
     """The runtime is told who would have been chosen."""
-    async with serving(models=alias("prefer_loaded")) as world:
+    local = {name: {"type": "scripted_host"} for name in ("alpha", "beta")}
+    async with serving(models=alias("prefer_loaded"), providers=local) as world:
         state = world.holder.current.state
         wanted: list[ModelRef] = []
         loaded: dict[str, bool | None] = {"alpha": False, "beta": None}
