@@ -48,10 +48,10 @@ def test_the_regret_of_the_cheapest_is_small_although_nobody_knows_the_length_of
     assert spent < Decimal("1.35") * least
 
 
-def test_the_trace_names_the_expected_cost() -> None:
-    """As money, not as tokens."""
+def test_the_trace_names_the_prices() -> None:
+    """Per million tokens, as they are configured."""
     (known, unknown) = priced(("2", "4"), None)
-    assert says_cost(known, a_view()) == "about 0.002"
+    assert says_cost(known, a_view()) == "2 in, 4 out"
     assert says_cost(unknown, a_view()) == "no known price"
 
 
