@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.llm.common.messages import ToolCall
+from core.llm.pipeline.json_window import JsonWindow
 from core.llm.pipeline.placeholders import Placeholders, Restorer
 from core.llm.pipeline.stream_window import StreamWindow, pieces
 from core.llm.providers.base.response import (
@@ -30,13 +31,15 @@ class CheckedEvents(AsyncIterator[StreamEvent]):
     The pieces of a tool call wait for the whole of it: escapes could hide in the pieces what the whole then says.
     """
 
-    __slots__ = ("_check", "_events", "_queue", "_ready_tools", "_width", "_windows")
+    __slots__ = ("_check", "_events", "_json", "_queue", "_ready_tools", "_width", "_windows")
 
-    def __init__(self, events: AsyncIterator[StreamEvent], width: int, check: Check) -> None:
+    def __init__(self, events: AsyncIterator[StreamEvent], width: int, check: Check, *, json: bool) -> None:
         self._events = events
         self._width = width
         self._check = check
-        self._windows: dict[type[StreamEvent], StreamWindow] = {}
+        self._json = json
+        """Whether the text is that of an object."""
+        self._windows: dict[type[StreamEvent], StreamWindow | JsonWindow] = {}
         self._queue: deque[tuple[StreamEvent, int]] = deque()
         """Each event with the place in its text at which it ends."""
         self._ready_tools: set[int] = set()
@@ -57,7 +60,9 @@ class CheckedEvents(AsyncIterator[StreamEvent]):
         if isinstance(event, TextDelta | ThinkingDelta | RefusalDelta):
             window = self._windows.get(type(event))
             if window is None:
-                window = self._windows[type(event)] = StreamWindow(self._width)
+                of_json = self._json and isinstance(event, TextDelta)
+                window = JsonWindow(self._width) if of_json else StreamWindow(self._width)
+                self._windows[type(event)] = window
             for piece in window.add(text_of(event)):
                 await self._check(piece)
             end = window.length

@@ -78,10 +78,10 @@ class _Guarded:
             if reply.response is not None:
                 await self._received(call, reply, reply.response, restore)
                 return reply
+            json = call.request.response_format is not None
             if self._checks_output:
-                reply.wrap_events(lambda events: CheckedEvents(events, self._width, self._checker(call)))
+                reply.wrap_events(lambda events: CheckedEvents(events, self._width, self._checker(call), json=json))
             if restore is not None:
-                json = call.request.response_format is not None
                 reply.wrap_events(lambda events: _restored_events(events, restore, json=json))
             return reply
 

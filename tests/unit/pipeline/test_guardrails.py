@@ -180,6 +180,18 @@ async def test_a_word_in_an_object_is_found_however_json_writes_it() -> None:
     assert error.code == "guardrail"
 
 
+async def test_g32_a_streamed_object_is_read_as_json() -> None:
+    """An escape hides nothing there either, wherever the network cuts it."""
+    answer = '{"q": "bo\\u006db"}'
+    for cut in range(1, len(answer)):
+        handler, provider = behind(NoWord("bomb"))
+        provider.will_stream(answer[:cut], answer[cut:])
+        events, error = await shown(handler, a_call("stream", response_format="json"))
+        assert error is not None
+        assert answer.startswith(texts(events))
+        assert len(texts(events)) <= answer.index("bo")
+
+
 async def test_after_a_reset_only_the_new_answer_counts() -> None:
     """What was held back of a broken stream is void."""
     handler, provider = behind(NoWord(PHRASE))
