@@ -88,15 +88,18 @@ class Route:
         """Who is admitted now, whatever the class of the request."""
         return self._pool.choice(self._sight)
 
+    def own(self) -> tuple[ModelRef, ...]:
+        """The models as they are configured, those of every class included; without the fallback."""
+        choices = [pool.choice(self._sight) for pool in (self._pool, *self._classes.values())]
+        return tuple(dict.fromkeys(ref for choice in choices for ref, _ in choice.first))
+
     def members(self) -> Plan:
-        """The models as they are configured, those of every class included."""
+        """The models as they are configured, those of every class included, and the fallback."""
         if self.fixed is not None:
             return self.fixed
-        pools = (self._pool, *self._classes.values())
-        choices = [pool.choice(self._sight) for pool in pools]
-        first = dict.fromkeys(ref for choice in choices for ref, _ in choice.first)
-        tail = [ref for ref in choices[0].tail if ref not in first]
-        return Plan((*first, *tail), self._told[""], self.options.defaults, self.name, self._how, choices[0].notes)
+        choice, first = self.choice(), self.own()
+        tail = [ref for ref in choice.tail if ref not in first]
+        return Plan((*first, *tail), self._told[""], self.options.defaults, self.name, self._how, choice.notes)
 
     def _class_of(self, classify: Classifier, view: RequestView) -> tuple[str, str]:
         """The class of the request, empty where it has none, and what is wrong with who says so."""

@@ -151,10 +151,10 @@ class Router:
     def _alias_at(self, route: Route, provider: str) -> Plan:
         """What an alias has at *provider*; an alias is no name that a provider would know."""
         alias = route.options
-        own = self._references.entries([*alias.use, *(AliasTarget(model=entry) for entry in alias.fallback or ())])
-        candidates = tuple(dict.fromkeys(entry.ref for entry in own if entry.ref.provider == provider))
+        own = dict.fromkeys((*route.own(), *self.chain(alias.fallback or ())))
+        candidates = tuple(ref for ref in own if ref.provider == provider)
         if not candidates:
-            elsewhere = ", ".join(map(str, dict.fromkeys(entry.ref for entry in own))) or "nothing"
+            elsewhere = ", ".join(map(str, own)) or "nothing"
             raise UnknownModel(
                 f"alias {route.name!r} has no model at provider {provider!r}: it stands for {elsewhere}. Leave out one "
                 "of the two, or name a model of that provider"

@@ -4,8 +4,8 @@ from typing import Any, get_args
 
 import pytest
 
-from core.llm.common.exceptions import ConfigError
-from core.llm.common.types import ModelRef
+from core.llm.common.exceptions import ConfigError, UnknownModel
+from core.llm.common.types import ModelFacts, ModelRef
 from core.llm.providers.config.models.aliases import BuiltInStrategy
 from core.llm.routing.functions import RoutingFunctions
 from core.llm.routing.snapshot import RequestView
@@ -140,6 +140,19 @@ def test_a_classifier_that_fails_does_not_fail_the_call(text: str, problem: str)
 def test_the_models_of_all_classes_are_members() -> None:
     """What the alias may lead to."""
     assert [ref.model for ref in by_class().router.members("x").candidates] == ["a", "b", "c", "d"]
+
+
+def test_an_alias_at_one_provider_is_what_it_admits_there() -> None:
+    """Of every class, and of its own fallback."""
+    plan = by_class().plan("x", provider="p")
+    assert [ref.model for ref in plan.candidates] == ["a", "b", "c"]
+    assert (plan.alias, plan.how) == ("x", "alias 'x', only at provider 'p'")
+    sight = Shown()
+    sight.known = {"b": ModelFacts(context_window=500)}
+    large = Planning(sight, models={"x": {"use": "*", "where": {"min_context_window": 100}, "fallback": "p/c"}})
+    assert [ref.model for ref in large.plan("x", provider="p").candidates] == ["b", "c"]
+    with pytest.raises(UnknownModel, match="has no model at provider 'q': it stands for p/b, p/c"):
+        large.plan("x", provider="q")
 
 
 def test_a_router_refuses_functions_that_do_not_exist() -> None:
