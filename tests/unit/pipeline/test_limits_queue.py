@@ -133,6 +133,7 @@ async def test_a_long_wait_is_avoided_where_another_candidate_is_left() -> None:
     task = await rig.waiting(alternatives=True)
     await rig.clock.advance(1.1)
     await task
+    assert rig.clock.pending == 0
 
 
 async def test_a_wait_that_turns_out_long_is_given_up_where_another_candidate_is_left() -> None:
