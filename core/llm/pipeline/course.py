@@ -44,8 +44,8 @@ class Course:
         self._waiting = deque(self.entries)
         self._later: list[tuple[float, CandidateTrace]] = []
         self._rested = False
-        self._kept: set[ModelRef] = set()
-        self._failed_providers: set[str] = set()
+        self._kept: frozenset[ModelRef] = frozenset()
+        self._failed_providers: frozenset[str] = frozenset()
         self._refused = False
 
     def next(self, call: Call) -> CandidateTrace | None:
@@ -63,7 +63,8 @@ class Course:
                 return entry
             rest = self._candidates.resting(entry.target, call.clock.monotonic())
             if rest is not None or self._had_better_wait(entry.target):
-                entry.reason = f"another model of {entry.target.provider} failed" if rest is None else rest.reason
+                if rest is not None:
+                    entry.outcome, entry.reason = "skipped", rest.reason  # unless its turn comes in the end
                 self._later.append((0.0 if rest is None else rest.wait, entry))
                 continue
             return entry
@@ -85,10 +86,12 @@ class Course:
             if rest is not None and rest.broken:
                 broken.append((entry, rest))
             else:
+                entry.outcome, entry.reason = "untried", ""
                 self._waiting.append(entry)
         if not self._waiting and not call.trace.attempts:
             woken = next((entry for entry, _ in broken if self._candidates.wake(entry.target, now)), None)
             if woken is not None:
+                woken.outcome, woken.reason = "untried", ""
                 self._waiting.append(woken)
         for entry, rest in broken:
             if entry not in self._waiting:
@@ -112,14 +115,14 @@ class Course:
             )
             call.events.publish(RefusalRoutedAround(call.id, entry.target, fresh[0]))
         if says_it_of_the_provider(error):
-            self._failed_providers.add(entry.target.provider)
+            self._failed_providers |= {entry.target.provider}
 
     def _leave_out_others(self, kept: tuple[ModelRef, ...]) -> None:
         for entry in (*self._waiting, *(entry for _, entry in self._later)):
-            if self._complete(entry.target) not in kept and entry.outcome == "untried":
+            if self._complete(entry.target) not in kept:
                 entry.outcome, entry.reason = "skipped", "a refusal leads to fallback_on.content_filter only"
-        self._waiting = deque(entry for entry in self._waiting if entry.outcome == "untried")
-        self._later = [(wait, entry) for wait, entry in self._later if entry.outcome == "untried"]
+        self._waiting = deque(entry for entry in self._waiting if self._complete(entry.target) in kept)
+        self._later = [(wait, entry) for wait, entry in self._later if self._complete(entry.target) in kept]
 
     def _bring_forward(self, after: CandidateTrace, kept: tuple[ModelRef, ...]) -> list[ModelRef]:
         """Let *kept* come next, without those that have had their turn; the ones that do."""
@@ -135,7 +138,7 @@ class Course:
             else:
                 continue
             front.append(entry)
-            self._kept.add(ref)
+            self._kept |= {ref}
         self._waiting.extendleft(reversed(front))
         return [entry.target for entry in front]
 

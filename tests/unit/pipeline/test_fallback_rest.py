@@ -31,7 +31,7 @@ async def test_a_candidate_whose_breaker_is_open_costs_no_attempt_where_others_a
         world.rest[name] = BROKEN
     call = a_call()
     assert (await answered(world.handler, call)).content == "fifth"
-    assert [outcome for _, outcome in tried(call)] == ["untried", "untried", "untried", "failed", "answered"]
+    assert [outcome for _, outcome in tried(call)] == ["skipped", "skipped", "skipped", "failed", "answered"]
     assert call.trace.candidates[0].reason == "left alone for 9 s more"
     assert len(call.trace.attempts) == 2
 
