@@ -156,7 +156,8 @@ class ModelManager:
         target = await self._target(model)
         host = self._host(target)
         resident = target.resident
-        if resident is None or resident.phase == "ready":
+        asked = resident is None or resident.phase == "ready" or (resident.phase == "absent" and not resident.owned)
+        if resident is None or asked:
             found = await host.model_status(target.ref.model)
             if resident is None or not resident.leases or found.state != "ready":
                 return found

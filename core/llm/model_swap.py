@@ -87,7 +87,9 @@ class ModelSwap:
 
     async def _overlap(self, runtime: Runtime, alias: str, new: Target, olds: Sequence[Target]) -> None:
         # The old ones are idle perhaps, and must not be what makes room for the new one.
-        held = [old.resident for old in olds if old.resident is not None and self._keeper.lease(old.resident)]
+        held = [old.resident for old in olds if old.resident is not None]
+        for resident in held:
+            resident.held += 1
         there = new.resident is not None and new.resident.phase == "ready"
         try:
             await self._load(new)
@@ -98,7 +100,7 @@ class ModelSwap:
             raise
         finally:
             for resident in held:
-                self._keeper.release(resident)
+                resident.held -= 1
         self._let_go(olds)
 
     async def _replace(self, runtime: Runtime, alias: str, new: Target, olds: Sequence[Target]) -> None:

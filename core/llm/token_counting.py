@@ -65,6 +65,18 @@ async def _asked(runtime: Runtime, target: Target, counter: TokenCounter, upstre
 
 
 async def _once(target: Target, counter: TokenCounter, pool: KeyPool, call: Call) -> int:
+    resident = target.resident
+    if resident is not None:
+        with call.guard:
+            await resident.keeper.acquire(resident, until=call.deadline.at)
+    try:
+        return await _counted(target, counter, pool, call)
+    finally:
+        if resident is not None:
+            resident.keeper.release(resident)
+
+
+async def _counted(target: Target, counter: TokenCounter, pool: KeyPool, call: Call) -> int:
     key, _ = pool.pick()
     with call.guard:
         try:

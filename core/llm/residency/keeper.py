@@ -149,12 +149,10 @@ class Keeper:
         self._books.keep(resident)
         self.turn()
 
-    async def load(
-        self, resident: Resident, progress: ProgressCallback | None = None, *, force: bool = True, keep: bool = False
-    ) -> None:
+    async def load(self, resident: Resident, progress: ProgressCallback | None = None, *, force: bool = True) -> None:
         """Return once the model is in memory. *force*: try now, however often it has failed.
 
-        When the last who waits is cancelled, the load is stopped, unless *keep*.
+        When the last who waits is cancelled, the load is stopped.
 
         Raises:
             LLMError: as `acquire`.
@@ -174,7 +172,7 @@ class Keeper:
                 try:
                     await resident.next_change()
                 except asyncio.CancelledError:
-                    if not keep and not resident.watchers and not resident.pinned:
+                    if not resident.watchers and not resident.pinned:
                         resident.wanted_since = None
                         self._left(resident, load_goes_on=False)
                     raise

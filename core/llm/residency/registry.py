@@ -48,6 +48,8 @@ class Registry:
         resident = self._residents.get(placement.identity)
         if resident is None:
             resident = self.open(ref, provider, placement, options)
+        elif resident.obsolete:
+            resident.adopt(ref, provider, placement)
         return resident
 
     def open(
@@ -84,9 +86,7 @@ class Registry:
             if placement is None or not isinstance(provider, ModelHost):
                 self._retire(resident)
             elif placement.identity == resident.key:
-                resident.handle, resident.placement = provider, placement
-                if resident.obsolete:
-                    resident.leaving = resident.obsolete = False
+                resident.adopt(resident.ref, provider, placement)
             elif placement.owned:
                 self._succeed(resident, provider, options)
             else:

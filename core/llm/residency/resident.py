@@ -25,6 +25,7 @@ class Resident:
         "device",
         "failures",
         "handle",
+        "held",
         "incoming",
         "keeper",
         "key",
@@ -75,6 +76,8 @@ class Resident:
         self.wanted_since: float | None = None
         """Since when it is to be loaded although no call waits: preloaded, pinned, loaded by hand."""
         self.pinned = False
+        self.held = 0
+        """Swaps that need it to stay until they are over."""
         self.suspended = False
         """True after it was unloaded by hand: it is not brought back by its pin."""
         self.leaving = False
@@ -160,6 +163,12 @@ class Resident:
         finally:
             self.watchers.discard(watcher)
 
+    def adopt(self, ref: ModelRef, handle: ModelHost, placement: Placement) -> None:
+        """The configuration in force knows it, by *ref* and at *handle*."""
+        self.ref, self.handle, self.placement = ref, handle, placement
+        if self.obsolete:
+            self.leaving = self.obsolete = False
+
     def ask_to_stay(self) -> None:
         """Have its server keep it for as long as the rules do."""
         if isinstance(self.handle, Keepable):
@@ -187,7 +196,7 @@ class Resident:
             self.last_use,
             since,
             self.failures.not_before,
-            self.pinned and not self.suspended,
+            self.held > 0 or (self.pinned and not self.suspended),
             not self.ours and not evict_foreign,
             self.leaving,
             ttl,
