@@ -89,6 +89,22 @@ def sleeping_adapters(tree: ast.Module, module: str) -> Broken:
             yield call.lineno, f"{receiver}.sleep() in a provider or dialect: the pipeline waits, providers do not"
 
 
+_SENDING = {"send", "generate", "stream_generate", "embed"}
+
+
+def repeating_adapters(tree: ast.Module, module: str) -> Broken:
+    """A provider sends once: whether a failure is tried again is decided by one layer, which knows the budget."""
+    provider = module.startswith("core.llm.providers.") and not module.startswith("core.llm.providers.config")
+    if not (provider or module.startswith("core.llm.dialects")) or module.endswith((".model_manager", ".pull_jobs")):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For | ast.AsyncFor | ast.While) and any(
+            isinstance(inner, ast.Try) and inner.handlers and any(name in _SENDING for _, _, name in _calls(inner))
+            for inner in ast.walk(node)
+        ):
+            yield node.lineno, "a loop that sends again after an error: the retry layer does that, providers do not"
+
+
 def blocking_sleep(tree: ast.Module, module: str) -> Broken:
     """Nothing blocks the event loop."""
     for call, receiver, name in _calls(tree):
@@ -147,6 +163,7 @@ RULES: tuple[Rule, ...] = (
     formatted_log_messages,
     wall_clock,
     sleeping_adapters,
+    repeating_adapters,
     blocking_sleep,
     swallowed_errors,
     yields_inside_a_timeout,

@@ -26,6 +26,10 @@ BAD = [
     (rules.wall_clock, "datetime.now(UTC)"),
     (rules.sleeping_adapters, "async def generate():\n    await asyncio.sleep(1)"),
     (rules.sleeping_adapters, "async def generate(self):\n    await self.services.clock.sleep(1)"),
+    (
+        rules.repeating_adapters,
+        "async def f(self):\n for _ in range(3):\n  try:\n   return await self.transport.send(c)\n  except E:\n   pass",
+    ),
     (rules.blocking_sleep, "time.sleep(1)"),
     (rules.swallowed_errors, "try:\n    f()\nexcept Exception:\n    pass"),
     (rules.swallowed_errors, "try:\n    f()\nexcept:\n    pass"),

@@ -19,10 +19,11 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
             now = call.clock.monotonic()
-            admission = admit(provider, target.provider, now)
+            # Closed is how it nearly always is; no further function for it.
+            admission = provider.admit(now) if provider.state == "closed" else admit(provider, target.provider, now)
             if admission is None:
                 raise _refusal(provider, target, "the provider", now)
-            narrow = admit(model, name, now)
+            narrow = model.admit(now) if model.state == "closed" else admit(model, name, now)
             if narrow is None:
                 provider.released(admission)
                 raise _refusal(model, target, "this model", now)
@@ -72,8 +73,6 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
         return handle
 
     def admit(state: Breaker, subject: str, now: float) -> Admission | None:
-        if state.state == "closed":
-            return state.admit(now)
         before = state.state
         admission = state.admit(now)
         if state.state != before:
