@@ -162,6 +162,19 @@ async def test_the_loaded_model_is_preferred_and_the_other_one_asked_for() -> No
         assert (await asked(world), len(wanted)) == ("alpha", 1)
 
 
+async def test_a_stream_may_be_explained_differently() -> None:
+    """What counts for it is the first output."""
+    async with serving(models=alias("first_token")) as world:
+        now = world.holder.current.state.clock.monotonic()
+        for name, whole, first in (("alpha", 1.0, 0.5), ("beta", 9.0, 0.1)):
+            traffic(world, name).answered(whole, now)
+            traffic(world, name).began(first, now)
+        assert world.service.explain("hi", model="x").first == ModelRef("alpha", "m")
+        assert world.service.explain("hi", stream=True, model="x").first == ModelRef("beta", "m")
+        async with world.service.stream("hi", model="x") as stream:
+            assert (await stream.response()).provider == "beta"
+
+
 async def test_who_rests_is_asked_last() -> None:
     """The trace names it."""
     async with serving(models=alias("round_robin")) as world:
@@ -183,16 +196,17 @@ def requests_of(world: World) -> dict[str, int]:
     strategy=st.sampled_from(sorted(get_args(BuiltInStrategy))),
     sticky=st.sampled_from([None, None, "user", "prompt"]),
     user=st.sampled_from([None, "ada", "bob"]),
+    stream=st.booleans(),
     seed=st.integers(0, 10**6),
 )
 def test_the_explained_candidate_is_the_first_hop_for_every_strategy(
-    strategy: str, sticky: str | None, user: str | None, seed: int
+    strategy: str, sticky: str | None, user: str | None, stream: bool, seed: int
 ) -> None:
     """On a frozen snapshot: whatever has been measured, whoever rests, whatever is drawn by lot."""
-    asyncio.run(_explained(strategy, sticky, user, seed))
+    asyncio.run(_explained(strategy, sticky, user, stream, seed))
 
 
-async def _explained(strategy: str, sticky: str | None, user: str | None, seed: int) -> None:
+async def _explained(strategy: str, sticky: str | None, user: str | None, stream: bool, seed: int) -> None:
     drawn = random.Random(seed)
     options: dict[str, Any] = {"strategy": strategy, "fallback": [], "sticky_by": sticky}
     if strategy == "sticky" and sticky is None:
@@ -214,10 +228,14 @@ async def _explained(strategy: str, sticky: str | None, user: str | None, seed: 
                 for _ in range(10):
                     upstream.breaker.failed(now, drawn, "call")
         await clock.advance(drawn.choice([0.0, 1.0]))
-        explained = world.service.explain("hello there", model="x", user=user)
+        explained = world.service.explain("hello there", stream=stream, model="x", user=user)
         before = requests_of(world)
         try:
-            await world.service.generate("hello there", model="x", user=user)
+            if stream:
+                async with world.service.stream("hello there", model="x", user=user) as events:
+                    await events.response()
+            else:
+                await world.service.generate("hello there", model="x", user=user)
         except LLMError:
             assert explained.first is None, explained
         sent = [name for name, count in requests_of(world).items() if count > before[name]]
