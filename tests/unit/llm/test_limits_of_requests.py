@@ -4,8 +4,18 @@ import asyncio
 from typing import Any
 
 import pytest
+from pydantic import BaseModel
 
-from core.llm.common.exceptions import AllAttemptsFailed, BudgetExceeded, ProviderError, RateLimited, RequestError
+from core.llm.common.events import CallFailed
+from core.llm.common.exceptions import (
+    AllAttemptsFailed,
+    BudgetExceeded,
+    ProviderError,
+    RateLimited,
+    RequestError,
+    StructuredOutputError,
+)
+from core.llm.common.types import Usage
 from tests.unit.llm.support import World, serving, settings
 
 DEAR = {"models": {"m": {"price": {"input": 1000, "output": 1000}}}}
@@ -101,3 +111,23 @@ async def test_S65_a_request_that_is_too_large_leaves_no_trace_of_a_lease() -> N
         with pytest.raises(RequestError, match="max_input_bytes"):
             await world.service.embed(["x" * 1025])
         assert (hits(world), world.leases()) == ((0, 0), 0)
+
+
+class Point(BaseModel):
+    """What nobody gets."""
+
+    x: int
+
+
+async def test_S67_an_object_that_nobody_gets_is_paid_for_and_counted() -> None:
+    """Both answers are in the usage of the failed call, and in what the call has spent."""
+    async with serving(providers={"alpha": CHEAP}, models={"a": {"use": ["alpha/m", "beta/m"]}}) as world:
+        seen: list[CallFailed] = []
+        world.events.subscribe(lambda event: seen.append(event) if isinstance(event, CallFailed) else None, CallFailed)
+        for _ in range(2):
+            world.alpha.will_answer("no object at all", usage=Usage(100, output=10))
+        with pytest.raises(StructuredOutputError) as caught:
+            await world.service.generate_object("hi", Point, model="alpha/m")
+        assert caught.value.usage is not None
+        assert [event.usage for event in seen] == [caught.value.usage]
+        assert caught.value.usage.input == 200

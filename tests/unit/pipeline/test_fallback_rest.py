@@ -7,10 +7,12 @@ import pytest
 
 from core.llm.common.exceptions import AllAttemptsFailed, BudgetExceeded, ProviderError, RateLimited
 from core.llm.common.types import Price
+from core.llm.pipeline.backoff import NEXT_KEY, judge
 from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.resting import resting
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.config.models.service import RetryOptions
 from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import Scripted, a_call, an_error, answered
 from tests.unit.pipeline.test_fallback import World, failing
@@ -177,3 +179,21 @@ def test_a_provider_rests_while_its_breaker_is_open_or_all_its_keys_wait() -> No
     assert found is not None
     assert found.broken
     assert 0 < found.wait < 60
+
+
+@pytest.mark.parametrize(("left", "again"), [(0.4, False), (0.6, True)])
+def test_G07_a_retry_is_not_begun_with_too_little_time_either(left: float, again: bool) -> None:
+    """Also not one that would follow at once, with another key."""
+    for error in (an_error(), an_error(code=NEXT_KEY)):
+        verdict = judge(
+            error,
+            RetryOptions(initial_delay=0.001, max_delay=0.001),
+            retries=0,
+            free_retries=0,
+            max_retries=2,
+            remaining=left,
+            alternatives=False,
+            rng=a_call().rng,
+            useful=0.5,
+        )
+        assert (verdict.delay is not None) is again
