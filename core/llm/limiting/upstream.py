@@ -143,6 +143,8 @@ class UpstreamLimits:
         """How much could be sent now with the best key: 1 where nothing is limited or used, 0 where calls wait."""
         if self.queue.length:
             return 0.0
+        if not self._limits:
+            return self.adaptive.headroom(now)
         by_key: dict[str, float] = {}
         for (key, owner), limits in self._limits.items():
             if owner in ("", model):
