@@ -7,8 +7,7 @@ from typing import Literal
 
 from core.llm.common.types import Capability, ModelRef
 from core.llm.limiting.upstream import LimitsStatus
-
-ProviderState = Literal["ready", "degraded", "failing", "unhealthy", "resting", "quarantined", "open", "off"]
+from core.llm.runtime.condition import ProviderState
 
 
 @dataclass(frozen=True, slots=True)

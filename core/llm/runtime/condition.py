@@ -5,12 +5,14 @@ off ── open ── quarantined ── resting ── failing ── unhealth
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.config.models.provider import ProviderConfig
-from core.llm.status import ProviderState
+
+ProviderState = Literal["ready", "degraded", "failing", "unhealthy", "resting", "quarantined", "open", "off"]
 
 FAILING_AFTER = 2
 """Failures in a row after which a provider is called failing."""
