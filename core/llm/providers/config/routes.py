@@ -7,7 +7,7 @@ from core.llm.providers.config.models.aliases import AliasOptions
 from core.llm.providers.config.names import Finding
 from core.llm.routing.functions import RoutingFunctions, UnknownFunction
 
-_WHOLE_REQUEST: Final = "name one of your functions, or `package.module:function`"
+_A_FUNCTION: Final = "name one of your functions, or `package.module:function`"
 
 
 def route_findings(alias: AliasOptions, functions: RoutingFunctions) -> Iterator[Finding]:
@@ -27,7 +27,7 @@ def route_findings(alias: AliasOptions, functions: RoutingFunctions) -> Iterator
     if alias.classifier is None:
         if alias.classes:
             yield Finding(
-                ("classes",), "stands without a classifier", f"add `classifier`: {_WHOLE_REQUEST}", at_key=True
+                ("classes",), "stands without a classifier", f"add `classifier`: {_A_FUNCTION}", at_key=True
             )
         return
     if not alias.classes:
