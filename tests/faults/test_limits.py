@@ -164,6 +164,27 @@ async def test_a_chain_spills_instead_of_waiting_and_says_so() -> None:
         assert response.trace.attempts[0].queued == pytest.approx(10.0, abs=0.1)
 
 
+async def test_the_time_in_the_queue_is_not_the_providers() -> None:
+    """The first token came at once after the call was sent, ten seconds after it was asked for."""
+    clock = FakeClock()
+    async with serving(clock=clock, **limited(requests_per_minute=6)) as world:
+        await world.service.generate("hi", model="only")
+
+        async def streamed() -> Any:
+            async with world.service.stream("hi", model="only") as events:
+                return await events.response()
+
+        task = asyncio.create_task(streamed())
+        while world.service.get_provider_status()["alpha"].limits.queued < 1:
+            await asyncio.sleep(0.001)
+        await clock.advance(10.1)
+        response = await task
+        (attempt,) = response.trace.attempts
+        assert attempt.queued == pytest.approx(10.0, abs=0.1)
+        assert attempt.time_to_first_token == pytest.approx(0.0, abs=0.01)
+        assert response.time_to_first_token == pytest.approx(10.0, abs=0.1)
+
+
 async def test_waiting_calls_go_elsewhere_as_soon_as_their_provider_dies() -> None:
     """The breaker opens while they wait: beta answers them all, and alpha is not asked by one after the other."""
     async with serving(**limited(max_concurrency=1, max_wait="1h")) as world:

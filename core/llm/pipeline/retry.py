@@ -80,7 +80,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                 else:
                     if call.mode == "stream":
                         if attempt.time_to_first_token is None:
-                            attempt.time_to_first_token = call.elapsed() - attempt.started
+                            attempt.time_to_first_token = call.elapsed() - attempt.started - attempt.queued
                         reply.first_output_at = call.elapsed()
                     attempt.decision = "answered"
                     if retries:
