@@ -26,9 +26,7 @@ def route_findings(alias: AliasOptions, functions: RoutingFunctions) -> Iterator
                 yield Finding(("classes", kind), "every weight is zero", "give one of them a weight")
     if alias.classifier is None:
         if alias.classes:
-            yield Finding(
-                ("classes",), "stands without a classifier", f"add `classifier`: {_A_FUNCTION}", at_key=True
-            )
+            yield Finding(("classes",), "stands without a classifier", f"add `classifier`: {_A_FUNCTION}", at_key=True)
         return
     if not alias.classes:
         yield Finding(("classifier",), "stands without classes", "add `classes: {simple: …, complex: …}`", at_key=True)
