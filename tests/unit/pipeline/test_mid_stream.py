@@ -19,7 +19,7 @@ from core.llm.providers.base.response import (
     ToolCallReady,
 )
 from core.llm.providers.config.models.service import LLMServiceConfig
-from core.llm.testing import EventRecorder
+from core.llm.testing import EventRecorder, FakeClock
 from tests.unit.llm.support import World, serving
 
 
@@ -245,3 +245,13 @@ async def test_a_continuation_may_break_and_be_continued() -> None:
         assert world.gamma.last_request.messages[-1].text == "The quick brown fox"
         assert world.gamma.last_request.prefilled
         assert [attempt.role for attempt in response.trace.attempts] == ["first", "continuation", "continuation"]  # type: ignore[union-attr]  # answered calls have one
+
+
+async def test_after_a_restart_the_time_to_the_first_token_is_that_of_the_answer_that_counts() -> None:
+    """What was before is void, its speed as well."""
+    async with serving(clock=FakeClock(auto_advance=True), **chain()) as world:
+        world.alpha.will_stream("void", cut())
+        world.beta.will_stream("whole", delay=5)
+        _, response = await read(world)
+        assert response.time_to_first_token is not None
+        assert response.time_to_first_token >= 5
