@@ -1,5 +1,7 @@
 """The limits of one provider across configurations, keys and models."""
 
+from functools import partial
+
 import pytest
 
 from core.llm.limiting.queue import Lane
@@ -137,10 +139,15 @@ async def test_the_queue_looks_again_when_the_next_turn_comes_and_leaves_no_time
     """One timer for all who wait, and none once nobody does."""
     clock, state = FakeClock(START), UpstreamLimits()
     options = config(requests_per_minute=60, burst="1s")
-    row, woken = lane(state, options), []
+    row = lane(state, options)
+    woken: list[tuple[int, float]] = []
+
+    def wake(number: int) -> None:
+        woken.append((number, clock.elapsed()))
+
     assert row.reserve((1.0, 0, 0, 0), START)
     for number in range(3):
-        state.queue.add(row, (1.0, 0, 0, 0), lambda number=number: woken.append((number, clock.elapsed())))
+        state.queue.add(row, (1.0, 0, 0, 0), partial(wake, number))
     state.advance(clock)
     assert clock.pending == 1
     await clock.advance(5)
