@@ -45,10 +45,10 @@ class Hedged:
 
 
 @asynccontextmanager
-async def hedged(hedge: Any = "1s", **config: Any) -> AsyncIterator[Hedged]:
+async def hedged(hedge: Any = "1s", use: Any = "alpha/m", **config: Any) -> AsyncIterator[Hedged]:
     """The service; each call may be hedged unless *hedge* says otherwise."""
     clock = FakeClock()
     options = {"after": hedge, "max_extra": 1.0} if isinstance(hedge, str) else hedge
-    alias = {"use": "alpha/m", "fallback": ["beta/m", "gamma/m"], "hedge": options}
+    alias = {"use": use, "fallback": ["beta/m", "gamma/m"], "hedge": options}
     async with serving("alpha", "beta", "gamma", clock=clock, models={"fast": alias}, **config) as world:
         yield Hedged(world, clock)

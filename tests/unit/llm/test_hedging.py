@@ -9,7 +9,7 @@ from core.llm.common.decisions import CallHedged, HedgeEnded
 from core.llm.common.events import CallRecovered
 from core.llm.common.exceptions import AllAttemptsFailed, ProviderError
 from core.llm.common.types import ModelRef
-from core.llm.testing import Pause, cancel_sweep
+from core.llm.testing import Gate, Pause, cancel_sweep
 from tests.unit.llm.hedging import hedged
 from tests.unit.pipeline.support import an_error
 
@@ -252,6 +252,41 @@ async def test_the_deadline_of_the_call_cuts_both() -> None:
         await it.clock.settle()
         assert it.world.alpha.active == it.world.beta.active == 0
         assert [one.decision for one in caught.value.trace.attempts] == ["cancelled", "cancelled"]  # type: ignore[union-attr]  # a call that failed has one
+
+
+async def test_the_deadline_still_cuts_a_stream_that_the_second_has_begun() -> None:
+    """The reply belongs to the call, not to the branch that has won."""
+    async with hedged("1s") as it:
+        it.world.alpha.will_hold("slow")
+        it.world.beta.will_stream("a", Gate(), "b")
+        stream = it.world.service.stream("hi", model="fast", timeout=4.0)
+        opening = asyncio.create_task(stream.open())
+        await it.clock.advance(1)
+        await opening
+        seen = [(await stream.__anext__()).text for _ in range(2)]
+        following = asyncio.create_task(_next(stream))
+        await it.clock.advance(4)
+        with pytest.raises(ProviderError) as caught:
+            await asyncio.wait_for(following, 5)
+        assert caught.value.code == "deadline_exceeded"
+        assert caught.value.partial is not None
+        assert "".join(seen) == caught.value.partial.text == "a"
+        assert it.world.beta.active == 0
+
+
+async def _next(stream: Any) -> Any:
+    return await stream.__anext__()
+
+
+async def test_f98_the_second_one_is_at_another_provider() -> None:
+    """What makes one model of a provider slow may well hold for the others."""
+    async with hedged("1s", use=["alpha/m", "alpha/n"]) as it:
+        it.world.alpha.will_hold("slow")
+        it.world.beta.will_answer("quick")
+        task = await it.begin()
+        await it.clock.advance(1)
+        assert (await task).provider == "beta"
+        assert it.sent == [1, 1, 0]
 
 
 async def test_the_delay_is_learnt_from_the_calls() -> None:

@@ -1,5 +1,6 @@
 """Guardrails and streams for the tests of both."""
 
+import asyncio
 from collections.abc import Sequence
 
 from core.llm.common.exceptions import ProviderError
@@ -48,6 +49,9 @@ async def shown(handler: Handler, call: Call) -> tuple[list[StreamEvent], Provid
     except ProviderError as error:
         await reply.end("failed", error)
         return events, error
+    except asyncio.CancelledError as error:
+        await reply.end("cancelled", error)
+        raise
     await reply.end("answered")
     return events, None
 

@@ -1,5 +1,6 @@
 """Guardrails: what they stop in requests and answers, streamed or not."""
 
+import asyncio
 from itertools import pairwise
 from typing import Any
 
@@ -190,6 +191,33 @@ async def test_g32_a_streamed_object_is_read_as_json() -> None:
         assert error is not None
         assert answer.startswith(texts(events))
         assert len(texts(events)) <= answer.index("bo")
+
+
+@pytest.mark.parametrize("mode", ["generate", "stream"])
+async def test_a_caller_who_is_cancelled_during_a_check_leaves_nothing_open(mode: Any) -> None:
+    """The reply has ended, and the provider is free."""
+
+    class Slow(Guardrail):
+        async def check_output(self, text: str) -> OutputVerdict:
+            await asyncio.Event().wait()
+            return Allow()
+
+    outcomes: list[str] = []
+
+    async def noted(call: Call) -> Reply:
+        reply = await inner(call)
+        reply.on_end(lambda reply, _: outcomes.append(reply.outcome))
+        return reply
+
+    inner, provider = behind()
+    provider.will_stream("x" * 500, "y")
+    task = asyncio.create_task(shown(compose(guardrails([Slow()]), noted), a_call(mode)))
+    await asyncio.sleep(0.01)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert outcomes == ["cancelled"]
+    assert provider.script.active == 0
 
 
 async def test_after_a_reset_only_the_new_answer_counts() -> None:

@@ -1,0 +1,84 @@
+"""Two attempts at the same time: whatever ends the race, nothing stays behind."""
+
+import asyncio
+
+from core.llm.common.trace import AttemptTrace, CandidateTrace
+from core.llm.common.types import ModelRef
+from core.llm.pipeline.handler import Call, Reply
+from core.llm.pipeline.race import Race
+from tests.unit.pipeline.support import a_call, an_answer
+
+FIRST, SECOND = CandidateTrace(ModelRef("alpha", "m")), CandidateTrace(ModelRef("beta", "m"))
+
+
+async def settled() -> None:
+    """Let tasks run until they wait."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_an_answer_that_nobody_has_taken_is_ended() -> None:
+    """The call was cancelled in the moment in which it was answered."""
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        return Reply(branch, response=an_answer())
+
+    race = Race(a_call(), attempt, set())
+    race.begin(FIRST)
+    await settled()
+    assert race.over
+    reply = race.reply
+    assert reply is not None
+    await race.stop(asyncio.CancelledError())
+    assert reply.outcome == "cancelled"
+
+
+async def test_an_answer_that_comes_after_the_first_is_ended() -> None:
+    """Both had it in the same turn of the event loop: one of them is too late."""
+    replies: list[Reply] = []
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        await asyncio.sleep(0)
+        replies.append(Reply(branch, response=an_answer(entry.target.provider)))
+        return replies[-1]
+
+    call = a_call()
+    race = Race(call, attempt, set())
+    race.begin(FIRST)
+    race.begin(SECOND, "hedge")
+    await settled()
+    assert [reply.outcome for reply in replies] == ["open", "cancelled"]
+    assert race.winner is race.runners[0]
+
+
+async def test_each_runs_on_a_branch_and_the_call_takes_over_what_the_winner_came_to() -> None:
+    """Attempts are counted together; the trace is one."""
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        branch.attempts_left -= 1
+        branch.attempt = AttemptTrace(1, entry.target, 0.0)
+        branch.target = entry.target
+        if entry is FIRST:
+            await asyncio.Event().wait()
+        return Reply(branch, response=an_answer())
+
+    call = a_call()
+    call.attempts_left = 5
+    tasks: set[asyncio.Task[None]] = set()
+    race = Race(call, attempt, tasks)
+    race.begin(FIRST)
+    await settled()
+    second = race.begin(SECOND, "hedge")
+    await settled()
+    assert second.call.role == "hedge"
+    assert second.call.trace is call.trace
+    assert second.call.guard is not call.guard
+    race.settle()
+    race.cut("the other was faster")
+    assert call.attempts_left == 3
+    assert call.target == SECOND.target
+    cut = race.runners[0].call.attempt
+    assert cut is not None
+    assert (cut.decision, cut.billing) == ("cancelled", "ambiguous"), "booked before the task has ended"
+    await settled()
+    assert tasks == set()
