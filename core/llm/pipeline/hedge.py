@@ -109,7 +109,6 @@ class Hedging:
         if (
             not self.budget.allows
             or first.call.attempts_left < 1
-            or call.deadline.remaining(call.clock) <= delay
             or any(attempt.role == "hedge" for attempt in call.trace.attempts)
         ):
             return

@@ -158,6 +158,8 @@ async def test_an_answer_grows_too_old() -> None:
     assert world.sent == 1
     shorter = Caching(world.clock, ttl=5)
     shorter.store.put(*(await _entry(world)), world.clock.monotonic() - 6, 10.0)
+    response, _ = await read(shorter.cached, shorter.call())
+    assert (response.cached, shorter.sent) == (False, 1)
     await world.clock.advance(1)
     await read(world.cached, world.call())
     assert world.sent == 2

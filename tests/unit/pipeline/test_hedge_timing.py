@@ -20,6 +20,14 @@ def test_the_p95_is_that_of_the_latest_times(seconds: list[float]) -> None:
     assert times.p95() == (latest[ceil(0.95 * len(latest)) - 1] if len(latest) >= 20 else None)
 
 
+def test_what_was_slow_long_ago_is_forgotten() -> None:
+    """The oldest goes first, whatever its size."""
+    times = FirstOutputTimes()
+    for seconds in (*[10.0] * 100, *[5.0] * 100, *[1.0] * 200):
+        times.learn(seconds)
+    assert times.p95() == 1.0
+
+
 @given(st.lists(st.booleans(), max_size=400), st.floats(0.01, 1.0))
 def test_second_requests_stay_below_their_share(wishes: list[bool], share: float) -> None:
     """At every moment, from the first call on; what is saved up is bounded as well."""

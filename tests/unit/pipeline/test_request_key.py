@@ -179,6 +179,13 @@ def test_the_same_request_has_the_same_key() -> None:
     assert keys().key(LLMRequest(**BASE), "stream") != key()
 
 
+def test_an_alias_that_was_swapped_while_it_ran_changes_the_key() -> None:
+    """What the old model has said is not given out for the new one."""
+    request, at_work = LLMRequest(**BASE), keys()
+    swapped = [{}, {"fast": ("alpha/m",)}, {"fast": ("beta/m",)}, {"fast": ("alpha/m", "beta/m")}]
+    assert len({at_work.key(request, "", one) for one in swapped}) == 4
+
+
 def test_s69_without_its_tenant_a_request_has_no_key() -> None:
     """Nobody's answers are shared with everybody."""
     assert key(metadata={}) is None
