@@ -110,6 +110,20 @@ async def test_f117_a_key_is_replaced_under_load_without_a_failed_call(overlap, 
     assert sum(key_of(request) == NEW for request in server.requests) >= 8 * CALLERS - 100
 
 
+async def test_f117_a_call_that_waits_for_its_retry_goes_on_with_the_new_key(no_leaks):
+    """It began on the old configuration, and the old key is refused by the time it is sent again."""
+    async with WireServer() as server:
+        gate = Gatekeeper(server, OLD)
+        server.will(answer(wire.openai_error("come back later"), 503, {"Retry-After": "1.2"}))
+        async with Container([ProviderModule(config_with(server, [OLD]), watch=False, env={})]) as container:
+            call = asyncio.create_task(container.get(LLMService).generate("hi"))
+            await server.wait_for_requests(1)
+            await container.get(ProviderConfigManager).replace(config_with(server, [NEW]))
+            gate.good = {NEW}
+            assert (await call).content == "fine"
+    assert [key_of(request) for request in server.requests] == [OLD, NEW]
+
+
 async def test_f117_a_key_that_is_withdrawn_before_anybody_edits_costs_no_call_where_there_is_another(no_leaks):
     """Fifty calls learn it at the same moment: each goes on with the other key, whatever retries are left."""
     async with WireServer() as server:

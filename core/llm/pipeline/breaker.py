@@ -205,9 +205,13 @@ class Breaker:
         if self.state == "open":
             self.open_until = min(self.open_until, max(now, self._not_before))
 
+    def may_try_early(self, now: float) -> bool:
+        """Whether `try_early` would be granted."""
+        return self.state == "open" and now >= self._panic_at
+
     def try_early(self, now: float) -> bool:
         """Admit one probe out of turn, because nobody else is left to ask; granted now and then only."""
-        if self.state != "open" or now < self._panic_at:
+        if not self.may_try_early(now):
             return False
         if now < self.open_until:
             self._panicking, self.open_until = True, now

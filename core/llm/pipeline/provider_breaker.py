@@ -41,6 +41,15 @@ class ProviderBreaker(Breaker):
         narrow = self._models.get(model)
         return narrow is not None and narrow.rests(now)
 
+    def wake(self, model: str, now: float) -> bool:
+        """Admit one probe at *model* out of turn, past every breaker that is in its way; granted now and then only."""
+        in_the_way = [one for one in (self, self._models.get(model)) if one is not None and one.rests(now)]
+        if not in_the_way or not all(one.may_try_early(now) for one in in_the_way):
+            return False
+        for one in in_the_way:
+            one.try_early(now)
+        return True
+
     def model_failed(self, model: str, now: float, rng: random.Random, admission: Admission) -> bool:
         """An attempt at *model* failed, for a reason of the model or of the provider; `True` where this opens."""
         # The models that have failed since any of them has answered.

@@ -103,11 +103,7 @@ class Runtime(Host):
 
     def wake(self, ref: ModelRef, now: float) -> bool:
         """Whether *ref* may be asked before its time because nobody else is left."""
-        breaker = self.state.upstream(ref.provider).breaker
-        if breaker.rests(now):
-            return breaker.try_early(now)
-        narrow = breaker.models.get(ref.model)
-        return narrow is not None and narrow.try_early(now)
+        return self.state.upstream(ref.provider).breaker.wake(ref.model, now)
 
     def least_time(self, target: Target, call: Call) -> float:
         """Seconds that the model usually needs to begin, or else those of the configuration for a further attempt."""

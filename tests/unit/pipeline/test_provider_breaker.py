@@ -74,3 +74,23 @@ def test_breakers_of_models_that_know_nothing_are_forgotten() -> None:
     models.provider.model("busy").admit(1.0)
     models.provider.forget_idle_models()
     assert set(models.provider.models) == {"bad", "busy"}
+
+
+def test_F92_a_probe_out_of_turn_passes_both_breakers_or_none() -> None:
+    """Where the provider or its model was asked a moment ago, nothing is granted and nothing is changed."""
+    models = Models()
+    models.answer("other", 0.0)
+    for _ in range(3):
+        models.fail("m", 1.0)
+    narrow = models.provider.model("m")
+    assert not models.provider.wake("m", 2.0)
+    for _ in range(3):
+        models.provider.admit(4.0)
+        models.provider.failed(4.0, models.rng, "call")
+    narrow.hold(100.0)
+    models.provider.hold(100.0)
+    assert not models.provider.wake("m", 12.0)
+    assert narrow.rests(12.0)
+    assert models.provider.wake("m", 14.5)
+    assert (models.provider.admit(14.5), narrow.admit(14.5)) == ("probe", "probe")
+    assert not models.provider.wake("unknown", 14.5)
