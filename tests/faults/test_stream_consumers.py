@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from core.container import Container
+from core.llm import LLMService, ProviderModule
 from core.llm.common.exceptions import ProviderError
 from core.llm.testing.fault_dialects import WIRE_DIALECTS
 from core.llm.testing.wire_steps import Stall, WireScript, stream
@@ -134,3 +136,30 @@ async def test_F86_coming_back_after_the_deadline(streams: Streams) -> None:
     assert caught.value.code == "deadline_exceeded"
     assert caught.value.partial is not None
     assert caught.value.partial.text == BEGUN
+
+
+@pytest.mark.parametrize("how", ["leave", "cancel_stream"])
+async def test_F80_leaving_stops_a_local_model(how: str) -> None:
+    """Its worker is told to stop, and is free for the next call."""
+    pytest.importorskip("xllamacpp", reason="the engine of the embedded model is an extra")
+    config = {
+        "default_model": "local/tiny",
+        "providers": {"local": {"type": "llama_cpp", "models": {"tiny": {"path": "embedded"}}}},
+    }
+    async with Container([ProviderModule({"llm_service": config}, watch=False, env={})]) as container:
+        llm = container.get(LLMService)
+        async with llm.stream("What does the retry layer do?", temperature=0) as events:
+            while not (await anext(events)).text:
+                pass
+            (open_now,) = llm.active_streams()
+            assert open_now.target == ("local", "tiny")
+            if how == "cancel_stream":
+                assert llm.cancel_stream(open_now.call_id)
+                with pytest.raises(ProviderError) as caught:
+                    await events.response()
+                assert caught.value.code == "stream_cancelled"
+        provider: Any = llm._holder.current.providers["local"]
+        async with asyncio.timeout(5):
+            while provider._models["tiny"]._worker.calls:
+                await asyncio.sleep(0.005)
+        assert (await llm.generate("What does the retry layer do?", temperature=0)).content
