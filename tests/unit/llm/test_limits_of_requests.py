@@ -86,8 +86,7 @@ async def test_S64_an_answer_is_capped_and_says_so() -> None:
 
 async def test_S64_calls_of_one_user_are_bounded_across_a_reload() -> None:
     """A new configuration does not forget who has calls in flight."""
-    limits = {"request_limits": {"max_concurrency": 1}}
-    async with serving(**limits) as world:
+    async with serving(request_limits={"max_concurrency": 1}) as world:
         gate = world.alpha.will_hold("hello")
         task = asyncio.ensure_future(world.service.generate("one", user="ann"))
         while not world.alpha.requests:

@@ -18,6 +18,7 @@ from core.llm.pipeline.preflight import prepared
 from core.llm.pipeline.request_limits import UserSlots, bound, request_limits
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.service import LLMServiceConfig
+from core.llm.routing.tokens import estimate_text
 from tests.unit.pipeline.support import Scripted, a_call, a_target, answered
 
 
@@ -82,7 +83,7 @@ async def test_S65_many_characters_are_counted_in_slices_outside_the_event_loop(
 ) -> None:
     """However long and odd the text is: other calls go on, and counting stops at what is too many."""
     seen: list[tuple[int, int]] = []
-    count = module.estimate_text
+    count = estimate_text
 
     def watched(text: str) -> int:
         seen.append((threading.get_ident(), len(text)))

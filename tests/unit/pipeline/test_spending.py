@@ -41,7 +41,7 @@ async def test_S67_a_call_without_a_limit_is_not_looked_at() -> None:
     layer, inner = handler(dear_answer)
     call = limited(None)
     await (await layer(call)).end("answered")
-    assert (call.spent, inner.calls) == (0, 1)
+    assert (call.spent, inner.calls) == (Decimal(0), 1)
 
 
 async def test_S67_what_an_attempt_has_cost_is_no_longer_there_for_the_next() -> None:

@@ -31,7 +31,7 @@ def simulate(
     """Who was first in the last quarter of *rounds* calls, each worth 1 with the probability of its model."""
     known: dict[ModelRef, Arm] = {} if arms is None else arms
     rng, world = random.Random(seed), random.Random(seed + 1000)
-    order = bandit(lambda: known, BanditOptions(**options))  # type: ignore[arg-type]  # numbers of options
+    order = bandit(lambda: known, BanditOptions(**options))
     chosen: Counter[str] = Counter()
     for number in range(rounds):
         ref = order(CANDIDATES[: len(quality)], VIEW, rng)[0].ref
