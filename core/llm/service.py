@@ -19,6 +19,7 @@ from core.llm.model_manager import ModelManager
 from core.llm.model_swap import SwapMode
 from core.llm.object_stream import ObjectStream
 from core.llm.outcomes import Scored, experiment_report, record
+from core.llm.pipeline.guardrails import screen
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus, ProgressCallback
 from core.llm.providers.base.request import AnswerMode, LLMRequest
@@ -191,6 +192,8 @@ class LLMService:
         prepared = await self._prepared(request, options)
         call, runtime = self._admit(prepared, "generate")
         try:
+            # A provider that counts is sent the whole request.
+            await screen(runtime.state.memory.guardrails, call)
             for ref in peek(runtime, prepared, self._rng).candidates:
                 if runtime.unavailable(ref) is None:
                     with call.guard:

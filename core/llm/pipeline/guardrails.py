@@ -39,6 +39,16 @@ def guardrails(rails: Sequence[Guardrail]) -> list[Layer]:
     return [_Guarded(rail).layer for rail in rails]
 
 
+async def screen(rails: Sequence[Guardrail], call: Call) -> None:
+    """Let *rails* check and change what *call* sends, where that is sent for something else than an answer.
+
+    Raises:
+        ProviderError: one of them stops it.
+    """
+    for rail in rails:
+        await _Guarded(rail).outgoing(call)
+
+
 class _Guarded:
     """One guardrail as a layer."""
 
@@ -62,7 +72,7 @@ class _Guarded:
             return inner
 
         async def handle(call: Call) -> Reply:
-            restore = await self._sent(call) if self._checks_input else None
+            restore = await self.outgoing(call)
             failure: LLMError | None = None
             try:
                 reply = await inner(call)
@@ -87,8 +97,10 @@ class _Guarded:
 
         return handle
 
-    async def _sent(self, call: Call) -> Placeholders | None:
+    async def outgoing(self, call: Call) -> Placeholders | None:
         """Check what goes out, and put in its place what the guardrail wants sent instead."""
+        if not self._checks_input:
+            return None
         request = call.request
         messages = tuple(Message("user", text) for text in call.inputs) if call.mode == "embed" else request.messages
         subject = GuardedRequest(messages, call.mode, request.model, request.user, request.metadata)

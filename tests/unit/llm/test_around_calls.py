@@ -9,7 +9,17 @@ import pytest
 from pydantic import BaseModel
 
 from core.container import Container
-from core.llm import Allow, Block, Guardrail, LLMService, NotCached, PiiMasking, ProviderError, ProviderModule
+from core.llm import (
+    Allow,
+    Block,
+    GuardedRequest,
+    Guardrail,
+    LLMService,
+    NotCached,
+    PiiMasking,
+    ProviderError,
+    ProviderModule,
+)
 from core.llm.testing import SCRIPTED, FakeClock, Script
 from tests.unit.llm.support import serving, settings
 
@@ -86,6 +96,20 @@ async def test_personal_data_stays_here_and_comes_back_in_objects() -> None:
                 pass
         assert stream.object == Letter(to="ada@example.org", text="hi")
         assert "ada@" not in repr([request.messages for request in script.requests])
+
+
+async def test_counting_tokens_sends_nothing_that_a_guardrail_keeps_here() -> None:
+    """A provider that counts is sent the request."""
+
+    class NoSecret(Guardrail):
+        def check_input(self, request: GuardedRequest) -> Allow | Block:
+            return Block("a secret") if "secret" in request.messages[0].text else Allow()
+
+    async with guarded(PiiMasking(), NoSecret()) as (llm, _):
+        counted = await llm.count_tokens("write to Ada Lovelace <ada@example.org>")
+        assert (counted.tokens, counted.source) == (5, "provider")
+        with pytest.raises(ProviderError, match="guardrail NoSecret stopped the request"):
+            await llm.count_tokens("the secret")
 
 
 async def test_g32_cached_answers_are_guarded_too() -> None:
