@@ -48,7 +48,7 @@ async def test_F88_a_full_queue_refuses_the_sole_candidate_and_passes_the_chain_
         assert [entry.outcome for entry in response.trace.candidates] == ["skipped", "answered"]
         assert "max_concurrency (1) of alpha" in response.trace.candidates[0].reason
         assert seen.last(CallSpilled).target.provider == "alpha"
-        assert seen.of(AttemptFailed) == []
+        assert [event.attempt.decision for event in seen.of(AttemptFailed)] == ["raise", "next_candidate"]
         assert len(world.alpha.requests) == 1
         gate.open()
         await asyncio.gather(first, *tasks)
@@ -149,14 +149,15 @@ async def test_F97_refusals_of_a_sole_provider_let_it_rest_and_never_open_its_br
         assert (await world.service.generate("hi", model="alpha/m")).content == "hi"
 
 
-async def test_a_chain_spills_instead_of_waiting_and_says_so() -> None:
-    """A wait of ten seconds is worse than the next candidate; with nobody else it is worth it."""
+async def test_a_chain_spills_instead_of_waiting_and_says_so(logged: list[str]) -> None:
+    """A wait of ten seconds is worse than the next candidate, and no trouble; with nobody else it is worth it."""
     clock = FakeClock()
     async with serving(clock=clock, **limited(requests_per_minute=6)) as world:
         seen = EventRecorder(world.events)
         await world.service.generate("hi", model="chain")
         assert (await world.service.generate("hi", model="chain")).provider == "beta"
         assert seen.last(CallSpilled).limit == "requests_per_minute"
+        assert [line for line in logged if line.startswith("WARNING alpha")] == []
         task = (await waiting(world, 1))[0]
         await clock.advance(10.1)
         response = await task

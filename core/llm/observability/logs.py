@@ -26,6 +26,7 @@ from core.llm.common.events import (
     Subscription,
     WatcherDegraded,
 )
+from core.llm.common.exceptions import RateLimited
 from core.llm.common.log import Level, log
 from core.llm.common.secrets import one_line, redact
 from core.llm.providers.config.models.service import LoggingOptions
@@ -110,7 +111,8 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
                 f"{attempt.error_type}: {attempt.error}{hint}; next: {attempt.decision}"
             )
             return (
-                "WARNING",
+                # That our own limits pass calls on is no trouble, and at the limit there are many of them.
+                "DEBUG" if attempt.error_type == RateLimited.__name__ else "WARNING",
                 text,
                 {"call_id": call_id, "request_id": attempt.request_id, "status": attempt.status_code},
             )

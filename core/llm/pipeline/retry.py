@@ -7,7 +7,7 @@ import asyncio
 from functools import partial
 
 from core.llm.common.events import AttemptFailed
-from core.llm.common.exceptions import LLMError, ProviderError, RateLimited
+from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import AttemptDecision, AttemptTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import judge
@@ -69,8 +69,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     attempt.duration = call.elapsed() - attempt.started
                     attempt.error_type, attempt.error = type(error).__name__, str(error)
                     attempt.decision = _given_up(call, error)
-                    if not isinstance(error, RateLimited):  # which is told by whoever decided it: nothing was sent
-                        call.events.publish(AttemptFailed(call.id, attempt))
+                    call.events.publish(AttemptFailed(call.id, attempt))
                     raise
                 except asyncio.CancelledError:
                     attempt.duration = call.elapsed() - attempt.started
