@@ -136,7 +136,7 @@ class Turns:
         )
 
     def _refused(self, call: Call, why: str, limit: Dimension, expected: float | None) -> RateLimited:
-        """The refusal, which is told as well: the layers outside count nothing that was never sent."""
+        """The refusal; an event tells whether the call goes elsewhere or ends with it."""
         text = f"not sent because of {self._name(limit)}: {why}"
         if call.alternatives(call):
             wait = math.inf if expected is None else expected
