@@ -122,6 +122,8 @@ async def _take_as_refusal(reply: Reply, call: Call, target: Target) -> None:
         billing="settled",
     )
     if not ends_the_call(error, call):
+        if call.attempt is not None:
+            call.attempt.decision = "next_candidate"
         await reply.end("answered" if reply.response is not None else "abandoned")
         raise error
 

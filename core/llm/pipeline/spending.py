@@ -49,9 +49,12 @@ def too_dear(call: Call, target: Target) -> str | None:
     prompt = _prompt(call, target)
     answer = 0 if call.mode == "embed" else longest_answer(call.request, target)
     most = _price_of(prompt, answer, price)
-    if call.spent + most <= limit:
+    # What another candidate costs that is being asked at the same time is not known yet: taken to be as much again.
+    running = sum(not attempt.decision and attempt.target != target.ref for attempt in call.trace.attempts)
+    if call.spent + most * (1 + running) <= limit:
         return None
     before = f" after {call.spent:f} for earlier attempts" if call.spent else ""
+    before += " beside another attempt" if running else ""
     return (
         f"about {prompt} tokens and an answer of up to {answer} may cost {most:f}{before}, the limit of this call is "
         f"{limit:f}: lower max_tokens, or raise cost_limit or max_cost"

@@ -180,6 +180,7 @@ async def test_F52_an_answer_that_is_a_refusal_counts_as_one(mode: Any, refusing
     reply = await kept.handler(call)
     await reply.end("answered")
     assert tried(call) == [("p1", "failed"), ("p2", "answered")]
+    assert [attempt.decision for attempt in call.trace.attempts] == ["next_candidate", "answered"]
     assert kept.scripts[1].calls == 1
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from core.llm.common.exceptions import BudgetExceeded, ProviderError
-from core.llm.common.types import Cost, ModelFacts, Price
+from core.llm.common.trace import AttemptTrace
+from core.llm.common.types import Cost, ModelFacts, ModelRef, Price
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.spending import LONGEST_ANSWER, longest_answer, spending, too_dear
 from core.llm.pipeline.upstream import Upstream
@@ -111,3 +112,16 @@ def test_the_estimate_learns_from_what_the_provider_has_counted() -> None:
     for _ in range(5):
         target.upstream.tokens.learn("m", call.request, 1000)
     assert "about 1000 tokens" in (too_dear(call, target) or "")
+
+
+def test_S67_an_attempt_that_is_still_running_counts_for_one_beside_it() -> None:
+    """Two at the same time cost both; one that has ended counts with what it has cost."""
+    target = a_target(facts=ModelFacts(price=DOLLAR))
+    call = limited("0.0015")
+    other = AttemptTrace(1, ModelRef("beta", "m"), 0.0)
+    call.trace.attempts.append(other)
+    assert "beside another attempt" in (too_dear(call, target) or "")
+    other.decision = "next_candidate"
+    assert too_dear(call, target) is None
+    call.trace.attempts.append(AttemptTrace(2, target.ref, 0.0))
+    assert too_dear(call, target) is None
