@@ -8,7 +8,7 @@ FAILOVER := .failover-venv
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-peers fuzz check format bench failover-bench schema lock wheel clean
+.PHONY: help run test test-peers fuzz chaos check format bench failover-bench schema lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ test-peers: $(VENV)/.dev $(PEERS)/.peers  ## start llama.cpp and LiteLLM, talk t
 
 fuzz: $(VENV)/.dev  ## throw 100,000 broken frames at each framing
 	@CORE_LLM_FUZZ=100000 $(BIN)/python -m pytest -q -n 2 tests/fuzz $(ARGS)
+
+chaos: $(VENV)/.dev  ## storms, crowds and crashes in real time, six minutes; ARGS="soak --seconds 3600"
+	@$(BIN)/python -m tests.chaos.suites $(ARGS)
 
 check: $(VENV)/.dev  ## format, lint, types, layers
 	@$(BIN)/ruff format --check .

@@ -13,14 +13,15 @@ from core.llm.testing.call_log import CallLog
 from core.llm.testing.fault_dialects import WIRE_DIALECTS
 from core.llm.testing.fault_plan import ANY_FAULT, silence, stall
 from core.llm.testing.oracle import Bounds, Oracle
+from tests.chaos.suites.measure import LoopLag
 from tests.leaks import Resources
 
 pytestmark = pytest.mark.leakcheck
 
 SEED = int(os.environ.get("CORE_LLM_CHAOS_SEED", "20261120"))
 FAULTS = 500  # for each of the two chains
-AT_ONCE = 50
-DEADLINE = 2.0
+AT_ONCE = 25
+DEADLINE = 3.0
 CHAINS = [("openai", "anthropic", "ollama"), ("gemini", "openai_responses", "bedrock")]
 
 
@@ -35,7 +36,8 @@ def config_of(chain: tuple[str, ...], servers: list[WireServer], secret: str) ->
             **settings,
             "base_url": server.url,
             "models": {"m": {"context_window": 9000, "max_output_tokens": 100}},
-            "timeouts": {"connect": 1, "first_token": 0.2, "idle": 0.2, "total": 1},
+            "timeouts": {"connect": 1, "first_token": 0.5, "idle": 0.5, "total": 1.5},
+            "rate_limits": {"adaptive_concurrency": False},  # it has tests of its own, and would hold most calls back
         }
     first, *rest = (f"{name}/m" for name in chain)
     return {
@@ -83,7 +85,8 @@ async def test_F104_a_thousand_random_faults_are_told_as_they_were(chain, logged
                         await calls.generate(timeout=DEADLINE)
                     await asyncio.sleep(0.002)  # where all rest, a call ends at once
 
-            await asyncio.gather(*(caller(number) for number in range(AT_ONCE)))
+            async with LoopLag() as lag:
+                await asyncio.gather(*(caller(number) for number in range(AT_ONCE)))
             recorder.close()
     finally:
         for server in servers:
@@ -92,11 +95,11 @@ async def test_F104_a_thousand_random_faults_are_told_as_they_were(chain, logged
         faults,
         calls,
         recorder,
-        Bounds(per_provider=4, per_call=6),  # a connection that had gone stale is replaced once, free of charge
+        # A connection that had gone stale is replaced once, free of charge; what is late may be late by the machine.
+        Bounds(per_provider=4, per_call=6, under_way=0.25 + lag.stood, left_closed_within=0.25 + lag.stood),
         left_behind=lambda: Resources.now().beyond(before),
         leaks=lambda: [str(leak) for leak in canary.find(logged, [str(call.error) for call in calls.calls])],
     )
     await oracle.verify()
-    answered = sum(call.response is not None for call in calls.calls)
-    assert answered > len(calls.calls) / 4
-    assert max(call.ended - call.began for call in calls.calls) <= DEADLINE + 1
+    assert sum(call.response is not None for call in calls.calls) > 50
+    assert max(call.ended - call.began for call in calls.calls) <= DEADLINE + 1 + lag.stood

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from core.llm.common.clock import Clock, SystemClock
-from core.llm.common.exceptions import LLMError
+from core.llm.common.exceptions import LLMError, RateLimited
 from core.llm.common.trace import AttemptTrace, CallTrace
 from core.llm.providers.base.response import LLMResponse, StreamReset
 from core.llm.service import LLMService
@@ -119,6 +119,8 @@ class Sent:
     sent: bool | None
     """Whether its request reached the wire; `None` where the library cannot know."""
     role: str = "first"
+    held: bool = False
+    """Whether a limit of our own held it back: that has an event of its own, and is no failure of the provider."""
 
 
 def attempts_of(record: CallRecord) -> Sequence[Sent]:
@@ -133,4 +135,5 @@ def _sent(call: int, attempt: AttemptTrace) -> Sent:
         sent = False
     elif attempt.status_code is not None or attempt.decision == "answered" or (failed and attempt.billing != "none"):
         sent = True
-    return Sent(call, attempt.target.provider, failed, sent, attempt.role)
+    held = attempt.error_type == RateLimited.__name__
+    return Sent(call, attempt.target.provider, failed, False if held else sent, attempt.role, held)
