@@ -7,7 +7,17 @@ from core.llm.accounting.ledger import UsageLedger
 from core.llm.chat_model import ChatModel, Named
 from core.llm.client import ClientResponse, LLMClient, ResponseType
 from core.llm.common.clock import Clock
-from core.llm.common.decisions import CacheHit, CallHedged, CallJoined, GuardrailBlocked, HedgeEnded
+from core.llm.common.decisions import (
+    CacheHit,
+    CallHedged,
+    CallJoined,
+    CallRefused,
+    GuardrailBlocked,
+    HedgeEnded,
+    OutcomeReported,
+    RefusalRoutedAround,
+    ShadowEnded,
+)
 from core.llm.common.events import (
     AttemptFailed,
     CallFailed,
@@ -110,7 +120,7 @@ from core.llm.runtime.health import HealthMonitor, ServiceHealth
 from core.llm.runtime.streams import ActiveStream
 from core.llm.service import LLMService
 from core.llm.state.rows import AttemptRow, UsageTotal
-from core.llm.status import AvailableModel, Explanation, ProviderStatus, TokenCount
+from core.llm.status import ArmReport, AvailableModel, ExperimentReport, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
 
 if TYPE_CHECKING:
@@ -131,6 +141,7 @@ __all__ = [
     "ActiveStream",
     "AllAttemptsFailed",
     "Allow",
+    "ArmReport",
     "AttemptFailed",
     "AttemptRow",
     "AttemptTrace",
@@ -145,6 +156,7 @@ __all__ = [
     "CallHedged",
     "CallJoined",
     "CallRecovered",
+    "CallRefused",
     "CallTrace",
     "CallWarning",
     "Candidate",
@@ -163,6 +175,7 @@ __all__ = [
     "EmbeddingResponse",
     "Event",
     "EventBus",
+    "ExperimentReport",
     "Explanation",
     "FinishReason",
     "GuardedRequest",
@@ -202,6 +215,7 @@ __all__ = [
     "NotCached",
     "ObjectStream",
     "OllamaClient",
+    "OutcomeReported",
     "Part",
     "PartialOutput",
     "PiiMasking",
@@ -218,6 +232,7 @@ __all__ = [
     "ProviderStatus",
     "RateLimited",
     "RefusalDelta",
+    "RefusalRoutedAround",
     "Replace",
     "RequestAdjusted",
     "RequestError",
@@ -228,6 +243,7 @@ __all__ = [
     "RuntimeRetired",
     "ServiceHealth",
     "ServiceStopping",
+    "ShadowEnded",
     "StreamEvent",
     "StreamFinish",
     "StreamReset",
