@@ -194,8 +194,8 @@ class Keeper:
         if seconds != math.inf:
             timer = self._clock.call_at(self._clock.monotonic() + seconds, partial(self._moves.force_out, resident))
         try:
-            if resident.phase == "loading" and resident.task is not None:
-                resident.task.cancel()
+            if resident.phase == "loading":
+                resident.call_off()
             while resident.phase != "absent" and (resident.phase != "loading" or not resident.waiters):
                 if resident.phase == "ready":
                     self._moves.drain(resident, "unloaded by hand")
@@ -232,8 +232,8 @@ class Keeper:
         self._stopping = True
         for resident in self._books:
             resident.wanted_since, resident.pinned = None, False
-            if not resident.waiters and resident.phase == "loading" and resident.task is not None:
-                resident.task.cancel()
+            if not resident.waiters and resident.phase == "loading":
+                resident.call_off()
 
     async def close(self) -> None:
         """Refuse everything and end all that runs. Models on shared servers stay; workers end with their providers."""
@@ -314,5 +314,5 @@ class Keeper:
             return
         if load_goes_on or not resident.owned:
             resident.wanted_since = self._clock.monotonic()
-        elif resident.task is not None and not resident.task.cancelling():
-            resident.task.cancel()
+        else:
+            resident.call_off()

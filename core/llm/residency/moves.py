@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from core.llm.common.clock import Clock
@@ -37,9 +38,9 @@ class Moves:
         """End everything that runs."""
         self._subscription.close()
         await self._reconciler.stop()
+        for resident in self._books:
+            resident.call_off()
         tasks = [resident.task for resident in self._books if resident.task is not None]
-        for task in tasks:
-            task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
@@ -89,7 +90,8 @@ class Moves:
             try:
                 await resident.warm_up()
             except BaseException:
-                await resident.handle.unload_model(resident.ref.model)
+                with suppress(LLMError):  # what is wrong with the model matters more
+                    await resident.handle.unload_model(resident.ref.model)
                 raise
         return status
 

@@ -125,6 +125,11 @@ class Resident:
         if phase == "absent":
             self.used, self.leaving = False, self.obsolete
 
+    def call_off(self) -> None:
+        """Stop what is going on. Once is enough: a second time would cut the clean-up short."""
+        if self.task is not None and not self.task.cancelling():
+            self.task.cancel()
+
     def grant(self) -> None:
         """Give everyone who waits a lease."""
         for granted in tuple(self.waiters):

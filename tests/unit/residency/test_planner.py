@@ -116,6 +116,15 @@ def test_models_of_one_slot_exclude_each_other():
     assert (list(todo.unload), todo.load) == (["a"], [])
 
 
+def test_ML19_a_slot_in_use_is_cleared_by_patience_like_any_other_room():
+    """And one that is held for good keeps the other out at once."""
+    models = [wanted("b", since=10.0, slot="s"), view("a", leases=1, slot="s")]
+    assert plan(models, Limits(), 14.0).next_at == 15.0
+    assert list(plan(models, Limits(), 15.0).drain) == ["a"]
+    for kept in (view("a", pinned=True, slot="s"), view("a", foreign=True, slot="s")):
+        assert "as a, which stays" in plan([wanted("b", slot="s"), kept], Limits(), 99.0).refused["b"]
+
+
 def test_a_lowered_limit_lets_the_idle_go():
     """What is in use stays."""
     todo = plan([view("a", last_use=1.0), view("b", last_use=50.0), view("c", leases=1)], ONE, 100.0)

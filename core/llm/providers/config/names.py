@@ -75,6 +75,11 @@ class Names:
         for part in ("preload", "pinned"):
             for index, entry in enumerate(getattr(config.residency, part)):
                 yield from self._target(("residency", part, index), entry)
+        for part in ("devices", "sizes"):
+            for entry in getattr(config.residency, part):
+                if entry.partition("/")[0] not in self.providers:
+                    advice = suggest_name(entry.partition("/")[0], self.providers, "providers")
+                    yield Finding(("residency", part, entry), "names no provider", advice, at_key=True)
         yield from self._circles()
 
     def _target(self, path: Path, name: str) -> Iterator[Finding]:

@@ -126,6 +126,8 @@ ROWS = {
     "limit without period": (OLLAMA + "  costs: {limits: {ollama: 5}}\n", "4:20", "costs.limits.ollama", "_daily or _monthly", "_daily"),
     "sqlite without path": (HEAD + "  state: {backend: sqlite}\n", "2:20", "state.backend", "needs a file", "path:"),
     "more pinned than loaded": (OLLAMA + "  residency: {max_loaded: 1, pinned: [ollama/a, ollama/b]}\n", "4:38", "residency.pinned", "more models than max_loaded", "raise"),
+    "size of nothing": (OLLAMA + "  residency: {sizes: {olama/q: 1GiB}}\n", "4:23", "residency.sizes.olama/q", "names no provider", "`ollama`"),
+    "device of nothing": (OLLAMA + "  residency: {devices: {nobody: cpu}}\n", "4:25", "residency.devices.nobody", "names no provider", "providers"),
     "preload of nothing": (OLLAMA + "  residency: {preload: [nobody]}\n", "4:25", "residency.preload[0]", "no alias", "known names"),
     "header of the connection": (PROVIDERS + "    ollama: {headers: {Host: x}}\n", "3:24", "providers.ollama.headers.Host", "by the connection itself", "remove"),
     "proxy without scheme": (PROVIDERS + "    ollama: {proxy: 'squid:3128'}\n", "3:21", "providers.ollama.proxy", "HTTP proxy", "http://host:port"),
