@@ -23,10 +23,10 @@ class SwappedAliases:
         self._swaps[alias] = (written, tuple(models))
 
     def restore(self, alias: str, models: Sequence[str] | None) -> None:
-        """Undo a `set`: *models* is what `current` said before it."""
-        written, _ = self._swaps.pop(alias)
-        if models is not None:
-            self.set(alias, written, models)
+        """Undo a `set`: *models* is what `current` said before it. Nothing where the alias was edited meanwhile."""
+        swap = self._swaps.pop(alias, None)
+        if swap is not None and models is not None:
+            self.set(alias, swap[0], models)
 
     def prune(self, config: LLMServiceConfig) -> None:
         """Forget swaps of aliases that have been edited: what is written last holds."""
