@@ -13,8 +13,9 @@ from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.common.guardrail import Guardrail
 from core.llm.factory.provider import LLMProviderFactory
-from core.llm.observability.logs import EventLog
 from core.llm.model_manager import ModelManager
+from core.llm.observability.audit import AuditLog
+from core.llm.observability.logs import EventLog
 from core.llm.on_demand import bind_on_demand
 from core.llm.providers.base.spec import ProviderSpec
 from core.llm.providers.config.manager import ProviderConfigManager
@@ -111,6 +112,11 @@ class ProviderModule(Module):
     @provider
     def _ledger(self, manager: ProviderConfigManager) -> UsageLedger:
         return UsageLedger(lambda: manager.current.state)
+
+    @singleton
+    @provider
+    def _audit_log(self, manager: ProviderConfigManager, events: EventBus) -> AuditLog:
+        return AuditLog(events, lambda: manager.current.audit, self._clock)
 
     @singleton
     @provider

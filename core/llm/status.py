@@ -54,7 +54,7 @@ class ProviderStatus:
     consecutive_failures: int = 0
     last_success: datetime | None = None
     last_failure: datetime | None = None
-    limits: LimitsStatus = LimitsStatus()
+    limits: LimitsStatus = field(default_factory=LimitsStatus)
     """Calls in flight and in the queue, and what is left of each quota."""
     since: datetime | None = None
     """When the state began, where that is known."""

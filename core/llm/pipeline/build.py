@@ -82,7 +82,7 @@ def build_target_handler(
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
-        ledger(book, target, config.costs.currency, upstream.tokens),  # below all that may refuse: what is sent is a row
+        ledger(book, target, config.costs.currency, upstream.tokens),  # below all that refuses: what is sent is a row
         meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used
     ]
     return compose(layers, terminal(target))

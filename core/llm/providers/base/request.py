@@ -208,7 +208,7 @@ _CHECKED_LATER: Final = frozenset({"response_format"})
 class ChatRequest:
     """What a provider is handed: one attempt at one model.
 
-    Nothing in it may be changed but `warnings`, to which a provider adds what it could not honour, and `answer_headers`.
+    Nothing in it may be changed but `answer_headers`, and `warnings`: a provider adds what it could not honour.
     """
 
     provider: str

@@ -284,7 +284,4 @@ class OllamaProvider(HttpProvider):
 
 
 def _first_key(config: OllamaConfig) -> SecretStr | None:
-    for key in (config.api_key, *config.api_keys):
-        if key is not None and key.get_secret_value():
-            return key
-    return None
+    return next((SecretStr(secret) for secret in config.secrets), None)
