@@ -7,8 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.llm.common.clock import SystemClock
 from core.llm.common.exceptions import AllAttemptsFailed, ProviderError
 from core.llm.common.types import ModelRef
+from core.llm.observability.audit import AuditLog
+from core.llm.providers.config.models.service import AuditOptions
 from core.llm.testing import FakeClock
 from core.llm.testing.ollama_script import OllamaAnswer, OllamaModelSpec
 from core.llm.testing.ollama_server import OllamaServer
