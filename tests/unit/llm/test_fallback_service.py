@@ -163,13 +163,13 @@ async def test_a_model_that_is_too_slow_for_the_time_left_is_passed_over() -> No
 
 async def test_F52_G15_a_refusal_that_is_routed_around_is_in_the_audit_log(tmp_path: Path) -> None:
     """Who would not answer, and who was asked instead; nothing of what was asked."""
-    config = {
-        "audit": {"path": str(tmp_path / "audit.jsonl")},
-        **chain("alpha", fallback_on={"content_filter": "beta"}),
-    }
-    async with serving("alpha", "beta", **config) as world:
+    options = AuditOptions(path=str(tmp_path / "audit.jsonl"))
+    async with serving("alpha", "beta", **chain("alpha", fallback_on={"content_filter": "beta"})) as world:
+        audit = AuditLog(world.events, lambda: options, SystemClock())
+        await audit.start()
         failing(world, "alpha", "content_filter")
         await world.service.generate("a delicate question", model="a")
+        await audit.stop()
     records = [json.loads(line) for line in (tmp_path / "audit.jsonl").read_text().splitlines()]
     (refusal,) = [record for record in records if record.get("kind") == "refusal"]
     assert (refusal["refused_by"], refusal["asked_instead"]) == ("alpha/m", "beta/m")
