@@ -5,10 +5,11 @@ BIN    := $(VENV)/bin
 BENCH  := .bench-venv
 PEERS  := .peers-venv
 FAILOVER := .failover-venv
+TF     := .tf-venv
 PROMPT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-peers fuzz chaos check format bench failover-bench schema lock wheel clean
+.PHONY: help run test test-peers test-transformers fuzz chaos check format bench failover-bench schema lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -29,6 +30,12 @@ $(PEERS)/.peers: requirements/peers.txt
 $(FAILOVER)/.failover: requirements/failover.txt
 	@sh scripts/setup.sh $(PYTHON) $(FAILOVER) requirements/failover.txt $@
 
+$(TF)/.locked: requirements/transformers.txt
+	@sh scripts/setup.sh $(PYTHON) $(TF) requirements/transformers.txt $@
+
+$(TF)/.torch: $(TF)/.locked scripts/install_torch.sh
+	@sh scripts/install_torch.sh $(TF) $@
+
 run: $(VENV)/.run  ## talk to a model; one answer with PROMPT="…"
 	@$(BIN)/python -m modules.chat $(if $(PROMPT),"$$PROMPT")
 
@@ -39,6 +46,9 @@ test: $(VENV)/.dev  ## run the tests
 
 test-peers: $(VENV)/.dev $(PEERS)/.peers  ## start llama.cpp and LiteLLM, talk to them, stop them (740 MB once)
 	@CORE_LLM_PEERS=$(PEERS) $(BIN)/python -m pytest -q tests/peers $(ARGS)
+
+test-transformers: $(TF)/.torch  ## run a small model of its own in transformers and torch (1 GB once)
+	@CORE_LLM_TRANSFORMERS=1 $(TF)/bin/python -m pytest -q tests/transformers $(ARGS)
 
 fuzz: $(VENV)/.dev  ## throw 100,000 broken frames at each framing
 	@CORE_LLM_FUZZ=100000 $(BIN)/python -m pytest -q -n 2 tests/fuzz $(ARGS)
@@ -72,5 +82,5 @@ wheel: $(VENV)/.dev  ## build the distribution into dist/
 	@$(BIN)/python -m pip wheel -q --no-deps -w dist .
 
 clean:  ## remove everything that was generated
-	rm -rf $(VENV) $(BENCH) $(PEERS) $(FAILOVER) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) $(BENCH) $(PEERS) $(FAILOVER) $(TF) dist build bench-results .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

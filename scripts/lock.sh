@@ -16,6 +16,8 @@ lock run --extra local
 lock dev --extra local --extra bedrock --extra vertex --extra azure --group test --group differential --group lint
 lock bench --extra local --group bench
 lock failover --group failover
+# Without torch, whose build depends on the machine: the set-up installs it beside these.
+lock transformers --group transformers
 # The proxy is a process beside ours and shares nothing with it: its requirements are locked alone.
 "$bin/uv" pip compile --group pyproject.toml:peers --universal --python-version 3.11 --upgrade --generate-hashes \
     --no-header --no-annotate --no-emit-index-url --quiet -o requirements/peers.txt
