@@ -16,7 +16,10 @@ from core.llm.common.exceptions import ProviderError
 Suspect = Literal["provider", "either", "model"]
 
 _COUNTED: Final = frozenset({"network_error", "server_error", "overloaded", "timeout", "protocol"})
-_NOBODY: Final = frozenset({"deadline_exceeded", "pool_exhausted", "stale_connection", "circuit_open", "gated"})
+# A worker of our own that crashed is started again by whoever keeps the models, slower each time: no breaker is needed.
+_NOBODY: Final = frozenset(
+    {"deadline_exceeded", "pool_exhausted", "stale_connection", "circuit_open", "gated", "worker_crashed"}
+)
 """Codes of what never reached the other side, or was ended by our own limits."""
 _ADDRESS: Final = frozenset({"connect", "connect_timeout", "dns", "proxy", "tls"})
 """Codes of what failed before a model was spoken of: all models of a provider share its address."""
