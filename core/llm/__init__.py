@@ -77,6 +77,7 @@ from core.llm.factory.exceptions import MissingExtra
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.limiting.upstream import LimitsStatus, LimitStatus
 from core.llm.model_manager import ModelManager
+from core.llm.model_survey import ModelSurvey, SurveyedModel
 from core.llm.module import ProviderModule
 from core.llm.object_stream import ObjectStream
 from core.llm.observability.logs import setup_logging
@@ -208,6 +209,7 @@ __all__ = [
     "ModelQueueFull",
     "ModelRef",
     "ModelStatus",
+    "ModelSurvey",
     "ModelTooLarge",
     "Named",
     "NamedTool",
@@ -250,6 +252,7 @@ __all__ = [
     "StreamStart",
     "StructuredOutputError",
     "Subscription",
+    "SurveyedModel",
     "TextDelta",
     "TextPart",
     "ThinkingDelta",

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from datetime import timedelta
 
-from core.llm.common.types import ModelRef
+from core.llm.common.types import ModelFacts, ModelRef
 from core.llm.runtime.condition import condition
 from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, ModelTraffic, ProviderStatus
@@ -24,9 +24,8 @@ def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
         for model in provider.models:
             ref = ModelRef(name, model)
             reason = runtime.unavailable(ref) or ""
-            facts = None if reason else runtime.known_target(ref).facts
-            capabilities = facts.capabilities if facts else frozenset()
-            found.append(AvailableModel(str(ref), "model", (str(ref),), not reason, reason, capabilities))
+            facts = ModelFacts() if reason else runtime.known_target(ref).facts
+            found.append(AvailableModel(str(ref), "model", (str(ref),), not reason, reason, facts.capabilities, facts))
     return tuple(found)
 
 

@@ -11,6 +11,7 @@ from core.llm.common.events import EventBus, ModelEvent
 from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
+from core.llm.model_survey import ModelSurvey, survey
 from core.llm.model_swap import ModelSwap, SwapMode, target_of
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import (
@@ -146,6 +147,13 @@ class ModelManager:
             return None
         resident = runtime.known_target(ref).resident
         return None if resident is None else resident.phase == "ready"
+
+    async def survey(self, *, timeout: float = 5.0) -> ModelSurvey:
+        """Every local model there is, configured or not, and which of them are in memory: their providers are asked.
+
+        One that gives no answer within *timeout* seconds is named in the result; nothing is raised for it.
+        """
+        return await survey(self._runtime, self._clock, timeout)
 
     async def status(self, model: str) -> ModelStatus:
         """Where a local model is in its life, with its memory; its server is asked where it has one.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from core.llm.common.types import Capability, ModelRef
+from core.llm.common.types import Capability, ModelFacts, ModelRef
 from core.llm.limiting.upstream import LimitsStatus
 from core.llm.runtime.condition import ProviderState
 
@@ -22,6 +22,8 @@ class AvailableModel:
     reason: str = ""
     """Why not, where it is not available."""
     capabilities: frozenset[Capability] = frozenset()
+    facts: ModelFacts = field(default_factory=ModelFacts)
+    """Context, price and the like, as far as they are known; of a model only, not of an alias."""
 
 
 @dataclass(frozen=True, slots=True)

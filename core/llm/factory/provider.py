@@ -107,6 +107,13 @@ class LLMProviderFactory:
         spec = self._registered.get(kind) or builtin_spec(kind)
         return spec.config_class() if spec else None
 
+    def config_schema(self) -> dict[str, Any]:
+        """The JSON schema of a configuration file, with every provider type of `names`."""
+        from core.llm.providers.config.schema import build_schema  # noqa: PLC0415 - only who asks for it pays for it
+
+        classes = {name: found for name in self.names() if (found := self.config_class(name)) is not None}
+        return build_schema(classes)
+
     def client_kind(self, client: type) -> str:
         """The provider type whose typed client *client* is.
 

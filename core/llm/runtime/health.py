@@ -109,6 +109,18 @@ class HealthMonitor:
         reason = self._why_not_ready(runtime)
         return ServiceHealth(not reason, reason, self._manager.status, len(self._holder.live), checks)
 
+    async def check_all(self) -> Mapping[str, HealthReport]:
+        """Ask every provider that is on now, all at once, for at most `health_check.timeout`; nothing is remembered."""
+        runtime = self._holder.current
+        timeout = self._manager.current.health_check.timeout
+        # A share in the configuration: a provider is closed only after its last call has ended.
+        runtime.leases += 1
+        try:
+            answers = await asyncio.gather(*(self._answer(one, timeout) for one in runtime.providers.values()))
+        finally:
+            self._holder.leave(runtime)
+        return dict(zip(runtime.providers, answers, strict=True))
+
     def _why_not_ready(self, runtime: Runtime | None) -> str:
         if self._holder.closing_reason is not None:
             return self._holder.closing_reason
