@@ -24,7 +24,7 @@ ROWS: list[tuple[ErrorType, str | None, ErrorScope | None, Suspect | None]] = [
     ("protocol", "truncated", None, "either"),
     ("server_error", None, "model", "model"),
     ("overloaded", None, "model", "model"),
-    ("server_error", "worker_crashed", "model", "model"),
+    ("server_error", "worker_crashed", "model", None),
     ("network_error", "clock_skew", "request", None),
     ("rate_limit", None, None, None),
     ("quota_exceeded", None, None, None),
@@ -59,8 +59,3 @@ def test_F95_cancellation_and_our_own_refusals_count_for_nobody() -> None:
     assert suspect_of(asyncio.CancelledError()) is None
     assert suspect_of(RateLimited("too many")) is None
     assert suspect_of(None) is None
-
-
-def test_F137_the_crash_of_a_worker_of_our_own_counts_for_no_breaker():
-    """It is started again at once, or with a back-off of its own: calls need not be kept away as well."""
-    assert suspect_of(ProviderError("server_error", "killed", code="worker_crashed", retryable=True)) is None
