@@ -21,8 +21,9 @@ ROWS: dict[str, range] = {
     "S": range(46, 50),  # security of worker processes
 }
 ALSO = {*(f"F{number}" for number in (*range(88, 98), *range(99, 102), *range(124, 127), 133, 134, 135, 136)), "F130", "F131", *(f"F{number}" for number in range(137, 150)), "S16", "S17", "S32", "S42", "S43"}
-ALSO |= {"F104", "F105", "G4", "G5", "G7", "G15", "G35", "G36", "S64", "S65", "S67", "S68"}  # fallback, fit, limits of a request
+ALSO |= {"F87", "F89", "F90", "F91", "F104", "F132"}  # load, storms and crashes
 ALSO |= {"F98", "F102", "F103", "G22", "G23", "G32", "S63", "S66", "S69", "S70"}  # hedging, cache, guardrails
+ALSO |= {"F104", "F105", "G4", "G5", "G7", "G15", "G35", "G36", "S64", "S65", "S67", "S68"}  # fallback, fit, limits of a request
 """Single rows of tables that are not whole yet."""
 
 NOT_HERE: dict[str, str] = {"S70": "answers are kept in memory only: there are no cache files and nothing is shared"}

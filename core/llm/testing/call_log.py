@@ -119,8 +119,6 @@ class Sent:
     sent: bool | None
     """Whether its request reached the wire; `None` where the library cannot know."""
     role: str = "first"
-    held: bool = False
-    """Whether a limit of our own held it back: that has an event of its own, and is no failure of the provider."""
 
 
 def attempts_of(record: CallRecord) -> Sequence[Sent]:
@@ -131,9 +129,8 @@ def attempts_of(record: CallRecord) -> Sequence[Sent]:
 def _sent(call: int, attempt: AttemptTrace) -> Sent:
     failed = attempt.error_type is not None
     sent: bool | None = None
-    if (attempt.error or "").startswith("not sent"):
+    if attempt.error_type == RateLimited.__name__ or (attempt.error or "").startswith("not sent"):
         sent = False
     elif attempt.status_code is not None or attempt.decision == "answered" or (failed and attempt.billing != "none"):
         sent = True
-    held = attempt.error_type == RateLimited.__name__
-    return Sent(call, attempt.target.provider, failed, False if held else sent, attempt.role, held)
+    return Sent(call, attempt.target.provider, failed, sent, attempt.role)

@@ -213,7 +213,7 @@ class Oracle:
         counted = [one for call in ended for one in self.attempts(call)]
         known = {call.trace.call_id for call in ended if call.trace is not None}
         failures = [event for event in self.recorder.of(AttemptFailed) if event.call_id in known]
-        failed = sum(one.failed and not one.held for one in counted)
+        failed = sum(one.failed for one in counted)
         if len(failures) != failed:
             yield f"I8 {len(failures)} attempts failed by the events, {failed} by the account"
         finished = Counter(event.call_id for event in self.recorder.of(CallFinished))
