@@ -1,8 +1,11 @@
 """The header of a GGUF file, checked against the size of the file before a native loader sees it.
 
-Every count and length in it is bounded by what the file can hold, so a forged header costs neither memory nor time.
+Every count and length in it is bounded, by what the file can hold and by what any model needs, so a forged header costs
+neither memory nor time.
 """
 
+import math
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +13,19 @@ from typing import Any, BinaryIO, Final
 
 MAGIC: Final = b"GGUF"
 _VERSIONS: Final = (2, 3)
-_MAX_KEYS: Final = 100_000
-_MAX_TENSORS: Final = 1_000_000
+_MAX_KEYS: Final = 65_536
+_MAX_TENSORS: Final = 262_144
+_MAX_STRINGS: Final = 16 * 2**20
+"""Strings of all arrays together; the largest vocabularies hold half a million, with as many merges."""
+_MAX_NAME: Final = 65_535
 _MAX_KEPT: Final = 64 * 2**10
+_MAX_ELEMENTS: Final = 2**63 - 1
 _STRING: Final = 8
 _ARRAY: Final = 9
 _SCALARS: Final = {
     0: "<B", 1: "<b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "<?", 10: "<Q", 11: "<q", 12: "<d",
 }  # fmt: skip
+_SPLIT: Final = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf")
 # Elements and bytes of one block, by tensor type. A type that is not listed is checked by its offset only.
 _BLOCKS: Final = {
     0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22), 7: (32, 24), 8: (32, 34), 10: (256, 84),
@@ -43,6 +51,8 @@ class GgufHeader:
     has_pooling: bool
     """True for models that were made for embeddings."""
     size: int
+    kind: str = "model"
+    """`general.type`: also `adapter`, `mmproj`, `vocab`."""
 
 
 def read_gguf_header(path: Path) -> GgufHeader:
@@ -56,10 +66,21 @@ def read_gguf_header(path: Path) -> GgufHeader:
         return _Reader(file, path.stat().st_size).header()
 
 
+def split_siblings(path: Path) -> list[Path]:
+    """The other parts of a model that was split into files of the form `name-00001-of-00003.gguf`; usually none."""
+    found = _SPLIT.fullmatch(path.name)
+    if found is None:
+        return []
+    prefix, _, total = found.groups()
+    names = (f"{prefix}-{part:05}-of-{total}.gguf" for part in range(1, int(total) + 1))
+    return [path.with_name(name) for name in names if name != path.name]
+
+
 class _Reader:
     def __init__(self, file: BinaryIO, size: int) -> None:
         self._file = file
         self._size = size
+        self._strings = 0
 
     def header(self) -> GgufHeader:
         magic = self._file.read(4)
@@ -71,7 +92,12 @@ class _Reader:
         tensors, keys = self._number("<Q"), self._number("<Q")
         if tensors > _MAX_TENSORS or keys > _MAX_KEYS:
             raise GgufError(f"the header is damaged: it announces {tensors} tensors and {keys} keys")
-        values = dict(self._entry() for _ in range(keys))
+        values: dict[str, Any] = {}
+        for _ in range(keys):
+            key, value = self._entry()
+            if key in values:
+                raise GgufError("the header is damaged: it holds a key twice")
+            values[key] = value
         self._check_tensors(tensors, values.get("general.alignment", 32))
         architecture = str(values.get("general.architecture") or "")
         if not architecture:
@@ -84,10 +110,11 @@ class _Reader:
             "tokenizer.chat_template" in values,
             f"{architecture}.pooling_type" in values,
             self._size,
+            str(values.get("general.type") or "model"),
         )
 
     def _entry(self) -> tuple[str, Any]:
-        key = self._text()
+        key = self._name()
         kind = self._number("<I")
         if kind == _ARRAY:
             self._skip_array()
@@ -101,33 +128,54 @@ class _Reader:
         kind, count = self._number("<I"), self._number("<Q")
         if kind == _STRING:
             self._need(count * 8)
+            self._strings += count
+            if self._strings > _MAX_STRINGS:
+                raise GgufError(f"the header is damaged: it announces more than {_MAX_STRINGS} texts")
             for _ in range(count):
                 self._skip(self._number("<Q"))
         else:
             self._skip(count * struct.calcsize(_format_of(kind)))
 
     def _check_tensors(self, count: int, alignment: Any) -> None:
-        if not isinstance(alignment, int) or not 1 <= alignment <= 2**20:
+        if type(alignment) is not int or not 1 <= alignment <= 2**20 or alignment & (alignment - 1):
             raise GgufError("the header is damaged: it has an impossible alignment")
-        ends = [self._tensor_end() for _ in range(count)]
-        start = -(-self._file.tell() // alignment) * alignment
-        needed = start + max(ends, default=0)
-        if needed > self._size:
+        names: set[str] = set()
+        needed = 0
+        for _ in range(count):
+            name, end = self._tensor(alignment)
+            if name in names:
+                raise GgufError("the header is damaged: it names a tensor twice")
+            names.add(name)
+            needed = max(needed, end)
+        needed += -(-self._file.tell() // alignment) * alignment
+        if count and needed > self._size:
             raise GgufError(
                 f"the file is cut off: its tensors need {needed} bytes, it has {self._size}. Download or copy it again"
             )
 
-    def _tensor_end(self) -> int:
-        self._text()
+    def _tensor(self, alignment: int) -> tuple[str, int]:
+        """Name of a tensor and where it ends, counted from the beginning of the data."""
+        name = self._name()
         dimensions = self._number("<I")
         if not 0 < dimensions <= 4:
             raise GgufError("the header is damaged: a tensor has an impossible shape")
-        elements = 1
-        for _ in range(dimensions):
-            elements *= self._number("<Q")
+        shape = [self._number("<Q") for _ in range(dimensions)]
+        elements = math.prod(shape)
+        if not 0 < elements <= _MAX_ELEMENTS or max(shape) > _MAX_ELEMENTS:
+            raise GgufError("the header is damaged: a tensor has an impossible shape")
         block, size = _BLOCKS.get(self._number("<I"), (1, 0))
+        if shape[0] % block:
+            raise GgufError("the header is damaged: the rows of a tensor are no whole blocks")
         offset: int = self._number("<Q")
-        return offset + -(-elements // block) * size
+        if offset % alignment:
+            raise GgufError("the header is damaged: a tensor begins where none can")
+        return name, offset + elements // block * size
+
+    def _name(self) -> str:
+        name = self._text()
+        if not 0 < len(name) <= _MAX_NAME:
+            raise GgufError("the header is damaged: a name is empty or too long")
+        return name
 
     def _text(self) -> str:
         length = self._number("<Q")
