@@ -19,7 +19,8 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.state", "core.llm.limiting"),
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
-    ("core.llm.providers.openai_style",),  # what two providers share
+    ("core.llm.providers.openai_style", "core.llm.providers.local_dialect", "core.llm.providers.local_models"),
+    ("core.llm.providers.local_calls", "core.llm.providers.local_files"),  # what providers of models in worker processes share
     ("core.llm.dialects",),
     ("core.llm.providers.base",),
     ("core.llm.transport",),
@@ -49,6 +50,9 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "yaml": ("core.llm.providers.config.yaml_tree",),
     "loguru": ("core.journal", "core.llm.common.log", "core.llm.observability", "modules"),
     "xllamacpp": ("core.llm.providers.llama_cpp",),
+    **dict.fromkeys(
+        ("jinja2", "llguidance", "sentence_transformers", "torch", "transformers"), ("core.llm.providers.transformers",)
+    ),
     "injector": (
         "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.module",
         "core.llm.chat_model", "core.llm.on_demand", "modules",
@@ -84,6 +88,10 @@ PUBLIC = ("core.container", "core.lifecycle", "core.llm", "core.llm.testing", "m
 _NOT_CONCRETE = (
     "core.llm.providers.base",
     "core.llm.providers.config",
+    "core.llm.providers.local_calls",
+    "core.llm.providers.local_dialect",
+    "core.llm.providers.local_files",
+    "core.llm.providers.local_models",
     "core.llm.providers.openai_server",
     "core.llm.providers.openai_style",
 )

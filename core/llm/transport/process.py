@@ -10,6 +10,7 @@ all memory back. Host and worker talk over a socket pair, so there is no port an
 """
 
 import asyncio
+import contextlib
 import math
 import random
 from collections.abc import Awaitable, Callable, Mapping
@@ -39,6 +40,9 @@ class WorkerObserver:
 
     def starting(self) -> None:
         """A start has begun."""
+
+    def progress(self, item: Any) -> None:
+        """The set-up call has sent *item*: how far it is."""
 
     def ready(self, seconds: float) -> None:
         """The worker is ready, *seconds* after its start began."""
@@ -298,6 +302,9 @@ class WorkerProcess:
         limits = replace(NO_LIMITS, deadline_at=self._clock.monotonic() + setup.timeout)
         call = await child.call(setup.method, setup.params, limits, _nothing)
         try:
+            with contextlib.suppress(StopAsyncIteration):
+                while True:
+                    self._observer.progress(await call.next_item())
             return await call.result()
         except ProviderError as error:
             name = self.spec.name

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration, Size
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
+from core.llm.providers.config.models.frozen import Frozen
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 
 EMBEDDED = "embedded"
@@ -22,6 +23,20 @@ class LlamaCppTimeouts(TimeoutOptions):
     idle: Duration = Field(120.0, description="Between two pieces of output.")
     progress: Duration = Field(120.0, description="Between two pieces of output.")
     total: Duration = Field(1800.0, description="The whole attempt, waiting for a slot and loading included.")
+
+
+class LoraOptions(Frozen):
+    """An adapter that changes a model a little, made for that very model."""
+
+    path: str = Field(min_length=1, description="The GGUF file of the adapter; relative paths begin as for models.")
+    scale: float = Field(1.0, ge=-100, le=100, description="How strongly it counts; 0 turns it off.")
+    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load.")
+
+
+def _lora(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return [{"path": entry} if isinstance(entry, str) else entry for entry in value]
+    return value
 
 
 class LlamaCppModelOptions(ModelOptions):
@@ -49,6 +64,9 @@ class LlamaCppModelOptions(ModelOptions):
     )
     n_threads: int | None = Field(None, ge=1, le=1024, description="Unset: half of the processors.")
     n_gpu_layers: int | None = Field(None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit.")
+    lora: Annotated[tuple[LoraOptions, ...], BeforeValidator(_lora)] = Field(
+        (), max_length=16, description="Adapters that are loaded with the model: paths, or `{path: …, scale: 0.5}`."
+    )
     n_batch: int = Field(2048, ge=32, le=65536, description="Tokens of a prompt that are computed at once.")
     chat_template: str | None = Field(None, description="A Jinja template in place of the one in the file.")
     prompt_format: ConfiguredPromptFormat | None = Field(
@@ -89,7 +107,12 @@ class LlamaCppConfig(ProviderConfig):
     )
     timeouts: LlamaCppTimeouts = LlamaCppTimeouts()
     models_dir: str | None = Field(
-        None, description="Directory of the GGUF files. Where it is set, nothing outside of it is loaded."
+        None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
+    )
+    model_roots: tuple[str, ...] = Field(
+        (),
+        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, any "
+        "path is allowed.",
     )
     load_timeout: Duration = Field(300.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(

@@ -11,9 +11,13 @@ import secrets
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import Any, Final
 
+from core.llm.providers.llama_cpp.gguf import split_siblings
+from core.llm.providers.local_files import FileState, ModelFileError, opened, path_of
 from core.llm.transport.worker_main import EngineError, Job, serve
 
 # xllamacpp always opens a listener. In the worker's own directory, which nobody else can enter, it is no TCP port; the
@@ -42,11 +46,16 @@ class LlamaEngine:
         except ImportError as error:
             raise EngineError("server_error", f"xllamacpp cannot be imported: {error}", code="missing_extra") from None
         settings = _settings(xllamacpp, params, self._key)
-        try:
-            self._server = xllamacpp.Server(settings)
-        except (RuntimeError, ValueError):
-            # The reason is what llama.cpp has just printed; the host has it.
-            raise EngineError("server_error", "llama.cpp refuses the file", code="load_failed") from None
+        with ExitStack() as files:
+            try:
+                settings.model.path = _opened(files, params)
+                settings.lora_adapters = [_adapter(xllamacpp, files, entry) for entry in params["lora"]]
+                self._server = xllamacpp.Server(settings)
+            except ModelFileError as error:
+                raise EngineError("server_error", str(error), code="load_failed") from None
+            except (RuntimeError, ValueError):
+                # The reason is what llama.cpp has just printed; the host has it.
+                raise EngineError("server_error", "llama.cpp refuses the file", code="load_failed") from None
         return {"engine": f"xllamacpp {xllamacpp.__version__}"}
 
     def chat(self, params: Mapping[str, Any], job: Job) -> None:
@@ -141,9 +150,23 @@ class _LocalConnection(http.client.HTTPConnection):
         self.sock.connect(_SOCKET)
 
 
+def _opened(files: ExitStack, entry: Mapping[str, Any]) -> str:
+    """A path that means the very file the host has checked, whatever lies at its path by now."""
+    path = Path(entry["path"])
+    descriptor = files.enter_context(opened(path, FileState.from_json(entry["state"])))
+    # llama.cpp finds the other parts of a split model by the name of the first.
+    return str(path) if split_siblings(path) else path_of(descriptor, path)
+
+
+def _adapter(library: Any, files: ExitStack, entry: Mapping[str, Any]) -> Any:
+    adapter = library.CommonAdapterLoraInfo()
+    adapter.path, adapter.scale = _opened(files, entry), entry["scale"]
+    return adapter
+
+
 def _settings(library: Any, params: Mapping[str, Any], key: str) -> Any:
     settings = library.CommonParams()
-    settings.model.path, settings.model_alias = params["path"], {params["name"]}
+    settings.model_alias = {params["name"]}
     slots, per_call = params["n_parallel"], params["n_ctx"]
     settings.n_parallel = slots
     # One pool of memory for all slots, or vectors of several texts in one call come out wrong; and no slot gets more

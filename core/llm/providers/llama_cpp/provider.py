@@ -30,8 +30,10 @@ from core.llm.providers.base.residency import Placement
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
 from core.llm.providers.llama_cpp.config import EMBEDDED, LlamaCppConfig, LlamaCppModelOptions
 from core.llm.providers.llama_cpp.local_model import LoadOptions, LocalModel, missing_engine
-from core.llm.providers.llama_cpp.prompts import LlamaCppDialect
-from core.llm.providers.llama_cpp.transport import CHAT, COUNT, EMBED, LocalTransport
+from core.llm.providers.llama_cpp.model_file import FileOptions, Lora
+from core.llm.providers.local_calls import CHAT, COUNT, EMBED, LocalTransport
+from core.llm.providers.local_dialect import LocalDialect
+from core.llm.providers.local_files import ModelRoots
 from core.llm.providers.openai_style import OpenAIStyleProvider
 
 _QUIRKS: Final = OpenAIQuirks(
@@ -62,7 +64,7 @@ class LlamaCppProvider(OpenAIStyleProvider):
     def __init__(self, config: LlamaCppConfig, services: ProviderServices) -> None:
         super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=_TEXTS_PER_CALL)
         formats = {name: entry.prompt_format for name, entry in config.models.items() if entry.prompt_format}
-        self.dialect = LlamaCppDialect(_QUIRKS, formats)
+        self.dialect = LocalDialect(_QUIRKS, formats)
         self._models: dict[str, LocalModel] = {}
         self._leases: list[ResourceLease] = []
         self._known: dict[str, tuple[object, ModelFacts]] = {}
@@ -218,9 +220,12 @@ class LlamaCppProvider(OpenAIStyleProvider):
 def _load_options(config: LlamaCppConfig, entry: LlamaCppModelOptions) -> LoadOptions:
     embedded = entry.path == EMBEDDED
     return LoadOptions(
-        path=entry.path,
-        models_dir=config.models_dir,
-        sha256=entry.sha256,
+        files=FileOptions(
+            path=entry.path,
+            roots=ModelRoots(config.models_dir, config.model_roots),
+            sha256=entry.sha256,
+            lora=tuple(Lora(lora.path, lora.scale, lora.sha256) for lora in entry.lora),
+        ),
         n_ctx=entry.n_ctx,
         n_parallel=entry.n_parallel or (4 if embedded else 1),
         n_threads=entry.n_threads or (1 if embedded else max(1, (os.cpu_count() or 2) // 2)),

@@ -1,4 +1,4 @@
-"""Which of the engine's two endpoints a model answers at: chat, or that for a prompt in its `prompt_format`."""
+"""The OpenAI format for models in worker processes: chat, or a prompt where a model has a `prompt_format`."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -11,18 +11,21 @@ from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_stream import OpenAIStreamDecoder
 from core.llm.providers.base.prompt_format import PromptFormat
 from core.llm.providers.base.request import ChatRequest
-from core.llm.providers.llama_cpp.transport import COMPLETE
+from core.llm.providers.local_calls import COMPLETE
 
 
-class LlamaCppDialect(OpenAIChatDialect):
+class LocalDialect(OpenAIChatDialect):
     """The OpenAI format, addressed to one of several models."""
 
     __slots__ = ("_prompts",)
 
-    def __init__(self, quirks: OpenAIQuirks, formats: Mapping[str, PromptFormat]) -> None:
+    def __init__(
+        self, quirks: OpenAIQuirks, formats: Mapping[str, PromptFormat], *, schema_field: str | None = "json_schema"
+    ) -> None:
+        """*schema_field* is what holds the continuation of a prompt to a schema; `None`: nothing does."""
         super().__init__(quirks)
         self._prompts = {
-            model: OpenAICompletionsDialect(quirks, wanted, COMPLETE, schema_field="json_schema")
+            model: OpenAICompletionsDialect(quirks, wanted, COMPLETE, schema_field=schema_field)
             for model, wanted in formats.items()
         }
 

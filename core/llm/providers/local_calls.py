@@ -1,13 +1,12 @@
 """Carries the calls of the OpenAI dialect to the worker processes of local models instead of over a network."""
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote
 
 from core.llm.common.exceptions import ProviderError, WorkerCrashed
 from core.llm.common.types import Billing, PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply
-from core.llm.providers.llama_cpp.local_model import LocalModel
 from core.llm.transport.process import WorkerStream
 
 CHAT = "/chat"
@@ -16,10 +15,20 @@ EMBED = "/embed"
 COUNT = "/count"
 
 
+class Callee(Protocol):
+    """A model in a worker process, which is loaded when it is called."""
+
+    async def stream(self, method: str, body: str, limits: PhaseLimits) -> WorkerStream:
+        """Start a call whose items are wanted as they come."""
+
+    async def request(self, method: str, body: str, limits: PhaseLimits, *, slot: bool = True) -> Any:
+        """Make a call and return its result."""
+
+
 class LocalTransport:
     """Paths are `/MODEL/METHOD`, the model percent-encoded. Closing it closes nothing: the models are not its own."""
 
-    def __init__(self, model: Callable[[str], LocalModel]) -> None:
+    def __init__(self, model: Callable[[str], Callee]) -> None:
         self._model = model
 
     async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpReply:
