@@ -9,6 +9,7 @@ from typing import Any, Final
 from core.llm.common.events import ModelEvent
 from core.llm.common.exceptions import ModelLoadError, WorkerCrashed
 from core.llm.common.types import PhaseLimits
+from core.llm.providers.base.load_gate import LoadRequest
 from core.llm.providers.base.provider import ModelState, ModelStatus, ProviderServices
 from core.llm.transport.process import Setup, WorkerExit, WorkerObserver, WorkerProcess, WorkerSpec, WorkerStream
 
@@ -38,11 +39,20 @@ class WorkerModel(WorkerObserver):
         self.unload_timeout = unload_timeout
         self._load_problem = ""
         self._events = services.events
-        self._worker = WorkerProcess(spec, clock=services.clock, rng=services.rng, observer=self, prepare=self._prepare)
+        self._gate = services.load_gate
+        self._worker = WorkerProcess(
+            spec, clock=services.clock, rng=services.rng, observer=self, prepare=self._admitted
+        )
 
     async def _prepare(self) -> Setup:
         """The call that loads it; raises `ModelLoadError` where it cannot be loaded."""
         raise NotImplementedError
+
+    async def _admitted(self) -> Setup:
+        setup = await self._prepare()
+        if self._gate is not None:
+            await self._gate(LoadRequest(self.name, str(setup.params.get("path", ""))))
+        return setup
 
     async def _look_for_changes(self) -> None:
         """A loaded model is about to be used: end its process where its files have changed."""

@@ -11,8 +11,6 @@ class LoadRequest:
 
     model: str
     """`provider/model`, as configured."""
-    engine: str
-    """What will load it: `llama_cpp`, `transformers`, or a class by its import path."""
     path: str
     """Where its file or directory really lies; empty where it has none."""
 

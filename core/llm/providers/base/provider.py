@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
 from core.llm.common.types import ModelFacts
+from core.llm.providers.base.load_gate import LoadGate
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 
@@ -42,6 +43,8 @@ class ProviderServices:
     clock: Clock = field(default_factory=SystemClock)
     events: EventBus = field(default_factory=EventBus)
     rng: random.Random = field(default_factory=random.Random)
+    load_gate: LoadGate | None = None
+    """Asked before each load of a model in a process of our own."""
 
 
 @dataclass(frozen=True, slots=True)
