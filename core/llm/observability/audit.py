@@ -76,7 +76,10 @@ class AuditLog:
             await asyncio.to_thread(self._end, thread)
 
     def _end(self, thread: threading.Thread) -> None:
+        last = {"time": self._clock.now().isoformat(), "kind": "end", "left_out_before": self._left_out}
         try:
+            if self._left_out:
+                self._records.put(last, timeout=_ENDING)
             self._records.put(None, timeout=_ENDING)
         except queue.Full:
             log("ERROR", "the audit log did not take its last {} records", WAITING)
