@@ -12,7 +12,7 @@ from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, 
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.model_survey import ModelSurvey, survey
-from core.llm.model_swap import ModelSwap, SwapMode, target_of
+from core.llm.model_swap import ModelSwap, SwapMode, ref_of, target_of
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import (
     ModelHost,
@@ -238,7 +238,7 @@ class ModelManager:
 
         All who ask share one download. Cancelling the last of them stops it and keeps what can be resumed.
         """
-        ref = (await self._target(model)).ref
+        ref = await ref_of(self._runtime, model)
         puller = self._runtime.provider(ref.provider)
         if not isinstance(puller, ModelPuller):
             raise UnsupportedFeature(f"provider {ref.provider!r} cannot download models")
@@ -253,7 +253,7 @@ class ModelManager:
             ModelNotReady: it is not there, and *pull* is `never`.
             ProviderError: the download failed.
         """
-        ref = (await self._target(model)).ref
+        ref = await ref_of(self._runtime, model)
         provider = self._runtime.provider(ref.provider)
         if pull == "always":
             return await self.pull(str(ref), progress)

@@ -210,7 +210,7 @@ class ModelSwap:
             self._events.publish(ModelEvent(str(ref), "state", state, message=message))
 
 
-async def target_of(runtime: Runtime, model: str) -> Target:
+async def ref_of(runtime: Runtime, model: str) -> ModelRef:
     """What *model* (alias, `provider/model` or model name) stands for first.
 
     Raises:
@@ -221,4 +221,10 @@ async def target_of(runtime: Runtime, model: str) -> Target:
     if not refs:
         raise UnknownModel(f"nothing is called {model!r}: no alias, no provider/model, no model listed by a provider")
     runtime.provider(refs[0].provider)
-    return await runtime.target(refs[0])
+    ref = runtime.completed(refs[0])
+    return ref if ref.model else (await runtime.target(ref)).ref
+
+
+async def target_of(runtime: Runtime, model: str) -> Target:
+    """The target of `ref_of`."""
+    return runtime.known_target(await ref_of(runtime, model))

@@ -168,9 +168,9 @@ class Keeper:
                 if resident.phase == "draining":
                     resident.phase = "ready"
                     break
-                self.want(resident)
                 try:
-                    await resident.next_change()
+                    # A load for which there can never be room is refused before anything has begun.
+                    await resident.next_change(partial(self.want, resident))
                 except asyncio.CancelledError:
                     if not resident.watchers and not resident.pinned:
                         resident.wanted_since = None

@@ -94,6 +94,8 @@ class _Planner:
         self.coming_places = self._count(going)
         """Places of models that are on their way out."""
         self.coming = {device: sum(m.size for m in going if m.device == device) for device in self.free}
+        self.slots: set[Hashable] = set()
+        """Slots for which somebody is served, or waits, already."""
         self.loading: dict[str, int] = {}
         for model in self.present:
             if model.phase == "loading":
@@ -143,6 +145,10 @@ class _Planner:
         if (reason := self._never_fits(model) or _kept_out(rivals)) is not None:
             self.plan.refused[model.key] = reason
             return
+        if model.slot is not None:
+            if model.slot in self.slots:
+                return
+            self.slots.add(model.slot)
         for rival in rivals:
             self._clear_slot(rival, model)
         if not rivals and self.places >= 1 and self.free.get(model.device, math.inf) >= model.size:

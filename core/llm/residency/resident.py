@@ -159,11 +159,13 @@ class Resident:
             if not watcher.done():
                 watcher.set_result(None)
 
-    async def next_change(self) -> None:
-        """Return at the end of what is going on; raises what it failed with."""
+    async def next_change(self, begin: Callable[[], None] | None = None) -> None:
+        """Return at the end of what is going on, or of what *begin* begins; raises what it failed with."""
         watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.watchers.add(watcher)
         try:
+            if begin is not None:
+                begin()
             await watcher
         finally:
             self.watchers.discard(watcher)

@@ -125,6 +125,12 @@ def test_ML19_a_slot_in_use_is_cleared_by_patience_like_any_other_room():
         assert "as a, which stays" in plan([wanted("b", slot="s"), kept], Limits(), 99.0).refused["b"]
 
 
+def test_ML19_of_two_that_wait_for_one_slot_the_first_is_loaded():
+    """However many loads there may be at a time."""
+    todo = plan([wanted("a", 2.0, slot="s"), wanted("b", 1.0, slot="s")], Limits(max_parallel_loads=4), 3.0)
+    assert todo.load == ["b"]
+
+
 def test_a_lowered_limit_lets_the_idle_go():
     """What is in use stays."""
     todo = plan([view("a", last_use=1.0), view("b", last_use=50.0), view("c", leases=1)], ONE, 100.0)
