@@ -71,6 +71,13 @@ async def test_ML07_a_model_larger_than_the_whole_budget_fails_at_once_and_evict
     assert house.ready == {"a"}
 
 
+async def test_ML07_a_load_by_hand_of_a_model_that_never_fits_fails_at_once_too():
+    """It is refused before anything has begun, and whoever asked for it hears so."""
+    house = House(options={"memory_budget": {"cpu": 50}}, big=60)
+    with pytest.raises(ModelTooLarge, match=r"60 bytes.* 50"):
+        await asyncio.wait_for(house.keeper.load(house["big"]), 10)
+
+
 async def test_ML10_one_waiter_that_is_cancelled_changes_nothing_for_the_others():
     """The load goes on."""
     house = House()
