@@ -78,6 +78,14 @@ async def test_ML07_a_load_by_hand_of_a_model_that_never_fits_fails_at_once_too(
         await asyncio.wait_for(house.keeper.load(house["big"]), 10)
 
 
+async def test_ML07_a_load_by_hand_of_such_a_model_fails_at_once_too():
+    """It does not wait for room that can never be."""
+    house = House(options={"memory_budget": {"cpu": 50}}, big=60)
+    with pytest.raises(ModelTooLarge):
+        await asyncio.wait_for(house.keeper.load(house["big"]), 5.0)
+    assert house["big"].watchers == set()
+
+
 async def test_ML10_one_waiter_that_is_cancelled_changes_nothing_for_the_others():
     """The load goes on."""
     house = House()
