@@ -1,0 +1,1 @@
+"""What applications show of models in a terminal: figures, progress, tables. Knows no application."""
