@@ -56,6 +56,7 @@ ACME = """\
       base_url: {url}
       api_key: {key}
       models: [m]
+      max_retries: 0
       timeouts: {{first_token: 150ms, total: 400ms}}
       headers: {{x-tenant: "${{TENANT}}"}}
 """
