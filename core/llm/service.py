@@ -88,7 +88,9 @@ class LLMService:
             RequestError: the request itself is wrong.
             ServiceStopping: the service is not running.
         """
-        prepared = await self._prepared(request, options)
+        prepared = self._request(request, options)
+        if names_files(prepared.messages):
+            prepared = await self._with_files(prepared)
         call, runtime = self._admit(prepared, "generate")
         try:
             async with await runtime.handler(call) as reply:
@@ -277,10 +279,10 @@ class LLMService:
 
     async def _prepared(self, request: Prompt, options: Mapping[str, Any]) -> LLMRequest:
         prepared = self._request(request, options)
-        if names_files(prepared.messages):
-            loaded = await with_files_loaded(prepared.messages)
-            return prepared.model_copy(update={"messages": loaded})
-        return prepared
+        return await self._with_files(prepared) if names_files(prepared.messages) else prepared
+
+    async def _with_files(self, request: LLMRequest) -> LLMRequest:
+        return request.model_copy(update={"messages": await with_files_loaded(request.messages)})
 
     def _admit(
         self, request: LLMRequest, mode: Mode, inputs: tuple[str, ...] = (), dimensions: int | None = None

@@ -86,8 +86,7 @@ class Guard:
             return None
         return self._error
 
-    def __enter__(self) -> None:
-        self.enter()
+    __enter__ = enter
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

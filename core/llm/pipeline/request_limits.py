@@ -6,7 +6,7 @@ in `preflight`.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -79,14 +79,21 @@ def request_limits(config: LLMServiceConfig, users: UserSlots) -> Layer:
     special = any(alias.limits is not None for alias in config.models.values())
 
     def layer(inner: Handler) -> Handler:
-        async def handle(call: Call) -> Reply:
+        def handle(call: Call) -> Awaitable[Reply]:
             limits = limits_of(config, call.request) if special else general
             _bound(call, limits)
             problem = too_many_bytes(call, limits.max_input_bytes)
-            if problem is None and limits.max_input_tokens is not None:
-                problem = await too_many_tokens(call, limits.max_input_tokens)
             if problem is not None:
                 _refuse(call, RequestError(problem))
+            if limits.max_input_tokens is None and (limits.max_concurrency is None or call.request.user is None):
+                return inner(call)
+            return counted(call, limits)
+
+        async def counted(call: Call, limits: RequestLimitOptions) -> Reply:
+            if limits.max_input_tokens is not None:
+                problem = await too_many_tokens(call, limits.max_input_tokens)
+                if problem is not None:
+                    _refuse(call, RequestError(problem))
             user, most = call.request.user, limits.max_concurrency
             if user is None or most is None:
                 return await inner(call)
@@ -123,6 +130,16 @@ def _refuse(call: Call, error: LLMError) -> None:
 
 def too_many_bytes(call: Call, most: int) -> str | None:
     """Why *call* is too large to be looked at; its text is not even measured where its length settles it."""
+    if call.mode != "embed":
+        characters = 0
+        for message in call.request.messages:
+            if message.content.__class__ is not str or message.tool_calls:
+                break
+            characters += len(message.content)
+        else:
+            # No character has more than four bytes: what is that short needs no second look.
+            if 4 * characters <= most:
+                return None
     size = longest = 0
     for piece in _pieces(call):
         if isinstance(piece, int):

@@ -1,6 +1,7 @@
 """What a call may cost at most, known before anything is sent, and what its attempts have cost so far."""
 
 import asyncio
+from collections.abc import Awaitable
 from decimal import Decimal
 from functools import partial
 from typing import Final
@@ -21,9 +22,10 @@ def spending(target: Target) -> Layer:
     """The layer that refuses each further attempt which would take the call above its limit."""
 
     def layer(inner: Handler) -> Handler:
-        async def handle(call: Call) -> Reply:
-            if call.cost_limit is None:
-                return await inner(call)
+        def handle(call: Call) -> Awaitable[Reply]:
+            return inner(call) if call.cost_limit is None else limited(call)
+
+        async def limited(call: Call) -> Reply:
             problem = too_dear(call, target)
             if problem is not None:
                 raise BudgetExceeded(f"{target.ref}: {problem}")

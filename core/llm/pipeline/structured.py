@@ -4,6 +4,7 @@ Streams are asked in the same way and delivered as they come: what has been seen
 asked again, and whoever reads the stream to its end validates it.
 """
 
+from collections.abc import Awaitable
 from dataclasses import replace
 from functools import partial
 
@@ -29,10 +30,11 @@ def structured(target: Target) -> Layer:
     """The layer for calls to *target* that want an object."""
 
     def layer(inner: Handler) -> Handler:
-        async def handle(call: Call) -> Reply:
+        def handle(call: Call) -> Awaitable[Reply]:
             wanted = call.request.response_format
-            if wanted is None or call.mode == "embed":
-                return await inner(call)
+            return inner(call) if wanted is None or call.mode == "embed" else asked_for(call, wanted)
+
+        async def asked_for(call: Call, wanted: ResponseFormat) -> Reply:
             request = call.request
             asked = ask(request, wanted, target.facts, str(target.ref))
             call.request = asked.request

@@ -25,8 +25,11 @@ def terminal(target: Target) -> Handler:
     async def handle(call: Call) -> Reply:
         if call.mode == "generate":
             request = target.chat_request(call, call.api_key)
-            with call.guard, _only_our_errors(target, call, request.limits):
-                response = await provider.generate(request)
+            try:
+                with call.guard:
+                    response = await provider.generate(request)
+            except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
+                raise_alone(_attempt_error(error, target, call, request.limits))
             response.provider = response.provider or target.ref.provider
             response.model = response.model or target.ref.model
             if request.warnings:
@@ -42,8 +45,11 @@ def terminal(target: Target) -> Handler:
                 f"{target.ref.provider} has no embeddings: choose a provider and model that can embed"
             )
         wanted = target.embedding_request(call, call.api_key)
-        with call.guard, _only_our_errors(target, call, wanted.limits):
-            vectors = await provider.embed(wanted)
+        try:
+            with call.guard:
+                vectors = await provider.embed(wanted)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise_alone(_attempt_error(error, target, call, wanted.limits))
         vectors.provider = vectors.provider or target.ref.provider
         vectors.model = vectors.model or target.ref.model
         reply = Reply(call, embedding=vectors)
@@ -56,10 +62,13 @@ def terminal(target: Target) -> Handler:
         if request.limits.min_rate is not None:
             events = Paced(events, request.limits, call.clock)
         try:
-            with call.guard, _only_our_errors(target, call, request.limits):
-                head = await _until_output(events, target)
-                if call.held_tokens:
-                    await hold_back(events, head, call)
+            try:
+                with call.guard:
+                    head = await _until_output(events, target)
+                    if call.held_tokens:
+                        await hold_back(events, head, call)
+            except Exception as error:  # noqa: BLE001 - as above
+                raise_alone(_attempt_error(error, target, call, request.limits))
         except BaseException:
             await _close(events)
             raise
@@ -86,28 +95,13 @@ def _report(call: Call, target: Target, request: ChatRequest) -> None:
             call.events.publish(RequestAdjusted(call.id, target.ref, lost))
 
 
-class _only_our_errors:  # noqa: N801 - used like a keyword
-    """A provider's stray exception becomes a `ProviderError`: nothing foreign crosses the public interface."""
-
-    __slots__ = ("_call", "_limits", "_target")
-
-    def __init__(self, target: Target, call: Call, limits: PhaseLimits) -> None:
-        self._target = target
-        self._call = call
-        self._limits = limits
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: object) -> None:
-        if error is None or not isinstance(error, Exception) or isinstance(error, StopAsyncIteration):
-            return
-        found = own_error(error, self._target.ref)
-        own_limit = self._limits.deadline_at < self._call.deadline.at
-        if isinstance(found, ProviderError) and found.code == "deadline_exceeded" and own_limit:
-            # `timeouts.total` of this provider has passed: the call has time left for another candidate.
-            found.code = "attempt_timeout"
-        raise_alone(found)
+def _attempt_error(error: Exception, target: Target, call: Call, limits: PhaseLimits) -> LLMError:
+    """What is raised for an attempt that ended with *error*."""
+    found = own_error(error, target.ref)
+    if isinstance(found, ProviderError) and found.code == "deadline_exceeded" and limits.deadline_at < call.deadline.at:
+        # `timeouts.total` of this provider has passed: the call has time left for another candidate.
+        found.code = "attempt_timeout"
+    return found
 
 
 def own_error(error: Exception, ref: ModelRef) -> LLMError:

@@ -1,7 +1,7 @@
 """One row per attempt: written before the request is sent, closed exactly once. Data and arithmetic only."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
@@ -14,6 +14,7 @@ unknown (sent, no answer; booked at the estimate of its prompt)."""
 
 NANO: Final = 10**9
 """Amounts are kept as whole billionths of the currency's unit, so that sums are exact."""
+_NANO: Final = Decimal(NANO)
 
 
 @dataclass(slots=True)
@@ -30,7 +31,7 @@ class AttemptRow:
     user: str | None = None
     key_id: str | None = None
     state: RowState = "open"
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage = Usage()  # noqa: RUF009 - frozen, so that all rows may share one
     nanos: int | None = None
     """Cost in billionths of the currency's unit; `None` where no price is known."""
     currency: str = "USD"
@@ -53,7 +54,7 @@ class AttemptRow:
 
 def to_nanos(amount: Decimal) -> int:
     """*amount* in whole billionths, rounded half up."""
-    return int((amount * NANO).to_integral_value(ROUND_HALF_UP))
+    return int((amount * _NANO).to_integral_value(ROUND_HALF_UP))
 
 
 @dataclass(slots=True)
