@@ -269,7 +269,7 @@ class WorkerProcess:
         if self._child is not None:
             await self._child.ended.wait()
             self._child = None
-        child = await WorkerChild.spawn(self.spec, self._clock, self._child_ended)
+        child = await self._spawn()
         try:
             await child.greeted()
             if setup is not None:
@@ -282,6 +282,9 @@ class WorkerProcess:
                 self._log.refused(self._clock.monotonic())
             raise
         return child
+
+    async def _spawn(self) -> WorkerChild:
+        return await WorkerChild.spawn(self.spec, self._clock, self._child_ended)
 
     async def _wait_for_turn(self) -> None:
         if self._log.gave_up:
