@@ -158,7 +158,7 @@ def weight_files(directory: Path, roots: ModelRoots, *, allow_pickle: bool = Fal
     safe = [entry for entry in entries if entry.suffix.lower() == _SAFE]
     pickles = [entry for entry in entries if entry.suffix.lower() in _PICKLES]
     if not safe and pickles and not allow_pickle:
-        raise ModelFileError(refusal_of(pickles[0]))
+        raise ModelFileError(f"{directory} holds no .safetensors file; {pickle_refusal(pickles[0])}")
     chosen = safe or pickles
     if not chosen:
         raise ModelFileError(f"{directory} holds no .safetensors file")
@@ -172,12 +172,17 @@ def weight_files(directory: Path, roots: ModelRoots, *, allow_pickle: bool = Fal
 
 def refusal_of(path: Path, wanted: str = ".safetensors") -> str:
     """Why the file *path*, which is no *wanted* file, is not loaded."""
-    if path.suffix.lower() in _PICKLES:
-        return (
-            f"{path.name!r} is not a {wanted} file but may hold a pickle, which can run any code when it is read: "
-            f"convert it to {wanted}"
-        )
-    return f"{path.name!r} is not a {wanted} file"
+    return f"{path.name!r} is not a {wanted} file" + (pickle_refusal(path) and f"; {pickle_refusal(path)}")
+
+
+def pickle_refusal(path: Path) -> str:
+    """Why a file of the kind of *path* is not loaded; empty where its kind cannot hold code."""
+    if path.suffix.lower() not in _PICKLES:
+        return ""
+    return (
+        f"{path.name} may hold a pickle, which can run any code when it is read: convert it to safetensors or GGUF, or "
+        "set allow_pickle where there is such an option and you trust its author"
+    )
 
 
 def _real(path: Path) -> Path:
@@ -190,7 +195,7 @@ def _real(path: Path) -> Path:
 def _lies_at(descriptor: int, path: Path) -> bool:
     """Whether the open file is the one at *path*, no directory of which has become a link meanwhile."""
     try:
-        return Path(os.readlink(_DESCRIPTORS / str(descriptor))) == path
+        return (_DESCRIPTORS / str(descriptor)).readlink() == path
     except OSError:  # a system without /proc: what is at the end of the path was compared
         return True
 

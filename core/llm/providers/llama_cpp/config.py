@@ -111,8 +111,8 @@ class LlamaCppConfig(ProviderConfig):
     )
     model_roots: tuple[str, ...] = Field(
         (),
-        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, any "
-        "path is allowed.",
+        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
+        "any path is allowed.",
     )
     load_timeout: Duration = Field(300.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(

@@ -1,6 +1,6 @@
 """The files of one configured model: the weights and its LoRA adapters, found, checked, and what they say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.llm.providers.llama_cpp import embedded
@@ -26,7 +26,7 @@ class FileOptions:
     """Everything that decides which files are loaded."""
 
     path: str
-    roots: ModelRoots = ModelRoots()
+    roots: ModelRoots = field(default_factory=ModelRoots)
     sha256: str | None = None
     lora: tuple[Lora, ...] = ()
 
