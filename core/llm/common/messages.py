@@ -197,6 +197,8 @@ class Message:
         return (*content, *self.tool_calls)
 
 
+# Whether something is a mapping takes long to find out; nearly always it is a dictionary.
+_MAPPINGS: Final = (dict, Mapping)
 _PLAIN_ROLES: Final = frozenset({"system", "user", "assistant"})
 # Filling the slots directly takes a third of the time of the generated constructor, and most messages are this plain.
 _new = object.__new__
@@ -223,7 +225,7 @@ def message_from(value: object) -> Message:
     """
     if isinstance(value, Message):
         return value
-    if not isinstance(value, Mapping):
+    if not isinstance(value, _MAPPINGS):
         raise ValueError(f"a message is a Message or a dictionary, not {type(value).__name__}")
     if len(value) == 2:
         content = value.get("content")

@@ -34,6 +34,8 @@ def json_answer(body: bytes, headers: Mapping[str, str]) -> dict[str, Any]:
 
 def require_json(body: bytes, headers: Mapping[str, str]) -> None:
     """Raise the `protocol` error for a *body* that is empty or does not begin like JSON."""
+    if body[:1] == b"{":
+        return
     if not body.strip():
         raise ProviderError("protocol", "the answer has no body", code="empty", billing="ambiguous")
     if not looks_like_json(body):

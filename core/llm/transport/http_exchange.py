@@ -17,8 +17,8 @@ from yarl import URL
 from core.llm.transport.http_connector import Connector
 
 # aiohttp refuses the same when it writes headers; everything else may be in a value.
-_FORBIDDEN_IN_HEADER: Final = re.compile(r"[\r\n\0]")
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_USUAL: Final = frozenset({"accept", "authorization", "content-type", "x-api-key"})
 _FORBIDDEN_IN_TARGET: Final = re.compile(r"[\x00-\x20\x7f-\uffff]")
 _NO_TIMEOUT: Final = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
 _TARGETS_KEPT: Final = 256
@@ -105,17 +105,14 @@ class Exchanger:
     ) -> bytes:
         target = self._targets.get(path) or self._target(path)
         common = self._common[streaming]
-        lines = [f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n"]
+        prepared = self._prepared[streaming]
         own = {name.lower(): value for name, value in headers.items()}
-        if common.keys().isdisjoint(own):
-            lines.append(self._prepared[streaming])
-        else:
-            own = {**common, **own}
-        lines.append(_lines(own))
+        if not common.keys().isdisjoint(own):
+            prepared, own = "", {**common, **own}
+        length = ""
         if body is not None or method in {"POST", "PUT", "PATCH"}:
-            lines.append(f"content-length: {len(body) if body else 0}\r\n")
-        lines.append("\r\n")
-        return "".join(lines).encode()
+            length = f"content-length: {len(body) if body else 0}\r\n"
+        return f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n{prepared}{_lines(own)}{length}\r\n".encode()
 
     def _target(self, path: str) -> str:
         target = URL(self._base + path, encoded=True).raw_path_qs
@@ -128,9 +125,10 @@ class Exchanger:
 
 
 def _lines(headers: Mapping[str, str]) -> str:
-    lines = []
+    lines = ""
     for name, value in headers.items():
-        if _FORBIDDEN_IN_HEADER.search(value) or not _TOKEN.fullmatch(name):
+        # The common names are known to be good, and three searches for one character cost less than an expression.
+        if "\r" in value or "\n" in value or "\0" in value or not (name in _USUAL or _TOKEN.fullmatch(name)):
             raise ValueError("a header holds a character that HTTP forbids")
-        lines.append(f"{name}: {value}\r\n")
-    return "".join(lines)
+        lines += f"{name}: {value}\r\n"
+    return lines

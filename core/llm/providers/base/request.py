@@ -66,13 +66,19 @@ class ResponseFormat:
 def _messages(value: object) -> tuple[Message, ...]:
     if isinstance(value, str):
         return (Message("user", value),)
+    if value.__class__ is list or value.__class__ is tuple:
+        return _listed(cast("Sequence[object]", value))
     if isinstance(value, Message | Mapping):
         return (message_from(value),)
     if not isinstance(value, Sequence):
         raise ValueError(f"messages are a string or a list of messages, not {type(value).__name__}")
-    if not value:
+    return _listed(value)
+
+
+def _listed(values: Sequence[object]) -> tuple[Message, ...]:
+    if not values:
         raise ValueError("a request needs at least one message")
-    return tuple([message_from(item) for item in value])
+    return tuple([message_from(item) for item in values])
 
 
 def _tool(value: object) -> ToolDefinition:
