@@ -197,7 +197,7 @@ def test_G14_a_route_that_never_answers_is_tried_again_only_when_alone(code: str
             ProviderError("timeout", "silent", code=code),
             RetryOptions(),
             retries=retries,
-            free_retries=0,
+            free=True,
             max_retries=5,
             remaining=1000,
             alternatives=alternatives,

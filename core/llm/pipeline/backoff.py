@@ -35,7 +35,7 @@ def judge(
     options: RetryOptions,
     *,
     retries: int,
-    free_retries: int,
+    free: bool,
     max_retries: int,
     remaining: float,
     alternatives: bool,
@@ -48,7 +48,7 @@ def judge(
         error: how it failed.
         options: the retry policy.
         retries: how often this target has been tried again already, free retries not counted.
-        free_retries: how many free retries were made.
+        free: whether the call may still repeat an attempt free of charge.
         max_retries: the limit for this target.
         remaining: seconds until the call's deadline.
         alternatives: whether another candidate is left.
@@ -57,7 +57,7 @@ def judge(
     """
     remaining -= useful
     code = error.code or ""
-    if code in FREE and free_retries == 0:
+    if code in FREE and free:
         return Verdict(0.0, free=True, reason="the connection had gone stale")
     # A call that was cut may be repeated by its caller, on another configuration; not on the one that goes down.
     if not error.retryable or error.type == "cancelled":

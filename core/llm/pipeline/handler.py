@@ -57,6 +57,7 @@ class Call:
         "deadline",
         "dimensions",
         "events",
+        "free_repetition",
         "generation",
         "guard",
         "held_tokens",
@@ -109,6 +110,8 @@ class Call:
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
         self.attempts_left = 1
+        self.free_repetition = True
+        """Whether an attempt that met a closed connection may still be repeated without counting; once for a call."""
         self.held_tokens = 0
         """Tokens of a stream that are held back before it counts as begun."""
         self.role: AttemptRole = "first"

@@ -57,7 +57,7 @@ class Race:
         self.runners.append(runner)
         if role == "hedge":
             # Out of what the first had left; and it repeats nothing: it is a repetition itself.
-            branch.role, branch.attempts_left = role, 1
+            branch.role, branch.attempts_left, branch.free_repetition = role, 1, False
             self.runners[0].call.attempts_left -= 1
         runner.task = asyncio.get_running_loop().create_task(self._run(runner), name=f"core.llm:{role}:{self._call.id}")
         self._tasks.add(runner.task)
@@ -115,6 +115,7 @@ class Race:
         """Take over into the call what its branches have used, and what the winner has come to."""
         call = self._call
         call.attempts_left = sum(runner.call.attempts_left for runner in self.runners)
+        call.free_repetition = self.runners[0].call.free_repetition
         before = call.spent
         for runner in self.runners:
             call.spent += runner.call.spent - before

@@ -22,12 +22,11 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
-            retries = free = rotations = 0
-            waited = 0.0
+            retries, waited, again = 0, 0.0, False
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
-                attempt.role = "retry" if retries or free or rotations else call.role
+                attempt.role = "retry" if again else call.role
                 call.trace.attempts.append(attempt)
                 call.attempt = attempt
                 call.attempts_left -= 1
@@ -40,7 +39,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         error,
                         options,
                         retries=retries,
-                        free_retries=free,
+                        free=call.free_repetition,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
                         alternatives=_somebody_else(call, error),
@@ -56,11 +55,9 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         raise
                     waited = verdict.delay
                     if verdict.free:
-                        free += 1
+                        call.free_repetition = False
                         call.attempts_left += 1
-                    elif verdict.next_key:
-                        rotations += 1
-                    else:
+                    elif not verdict.next_key:
                         retries += 1
                     if waited:
                         with call.guard:

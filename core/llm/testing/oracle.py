@@ -45,8 +45,10 @@ class InvariantBroken(AssertionError):
 class Bounds:
     """What the configuration under test allows."""
 
-    per_provider: int = 3
-    per_call: int = 5
+    per_provider: int = 4
+    """`retry.max_retries` and two: the first attempt, and the one free repetition on a connection that is new."""
+    per_call: int = 6
+    """`retry.max_attempts` and one: the free repetition."""
     after_deadline: float = 1.0
     """Seconds that a call may outlive its deadline."""
     under_way: float = 0.25

@@ -79,9 +79,9 @@ async def soak(options: Soak, seed: int) -> Result:
             calls = CallLog(container.get(LLMService))
             await _window(calls, rng, options, min(until, loop.time() + options.window))
             await asyncio.sleep(0.3)
-            # A used connection that breaks is replaced once for each provider, free of charge; the machine may be late.
+            # A used connection that breaks is replaced once for each call, free of charge; the machine may be late.
             late = 0.25 + lag.stood
-            bounds = Bounds(per_provider=4, per_call=5 + len(CHAIN), under_way=late, left_closed_within=late)
+            bounds = Bounds(under_way=late, left_closed_within=late)
             oracle = Oracle(faults, calls, recorder, bounds)
             broken = list(oracle.broken())
             result.calls += len(calls.calls)

@@ -100,7 +100,7 @@ async def _finished(result: Result, sky: Weather, account: Account = attempts_of
     result.calls, result.lag = len(sky.calls.calls), sky.lag.percentile()
     result.lost = sum(call.ended is None for call in sky.calls.calls)
     late = 0.25 + sky.lag.stood  # a request may arrive late by the machine
-    bounds = Bounds(per_provider=4, per_call=6, under_way=late, left_closed_within=late)
+    bounds = Bounds(under_way=late, left_closed_within=late)
     broken = list(Oracle(sky.faults, sky.calls, bounds=bounds, attempts=account).broken())
     result.wrong = len(broken)
     result.complaints += broken[:3]

@@ -18,7 +18,7 @@ def verdict(
     kind: ErrorType = "server_error",
     *,
     retries: int = 0,
-    free_retries: int = 0,
+    free: bool = True,
     max_retries: int = 2,
     remaining: float = 600.0,
     alternatives: bool = False,
@@ -30,7 +30,7 @@ def verdict(
         an_error(kind, **error),
         OPTIONS,
         retries=retries,
-        free_retries=free_retries,
+        free=free,
         max_retries=max_retries,
         remaining=remaining,
         alternatives=alternatives,
@@ -92,7 +92,7 @@ def test_F10_a_stale_connection_is_repeated_at_once_and_free_once() -> None:
     assert verdict("network_error", code="stale_connection") == Verdict(
         0.0, free=True, reason="the connection had gone stale"
     )
-    second = verdict("network_error", code="stale_connection", free_retries=1)
+    second = verdict("network_error", code="stale_connection", free=False)
     assert not second.free
     assert verdict("network_error", code="stale_connection", max_retries=0).free
 
@@ -162,7 +162,7 @@ def test_F32_the_delays_of_a_seeded_generator_are_a_table(kind: ErrorType) -> No
             an_error(kind),
             OPTIONS,
             retries=retries,
-            free_retries=0,
+            free=True,
             max_retries=10,
             remaining=600.0,
             alternatives=False,

@@ -189,7 +189,7 @@ def test_G07_a_retry_is_not_begun_with_too_little_time_either(left: float, again
             error,
             RetryOptions(initial_delay=0.001, max_delay=0.001),
             retries=0,
-            free_retries=0,
+            free=True,
             max_retries=2,
             remaining=left,
             alternatives=False,

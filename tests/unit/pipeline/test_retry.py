@@ -70,6 +70,22 @@ async def test_F10_a_stale_connection_costs_no_retry_and_no_attempt() -> None:
     assert rig.upstream.budget._balance >= balance
 
 
+async def test_F10_F11_I5_a_second_stale_connection_of_a_call_is_an_attempt_like_any_other() -> None:
+    """Also at the next provider: where the attempts of the call are used up, nothing is sent again."""
+    stale = [an_error("network_error", code="stale_connection") for _ in range(3)]
+    rig = Rig(*stale[:2])
+    call = rig.call()
+    call.attempts_left = 1
+    with pytest.raises(ProviderError):
+        await rig.handler(call)
+    assert (rig.inner.calls, call.attempts_left) == (2, 0)
+    there = Rig(*stale[2:])
+    call.attempts_left = 1
+    with pytest.raises(ProviderError):
+        await there.handler(call)
+    assert (there.inner.calls, call.attempts_left) == (1, 0)
+
+
 async def test_F23_no_attempt_starts_before_the_hint_is_over() -> None:
     """The second request leaves at least two seconds after the first failed."""
     rig = Rig(an_error("rate_limit", retry_after=2.0), "fine")

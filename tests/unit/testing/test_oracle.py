@@ -113,7 +113,7 @@ def wrong_usage(forged: Forged) -> None:
 
 
 def too_many(forged: Forged) -> None:
-    forged.failed(3)
+    forged.failed(4)
 
 
 def too_early(forged: Forged) -> None:
@@ -156,5 +156,5 @@ def test_what_is_left_behind_and_what_has_leaked_is_told() -> None:
 
 def test_bounds_are_those_of_the_configuration() -> None:
     forged = Forged()
-    forged.failed(3)
-    assert list(Oracle(forged.faults, forged.log, bounds=Bounds(per_provider=4)).broken()) == []
+    forged.failed(4)
+    assert list(Oracle(forged.faults, forged.log, bounds=Bounds(per_provider=5)).broken()) == []
