@@ -80,6 +80,8 @@ from core.llm.model_manager import ModelManager
 from core.llm.model_survey import ModelSurvey, SurveyedModel
 from core.llm.module import ProviderModule
 from core.llm.object_stream import ObjectStream
+from core.llm.observability.audit import verify_audit_log
+from core.llm.observability.audit_chain import AuditCheck
 from core.llm.observability.logs import setup_logging
 from core.llm.providers.base.provider import (
     BaseLLMProvider,
@@ -147,6 +149,7 @@ __all__ = [
     "AttemptRow",
     "AttemptTrace",
     "AudioPart",
+    "AuditCheck",
     "AvailableModel",
     "BaseLLMProvider",
     "Block",
@@ -274,4 +277,5 @@ __all__ = [
     "WorkerCrashed",
     "WrongEventLoop",
     "setup_logging",
+    "verify_audit_log",
 ]

@@ -166,7 +166,7 @@ def _opened(path: Path, key: bytes | None) -> str:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if path.exists():
         _drop_unfinished_line(path)
-        found = verify(path, key)
+        found = verify_audit_log(path, key)
         if found.intact:
             return found.last
         aside = _free_name(path)
@@ -200,7 +200,7 @@ def _free_name(path: Path) -> Path:
     return aside
 
 
-def verify(path: Path, key: bytes | None = None) -> AuditCheck:
+def verify_audit_log(path: Path, key: bytes | None = None) -> AuditCheck:
     """Check the audit log at *path*, which was sealed with *key*; reads it line by line."""
     with path.open(encoding="utf-8", newline="\n") as file:
         return check(file, key)

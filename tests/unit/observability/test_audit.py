@@ -12,7 +12,7 @@ import pytest
 from core.container import Container
 from core.llm import EventBus, LLMService, ProviderError, ProviderModule
 from core.llm.observability import audit
-from core.llm.observability.audit import verify
+from core.llm.observability.audit import verify_audit_log
 from core.llm.observability.audit_chain import GENESIS, check, sealed
 from core.llm.testing import SCRIPTED, EventRecorder
 
@@ -97,7 +97,7 @@ async def test_a_restart_goes_on_with_the_chain(tmp_path):
     path = tmp_path / "audit.jsonl"
     await written(path, key="k" * 16)
     await written(path, key="k" * 16)
-    found = verify(path, b"k" * 16)
+    found = verify_audit_log(path, b"k" * 16)
     assert found.intact
     assert found.lines == len(path.read_text().splitlines()) >= 6
 
@@ -109,7 +109,7 @@ async def test_half_a_line_of_a_killed_process_is_removed(tmp_path):
     path.write_bytes(whole + b'{"kind":"call","us')
     await written(path)
     assert path.read_bytes().startswith(whole)
-    assert verify(path).intact
+    assert verify_audit_log(path).intact
 
 
 async def test_a_file_that_was_tampered_with_is_put_aside(tmp_path):
@@ -118,7 +118,7 @@ async def test_a_file_that_was_tampered_with_is_put_aside(tmp_path):
     await written(path)
     path.write_text(path.read_text().replace('"user":"ann"', '"user":"bob"'))
     await written(path)
-    assert verify(path).intact
+    assert verify_audit_log(path).intact
     assert '"user":"bob"' in (tmp_path / "audit.damaged-1").read_text()
 
 
@@ -143,7 +143,7 @@ async def test_F133_a_disk_that_stands_still_delays_no_call(tmp_path, monkeypatc
         for _ in range(20):
             await asyncio.wait_for(container.get(LLMService).generate("hi"), 10)
         go_on.set()
-    assert verify(path).intact
+    assert verify_audit_log(path).intact
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     assert sum(line.get("left_out_before", 0) for line in lines) + sum(line["kind"] == "call" for line in lines) == 20
 
