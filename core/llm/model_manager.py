@@ -167,6 +167,9 @@ class ModelManager:
         asked = resident is None or resident.phase == "ready" or (resident.phase == "absent" and not resident.owned)
         if resident is None or asked:
             found = await host.model_status(target.ref.model)
+            if resident is not None and found.state == "unloaded" and (error := resident.failures.error) is not None:
+                # A host need not remember what it could not load.
+                return ModelStatus(found.model, "failed", None, str(error))
             if resident is None or not resident.leases or found.state != "ready":
                 return found
             return ModelStatus(found.model, "in_use", found.memory_bytes, found.detail, found.pid, found.load_seconds)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from core.llm.testing.contract import ProviderContract
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
     from core.llm.testing.gemini_server import GeminiServer
+    from core.llm.testing.model_host_case import ModelHostBench
+    from core.llm.testing.model_host_contract import ModelHostContract
     from core.llm.testing.ollama_server import OllamaServer
     from core.llm.testing.openai_answers import OpenAIAnswer
     from core.llm.testing.openai_server import OpenAIServer
@@ -48,6 +50,8 @@ __all__ = [
     "Gate",
     "GeminiServer",
     "Injected",
+    "ModelHostBench",
+    "ModelHostContract",
     "NetworkForbidden",
     "OllamaServer",
     "OpenAIAnswer",
@@ -78,6 +82,8 @@ _LATE = {
     "ContractUpstream": "core.llm.testing.contract_upstream",
     "UpstreamAnswer": "core.llm.testing.contract_upstream",
     "UpstreamFailure": "core.llm.testing.contract_upstream",
+    "ModelHostBench": "core.llm.testing.model_host_case",
+    "ModelHostContract": "core.llm.testing.model_host_contract",
     "GeminiServer": "core.llm.testing.gemini_server",
     "OllamaServer": "core.llm.testing.ollama_server",
     "OpenAIAnswer": "core.llm.testing.openai_answers",

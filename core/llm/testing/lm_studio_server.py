@@ -44,6 +44,8 @@ class LMStudioModelSpec:
     size_bytes: int = 1_000_000
     variants: Sequence[str] = ()
     load_seconds: float = 0.0
+    load_error: str = ""
+    """Why it cannot be loaded."""
 
 
 @dataclass(slots=True)
@@ -123,6 +125,10 @@ class LMStudioServer(ScriptedOpenAIServer):
         """Ids of the instances in memory."""
         self._sweep()
         return list(self.state.instances)
+
+    def lose_memory(self) -> None:
+        """Nothing is loaded any more."""
+        self.state.instances.clear()
 
     def routes(self) -> list[tuple[str, str, Handler]]:
         """The native API, and the model list in the OpenAI format."""
@@ -216,6 +222,8 @@ class LMStudioServer(ScriptedOpenAIServer):
     async def _bring(self, spec: LMStudioModelSpec, options: Mapping[str, Any], ttl: float | None) -> _Instance:
         if spec.load_seconds:
             await self.clock.sleep(spec.load_seconds)
+        if spec.load_error:
+            raise self.error(500, f"Failed to load model: {spec.load_error}", "model_load_failed")
         name, number = spec.key, 2
         while name in self.state.instances:
             name, number = f"{spec.key}:{number}", number + 1

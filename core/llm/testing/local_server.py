@@ -72,6 +72,16 @@ class LocalServer(ABC):
             if connection.transport is not None:
                 connection.transport.abort()
 
+    async def restart(self) -> None:
+        """End at once and come back at the same address with nothing in memory, as after a crash or an upgrade."""
+        self.shut()
+        await self.stop()
+        self.lose_memory()
+        await self.start(self._port)
+
+    def lose_memory(self) -> None:
+        """Forget what was loaded; for servers that load models."""
+
     async def stop(self) -> None:
         """Stop listening and cut what is open. Idempotent."""
         runner, self._runner = self._runner, None

@@ -115,6 +115,10 @@ class LocalAIServer(ScriptedOpenAIServer):
         self._sweep()
         return list(self.backends)
 
+    def lose_memory(self) -> None:
+        """Nothing is loaded any more."""
+        self.backends.clear()
+
     def routes(self) -> list[tuple[str, str, Handler]]:
         """LocalAI's own endpoints."""
         optional: list[tuple[str, str, str, Handler]] = [

@@ -23,6 +23,8 @@ class OllamaModelSpec:
     remote_host: str | None = None
     """Set for a model that the server would forward to a cloud."""
     load_seconds: float = 0.0
+    load_error: str = ""
+    """Why it cannot be loaded."""
 
     @property
     def digest(self) -> str:

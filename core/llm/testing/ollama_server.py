@@ -69,6 +69,10 @@ class OllamaServer(LocalServer):
         body = error if isinstance(error, bytes) else {"error": error}
         self._failures.order(path, Refused(status, body, headers), times)
 
+    def lose_memory(self) -> None:
+        """Nothing is loaded any more."""
+        self.store.unload_all()
+
     def publish(self, *downloads: OllamaDownload | str) -> None:
         """Make models available to `pull`."""
         self.library.publish(*downloads)
@@ -146,6 +150,7 @@ class OllamaServer(LocalServer):
             return Generation(self.clock, body, kind, spec, 0.0).marker("unload")
         _check_capabilities(spec, body, kind)
         check_options(body.get("options") or {})
+        _check_loads(spec)
         loaded = self.store.acquire(spec, body.get("options"), keep_alive)
         self.open_streams += 1
         try:
@@ -167,6 +172,7 @@ class OllamaServer(LocalServer):
             raise BadRequest("invalid input type")
         spec = self.store.find(body.get("model") or "")
         check_options(body.get("options") or {})
+        _check_loads(spec)
         self.store.acquire(spec, body.get("options"), body.get("keep_alive"))
         try:
             limit = context_of(spec, body.get("options"))
@@ -225,6 +231,11 @@ def _decoded(data: bytes) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise BadRequest("json: cannot unmarshal the body into Go value of type struct")
     return value
+
+
+def _check_loads(spec: OllamaModelSpec) -> None:
+    if spec.load_error:
+        raise BadRequest(spec.load_error, 500)
 
 
 def _check_capabilities(spec: OllamaModelSpec, body: dict[str, Any], kind: str) -> None:

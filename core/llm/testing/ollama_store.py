@@ -98,6 +98,10 @@ class OllamaStore:
             resident.leaving = True
         self._sweep()
 
+    def unload_all(self) -> None:
+        """Nothing is in memory any more, whoever uses it."""
+        self._resident.clear()
+
     def resident(self) -> list[tuple[OllamaModelSpec, datetime, int]]:
         """Models in memory, when each expires, and with how much context."""
         self._sweep()
