@@ -10,8 +10,8 @@ from core.llm.common.types import Billing, Cost, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.meter import cost_of
 from core.llm.pipeline.target import Target
+from core.llm.pipeline.unreported import prompt_of, usage_of_broken
 from core.llm.routing.token_calibration import TokenCalibration
-from core.llm.routing.tokens import estimate_input, estimate_text
 from core.llm.state.rows import AttemptRow
 
 
@@ -29,7 +29,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             )  # fmt: skip
             if book.durable:
                 # What a restart finds is booked as it stands: the estimate of the prompt, of unknown outcome.
-                row.usage = _prompt(call)
+                row.usage = prompt_of(call, model, calibration)
                 cost = cost_of(row.usage, target.facts.price, currency)
                 row.book("ambiguous", row.usage, cost)
                 row.state = "open"
@@ -44,7 +44,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             except BaseException as error:
                 state = _billing(error) if sent else "none"
                 partial_output = error.partial if isinstance(error, ProviderError) else None
-                close(call, row, attempt, state, _lost(call, state, partial_output), error)
+                close(call, row, attempt, state, lost(call, state, partial_output), error)
                 raise
             reply.on_end(partial(ended, call, row, attempt))
             return reply
@@ -59,7 +59,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 return
             usage = reply.collector.usage
             if usage is None or usage.estimated or reply.outcome != "answered":
-                usage = _lost(call, "estimated", reply.collector.partial())
+                usage = lost(call, "estimated", reply.collector.partial())
             close(call, row, attempt, "estimated" if usage.estimated else "settled", usage, error)
 
         def close(
@@ -82,26 +82,8 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 row.book(state, usage, cost or cost_of(usage, target.facts.price, currency))
             book.settle(row)
 
-        def _lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:
-            """What an attempt without the provider's own numbers has used."""
-            if state == "none":
-                return Usage()
-            prompt = _prompt(call)
-            if output is None:
-                return prompt
-            seen = output.usage
-            if seen is not None and not seen.estimated and seen.input_total:
-                # The provider had already said what the prompt was; of the answer it counted only the beginning.
-                counted = max(seen.output, estimate_text(output.text + output.thinking) - seen.reasoning)
-                return Usage(seen.input, seen.cache_read, seen.cache_write, counted, seen.reasoning, estimated=True)
-            text = output.text + output.thinking + "".join(str(part) for part in output.tool_calls)
-            return Usage(input=prompt.input, output=estimate_text(text), estimated=True)
-
-        def _prompt(call: Call) -> Usage:
-            if call.mode == "embed":
-                return Usage(input=sum(map(estimate_text, call.inputs)), estimated=True)
-            found = calibration.estimate(model, call.request)
-            return Usage(input=estimate_input(call.request) if found is None else found.tokens, estimated=True)
+        def lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:
+            return Usage() if state == "none" else usage_of_broken(call, model, calibration, output)
 
         return handle
 

@@ -6,8 +6,9 @@ from core.llm.common.types import CallWarning, Cost, ModelRef, Usage
 from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.meter import cost_of
+from core.llm.pipeline.unreported import usage_of_broken
 from core.llm.providers.base.response import LLMResponse
-from core.llm.routing.tokens import estimate_input, estimate_text
+from core.llm.routing.token_calibration import TokenCalibration
 
 
 class Spent:
@@ -24,18 +25,11 @@ class Spent:
 
     def note(self, call: Call, broken: Reply, target: ModelRef) -> None:
         """Add the attempt at *target* that *broken* was; `call.request` is still what it was sent."""
-        seen = broken.collector.usage
-        output = broken.collector.partial()
-        written = estimate_text(output.text + output.thinking + "".join(str(tool) for tool in output.tool_calls))
-        if seen is not None and seen.input_total:
-            usage = Usage(
-                seen.input, seen.cache_read, seen.cache_write, max(seen.output, written - seen.reasoning),
-                seen.reasoning, estimated=True,
-            )  # fmt: skip
-        else:
-            usage = Usage(input=estimate_input(call.request), output=written, estimated=True)
-        self._usage = usage if self._usage is None else _sum(self._usage, usage)
         known = self._candidates.target_now(target)
+        # As the ledger counts it, so that the answer and its rows agree.
+        counts = known.upstream.tokens if known is not None and known.upstream is not None else TokenCalibration()
+        usage = usage_of_broken(call, target.model, counts, broken.collector.partial())
+        self._usage = usage if self._usage is None else _sum(self._usage, usage)
         cost = cost_of(usage, known.facts.price, self._currency) if known is not None else None
         self._cost = _sum_of_costs(self._cost, cost)
 
