@@ -1,14 +1,18 @@
 """Send identical requests that come at the same time once, streams included, and give all of them the answer."""
 
 import asyncio
+from decimal import Decimal
 from functools import partial
 
 from core.llm.common.decisions import CallJoined
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import AllAttemptsFailed, ProviderError, RateLimited
 from core.llm.pipeline.cache import with_object
 from core.llm.pipeline.cached_answer import free_of_charge
 from core.llm.pipeline.flight import Flight, SharedEvents, finish, own_error
 from core.llm.pipeline.handler import Call, Handler, Mode, Reply
+
+Place = tuple[str, Mode, Decimal | None]
+"""What is asked for, how, and for how much money at most."""
 
 
 def single_flight(currency: str) -> "SingleFlight":
@@ -23,7 +27,8 @@ class SingleFlight:
 
     def __init__(self, currency: str) -> None:
         self._currency = currency
-        self._flights: dict[tuple[str, Mode], Flight] = {}
+        # What one of them may cost bounds the call that it makes for the others, so it is a part of the place.
+        self._flights: dict[Place, Flight] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def __len__(self) -> int:
@@ -54,7 +59,7 @@ class SingleFlight:
 
     def _joined(self, call: Call, key: str, inner: Handler) -> Flight:
         """The flight that *call* takes part in: the one under way, or a new one."""
-        place = (key, call.mode)
+        place = (key, call.mode, call.cost_limit)
         flight = self._flights.get(place)
         if flight is None or flight.done or flight.abandoned:
             flight = self._flights[place] = Flight(call)
@@ -68,7 +73,7 @@ class SingleFlight:
             call.events.publish(CallJoined(call.id, flight.owner.id))
         return flight
 
-    def _ended(self, place: tuple[str, Mode], flight: Flight, task: asyncio.Task[None]) -> None:
+    def _ended(self, place: Place, flight: Flight, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         flight.stopped()
         if self._flights.get(place) is flight:
@@ -94,9 +99,11 @@ class SingleFlight:
 def _ran_out_of_its_own_time(flight: Flight, call: Call) -> bool:
     """Whether it failed because whoever began it had less time than *call* has."""
     error = flight.error
-    return (
-        isinstance(error, ProviderError)
-        and error.code == "deadline_exceeded"
-        and call is not flight.owner
-        and call.deadline.at > flight.owner.deadline.at
-    )
+    if call is flight.owner or call.deadline.at <= flight.owner.deadline.at:
+        return False
+    if isinstance(error, RateLimited | AllAttemptsFailed):
+        wait = error.retry_after
+        return wait is not None and flight.owner.deadline.remaining(call.clock) < wait <= call.deadline.remaining(
+            call.clock
+        )
+    return isinstance(error, ProviderError) and error.code in {"deadline_exceeded", "no_time_left"}
