@@ -18,7 +18,9 @@ from core.llm.providers.local_models import WorkerModel
 from core.llm.transport.process import Setup, WorkerSpec
 
 _ENGINE: Final = "core.llm.providers.llama_cpp.engine"
-_REASON: Final = re.compile(r"error loading model: (.+)")
+_REFUSED: Final = "llama.cpp refuses the file"
+# The best reason first: else the first error line, without the name of the function that wrote it.
+_REASONS: Final = (re.compile(r"error loading model: (.+)"), re.compile(r" E \w+: (?:error: )?(.+)"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,8 @@ class LocalModel(WorkerModel):
             await self._worker.stop(self.unload_timeout)
 
     def _explained(self, error: ModelLoadError) -> ModelLoadError:
-        found = _REASON.search(error.output)
-        if found is None or found[1] in str(error):
+        found = next((one for reason in _REASONS if (one := reason.search(error.output))), None)
+        if found is None or not str(error).endswith(_REFUSED):
             return error
         explained = ModelLoadError(f"{error}: {found[1]}", model=error.model, output=error.output)
         self._load_problem = str(explained)
