@@ -6,6 +6,8 @@ cancelled, an answer that came too late is ended, and what was cut is booked bef
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from decimal import Decimal
+from functools import partial
 
 from core.llm.common.trace import AttemptRole, CandidateTrace
 from core.llm.pipeline.handler import Call, Reply
@@ -125,3 +127,10 @@ class Race:
                 branch.target, branch.attempt, branch.api_key, branch.request,
             )  # fmt: skip
             self.reply.belong_to(call)
+            if call.cost_limit is not None:
+                # What the answer costs is known at its end only; whoever takes over a broken stream has to know it.
+                self.reply.on_end(partial(_add_spendings, call, branch, branch.spent))
+
+
+def _add_spendings(call: Call, branch: Call, before: Decimal, _: Reply, __: BaseException | None) -> None:
+    call.spent += branch.spent - before
