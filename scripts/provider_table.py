@@ -41,6 +41,7 @@ PAGES: Mapping[str, str] = {
     "ollama": "Ollama",
     "openai": "OpenAI",
     "openai_compatible": "OpenAI-compatible",
+    "transformers": "Transformers",
 }
 """How each is called; the page is named after the type."""
 
@@ -54,6 +55,7 @@ _CONFIG: Mapping[str, Mapping[str, Any]] = {
     "llama_cpp": {"models": {"m": {"path": "embedded"}}},
     "openai": _KEY,
     "openai_compatible": {"base_url": "http://127.0.0.1:8000/v1"},
+    "transformers": {"models": {"m": {"path": "models/m"}}, "schemas": "enforced"},
 }
 _MODELS = {
     "anthropic": "claude-haiku-5-5", "azure_openai": "gpt-4.1", "bedrock": "anthropic.claude-haiku-4-5-20251001-v1:0",

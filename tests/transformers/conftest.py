@@ -1,0 +1,68 @@
+"""Providers with real torch and a real small model: only where `make test-transformers` says that they are installed."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from core.llm.common.events import ModelEvent
+from core.llm.common.types import ModelFacts, PhaseLimits
+from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, LLMRequest
+from core.llm.providers.transformers.config import TransformersConfig
+from core.llm.providers.transformers.provider import TransformersProvider
+from core.llm.testing.services import SimpleResources, provider_services
+from tests.transformers import tiny
+
+# Torch alone is a gigabyte: it is no part of the development environment, and has a make target of its own.
+collect_ignore_glob = [] if os.environ.get("CORE_LLM_TRANSFORMERS") else ["test_*.py"]
+
+
+@pytest.fixture(scope="session")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model; to be copied before it is changed."""
+    return tiny.make(tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture
+async def make_provider(model_folder: Path) -> AsyncIterator[Callable[..., Any]]:
+    """Start providers that are closed at the end of the test; `.told` holds the events of their models."""
+    made: list[TransformersProvider] = []
+    resources = SimpleResources()
+
+    async def make(models: Any = None, **fields: Any) -> TransformersProvider:
+        entries = {"tiny": {"path": str(model_folder), "device": "cpu"}} if models is None else models
+        config = TransformersConfig(models=entries, **fields)
+        services = provider_services("local", resources=resources)
+        provider = TransformersProvider(config, services)
+        told: list[ModelEvent] = []
+        services.events.subscribe(told.append, ModelEvent)
+        provider.__dict__["told"] = told
+        made.append(provider)
+        await provider.start()
+        return provider
+
+    yield make
+    for provider in made:
+        await provider.close()
+
+
+@pytest.fixture
+async def provider(make_provider: Callable[..., Any]) -> TransformersProvider:
+    """The small model under the name `tiny`."""
+    return await make_provider()
+
+
+def chat(text: Any, *, model: str = "tiny", stream: bool = False, limits: Any = None, **fields: Any) -> ChatRequest:
+    """A request as the pipeline hands it to a provider; greedy unless it says otherwise."""
+    extra = fields.pop("raw", {})
+    params = LLMRequest(**{"messages": text, "temperature": 0, **fields})
+    return ChatRequest(
+        "local", model, params, params.messages, ModelFacts(), limits or PhaseLimits(), stream=stream, extra=extra
+    )
+
+
+def texts(*inputs: str, model: str = "tiny", **fields: Any) -> EmbeddingRequest:
+    """An embedding request."""
+    return EmbeddingRequest("local", model, inputs, PhaseLimits(), **fields)
