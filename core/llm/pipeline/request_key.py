@@ -5,7 +5,7 @@ counts by itself. What cannot be written down exactly (a link whose content may 
 has no key.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
@@ -81,13 +81,10 @@ class RequestKeys:
         return _digest(written).hex()
 
 
-def _digest(written: Iterable[bytes]) -> bytes:
-    state = blake2b(digest_size=24)
-    for piece in written:
-        # With its length before it no piece can be taken for a part of another.
-        state.update(b"%d:" % len(piece))
-        state.update(piece)
-    return state.digest()
+def _digest(written: Sequence[bytes]) -> bytes:
+    # With all lengths before them no piece can be taken for a part of another.
+    lengths = pack(f">{len(written) + 1}Q", len(written), *map(len, written))
+    return blake2b(lengths + b"".join(written), digest_size=24).digest()
 
 
 def _but(options: BaseModel, left_out: AbstractSet[str]) -> dict[str, Any]:
@@ -109,7 +106,14 @@ def _write(value: Any, into: list[bytes], *, exact: bool) -> None:
     elif kind is bytes:
         into.append(b"b")
         into.append(value)
-    elif isinstance(value, Mapping):
+    elif isinstance(value, MediaPart) and value.data is None:
+        raise NoKey("what a link or a path leads to may change")
+    # In this order: whether something is a mapping takes as long to find out as a message to write.
+    elif kind is not tuple and is_dataclass(value) and not isinstance(value, type):
+        into.append(b"d" + kind.__qualname__.encode())
+        for name in _names(kind):
+            _write(getattr(value, name), into, exact=exact)
+    elif kind is not tuple and isinstance(value, Mapping):
         into.append(b"m%d" % len(value))
         for key, item in value.items():
             _write(key, into, exact=exact)
@@ -118,12 +122,6 @@ def _write(value: Any, into: list[bytes], *, exact: bool) -> None:
         into.append(b"l%d" % len(value))
         for item in value:
             _write(item, into, exact=exact)
-    elif isinstance(value, MediaPart) and value.data is None:
-        raise NoKey("what a link or a path leads to may change")
-    elif is_dataclass(value) and not isinstance(value, type):
-        into.append(b"d" + kind.__qualname__.encode())
-        for name in _names(kind):
-            _write(getattr(value, name), into, exact=exact)
     elif isinstance(value, type):
         into.append(f"t{value.__module__}.{value.__qualname__}".encode())
     elif exact:
