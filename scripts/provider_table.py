@@ -36,6 +36,7 @@ PAGES: Mapping[str, str] = {
     "custom": "Custom",
     "gemini": "Gemini, Vertex AI",
     "llama_cpp": "llama.cpp",
+    "llama_server": "llama-server",
     "lm_studio": "LM Studio",
     "localai": "LocalAI",
     "ollama": "Ollama",

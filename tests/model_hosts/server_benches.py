@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from core.llm.testing import ModelHostBench
+from core.llm.testing.llama_router_server import LlamaRouterServer, RouterModelSpec
 from core.llm.testing.lm_studio_server import LMStudioModelSpec, LMStudioServer
 from core.llm.testing.local_server import LocalServer
 from core.llm.testing.localai_server import LocalAIModelSpec, LocalAIServer
@@ -110,6 +111,35 @@ class LocalAIBench(ServerBench):
         return {"type": "localai", "base_url": self.server.url, "api_key": SECRET, "models": models}
 
     def specs(self) -> Iterable[LocalAIModelSpec]:
+        return self.server.models.values()
+
+    def loads(self) -> Sequence[str]:
+        return self.server.loads
+
+    def in_memory(self) -> set[str]:
+        return set(self.server.loaded())
+
+    def hold(self, streams: int) -> Callable[[], None]:
+        event = asyncio.Event()
+        self.server.script(*(OpenAIAnswer("one two three", hold=event) for _ in range(streams)))
+        return event.set
+
+    def requests(self) -> int:
+        return len(self.server.calls)
+
+
+class LlamaRouterBench(ServerBench):
+    """llama-server in router mode."""
+
+    def __init__(self) -> None:
+        broken = RouterModelSpec("broken", load_error=BROKEN)
+        self.server: LlamaRouterServer = LlamaRouterServer(*NAMES, broken, api_key=SECRET)
+
+    def entry(self) -> dict[str, Any]:
+        models = [*NAMES, "broken"]
+        return {"type": "llama_server", "base_url": self.server.url, "api_key": SECRET, "models": models}
+
+    def specs(self) -> Iterable[RouterModelSpec]:
         return self.server.models.values()
 
     def loads(self) -> Sequence[str]:

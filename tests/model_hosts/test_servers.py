@@ -1,9 +1,9 @@
-"""The model host contract on the wire servers of Ollama, LM Studio and LocalAI."""
+"""The model host contract on the wire servers of Ollama, LM Studio, LocalAI and llama.cpp's router."""
 
 import pytest
 
 from core.llm.testing import ModelHostContract
-from tests.model_hosts.server_benches import LMStudioBench, LocalAIBench, OllamaBench
+from tests.model_hosts.server_benches import LlamaRouterBench, LMStudioBench, LocalAIBench, OllamaBench
 
 
 @pytest.mark.leakcheck
@@ -35,5 +35,16 @@ class TestLocalAI(ModelHostContract):
     @pytest.fixture
     async def bench(self):
         bench = LocalAIBench()
+        async with bench.server:
+            yield bench
+
+
+@pytest.mark.leakcheck
+class TestLlamaRouter(ModelHostContract):
+    """Where a load is only begun by its request, and followed by looking."""
+
+    @pytest.fixture
+    async def bench(self):
+        bench = LlamaRouterBench()
         async with bench.server:
             yield bench

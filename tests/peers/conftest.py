@@ -1,4 +1,4 @@
-"""Real servers, started once: only where `make test-peers` says where they are installed."""
+"""Real servers: only where `make test-peers` says where they are installed, or a `llama-server` is."""
 
 import asyncio
 import os
@@ -12,11 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.peers.processes import KEY, litellm_proxy, llama_server
+from tests.peers.processes import KEY, LLAMA_SERVER, litellm_proxy, llama_server
 
 VENV = os.environ.get("CORE_LLM_PEERS")
 # Without the peers there is nothing to test: the proxy alone is 740 MB, and no part of the development environment.
-collect_ignore_glob = [] if VENV else ["test_*.py"]
+collect_ignore_glob = ["test_peers.py"] if not VENV else []
+# Nor is a llama-server: no package index has one.
+collect_ignore_glob += [] if LLAMA_SERVER else ["test_router.py"]
 _results: dict[tuple[str, str], str] = {}
 
 

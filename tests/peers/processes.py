@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -14,6 +15,8 @@ import aiohttp
 ROOT = Path(__file__).parents[2]
 KEY = "sk-peers"
 MODEL = "tiny"
+LLAMA_SERVER = os.environ.get("CORE_LLM_LLAMA_SERVER") or shutil.which("llama-server")
+"""A `llama-server` that was built as a router: packaged ones are."""
 
 
 @asynccontextmanager
@@ -31,6 +34,23 @@ async def llama_server(folder: Path) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def llama_router(folder: Path, *names: str) -> AsyncIterator[str]:
+    """A `llama-server` in router mode over copies of the model that ships with the library; its address."""
+    models = folder / "models"
+    models.mkdir()
+    for name in names:
+        shutil.copy(ROOT / "core/llm/providers/llama_cpp/embedded/tiny-chat-q8_0.gguf", models / f"{name}.gguf")
+    port = _free_port()
+    command = [
+        str(LLAMA_SERVER), "--models-dir", str(models), "--models-max", "2", "--host", "127.0.0.1", "--port",
+        str(port), "--api-key", KEY, "-c", "1024", "-t", "1", "-np", "1", "--offline",
+    ]  # fmt: skip
+    async with _running(command, folder / "router.log", {}) as process:
+        await _answers(f"http://127.0.0.1:{port}/health", process, folder / "router.log")
+        yield f"http://127.0.0.1:{port}"
+
+
+@asynccontextmanager
 async def litellm_proxy(venv: Path, folder: Path, upstream: str) -> AsyncIterator[str]:
     """The LiteLLM proxy in front of *upstream*; its address."""
     config = folder / "litellm.yaml"
@@ -39,15 +59,19 @@ async def litellm_proxy(venv: Path, folder: Path, upstream: str) -> AsyncIterato
         f"    litellm_params: {{model: openai/{MODEL}, api_base: '{upstream}/v1', api_key: {KEY}}}\n"
         f"litellm_settings: {{num_retries: 0}}\ngeneral_settings: {{master_key: {KEY}}}\n"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = _free_port()
     command = [str(venv / "bin/litellm"), "--config", str(config), "--host", "127.0.0.1", "--port", str(port)]
     # The price list would be fetched from the network at every start.
     offline = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False"}
     async with _running(command, folder / "litellm.log", offline) as process:
         await _answers(f"http://127.0.0.1:{port}/health/liveliness", process, folder / "litellm.log")
         yield f"http://127.0.0.1:{port}"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager
