@@ -84,7 +84,9 @@ class _ThreadChild(WorkerChild):
         """A thread gives no signs of life of its own."""
 
     def _serve(self) -> None:
-        Worker(self._mailbox, self._engine).run()
+        worker = Worker(self._mailbox, self._engine)
+        worker.run()
+        worker.cancel_all()
         try:
             self._engine.unload()
         finally:

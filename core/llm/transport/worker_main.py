@@ -125,6 +125,13 @@ class Worker:
             elif "exit" in message:
                 return
 
+    def cancel_all(self) -> None:
+        """Let every running method know that nobody wants the rest."""
+        with self._lock:
+            running = list(self._jobs.values())
+        for job in running:
+            job.cancel()
+
     def _of(self, number: int, action: Callable[[Job], None]) -> None:
         with self._lock:
             job = self._jobs.get(number)
