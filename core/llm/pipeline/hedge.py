@@ -6,8 +6,10 @@ for out of the retry budget of whoever is asked second. A request with tools is 
 
 import asyncio
 from collections.abc import Awaitable
+from functools import partial
 
 from core.llm.common.decisions import CallHedged, HedgeEnded
+from core.llm.common.exceptions import LLMError
 from core.llm.common.trace import CandidateTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.candidates import Candidates
@@ -83,15 +85,13 @@ class Hedging:
         self, call: Call, course: Course, entry: CandidateTrace, attempt: Attempt, delay: float
     ) -> Reply | None:
         race = Race(call, attempt, self._tasks)
-        timer = call.clock.call_at(call.clock.monotonic() + delay, race.ring)
+        late = call.clock.monotonic() + delay
+        timer = call.clock.call_at(late, partial(self._begin_second, call, course, race, delay))
         try:
-            race.begin(entry)
-            with call.guard:
-                while not race.over:
-                    await race.news()
-                    if race.late and len(race.runners) == 1 and not race.over:
-                        race.late = False
-                        self._begin_second(call, course, race, delay)
+            await race.run(entry)
+            if not race.over:
+                with call.guard:
+                    await race.wait()
         except BaseException as error:
             await race.stop(error)
             raise
@@ -99,25 +99,29 @@ class Hedging:
             timer.cancel()
         race.settle()
         if race.winner is None:
-            _raise_what_ends_the_call(race)
+            await _raise_what_ends_the_call(race)
             return None
         self._ended(call, race, race.winner, delay)
         return race.reply
 
     def _begin_second(self, call: Call, course: Course, race: Race, delay: float) -> None:
+        """The first has been waited for long enough."""
         first = race.runners[0]
         if (
             not self.budget.allows
-            or first.call.attempts_left < 1
+            or call.attempts_left < 1
             or any(attempt.role == "hedge" for attempt in call.trace.attempts)
         ):
             return
-        second = course.beside(call, first.entry)
+        try:
+            second = course.beside(call, first.entry)
+        except LLMError:
+            return  # a mistake of the caller's comes out where it is that one's turn
         if second is None or not self._candidates.may_repeat(second.target):
             return
         self.budget.spend()
         course.take(second)
-        race.begin(second, "hedge")
+        race.begin(second)
         call.trace.notes.append(f"no output from {first.entry.target} in {delay:.3g} s: asked {second.target} as well")
         call.events.publish(CallHedged(call.id, first.entry.target, second.target, delay))
 
@@ -125,9 +129,9 @@ class Hedging:
         first = race.runners[0]
         loser = next((runner for runner in race.runners if runner is not winner), None)
         if self.options.after == "p95":
-            if winner is not first and not first.done and first.call.target is not None:
+            if first.cut and first.entry.target.model:
                 # It was slower than that; by how much nobody knows, and what was helped must not raise the delay.
-                times = self._memory.times(first.call.target, call.mode)
+                times = self._memory.times(first.entry.target, call.mode)
                 times.learn(times.p95() or delay)
             self._learn(call)
         if loser is not None:
@@ -142,9 +146,9 @@ class Hedging:
             self._memory.times(ref, call.mode).learn(call.elapsed() - attempt.started)
 
 
-def _raise_what_ends_the_call(race: Race) -> None:
+async def _raise_what_ends_the_call(race: Race) -> None:
     """Nobody has answered: routing goes on with whoever is left, unless one of the two has ended the call."""
     for runner in race.runners:
         if runner.error is not None:
-            race.cut("the call ended first")
+            await race.stop(runner.error)
             raise runner.error

@@ -1,7 +1,8 @@
 """Two attempts of one call at the same time: the first output wins, the other one is cut.
 
-Each runs in a task of its own, on a branch of the call. Whatever ends the race, nothing stays behind: tasks are
-cancelled, an answer that came too late is ended, and what was cut is booked before anybody reads the trace.
+The first runs where the call runs, for nearly always it is alone; the second runs in a task of its own, on a branch of
+the call. Whatever ends the race, nothing stays behind: what runs is cancelled, an answer that came too late is ended,
+and what was cut is booked before anybody reads the trace.
 """
 
 import asyncio
@@ -9,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from functools import partial
 
-from core.llm.common.trace import AttemptRole, CandidateTrace
+from core.llm.common.trace import CandidateTrace
 from core.llm.pipeline.handler import Call, Reply
 
 Attempt = Callable[[Call, CandidateTrace], Awaitable[Reply | None]]
@@ -19,30 +20,34 @@ Attempt = Callable[[Call, CandidateTrace], Awaitable[Reply | None]]
 class Runner:
     """One of the two."""
 
-    __slots__ = ("call", "done", "entry", "error", "task")
+    __slots__ = ("call", "cut", "done", "entry", "error", "spent", "task")
 
     def __init__(self, call: Call, entry: CandidateTrace) -> None:
         self.call = call
         self.entry = entry
         self.task: asyncio.Task[None] | None = None
+        """Its own task; `None` for the first, which has none."""
         self.done = False
+        self.cut = False
+        """Whether it was given up while it ran."""
         self.error: Exception | None = None
         """What ends the whole call, where it had come to that alone."""
+        self.spent = call.spent
+        """What the call had cost when it began."""
 
 
 class Race:
     """The attempts of one call at one candidate, and at a second one if it comes to that."""
 
-    __slots__ = ("_attempt", "_call", "_closed", "_news", "_tasks", "late", "reply", "runners", "winner")
+    __slots__ = ("_attempt", "_call", "_closed", "_news", "_own", "_tasks", "reply", "runners", "winner")
 
     def __init__(self, call: Call, attempt: Attempt, tasks: "set[asyncio.Task[None]]") -> None:
         self._call = call
         self._attempt = attempt
         self._tasks = tasks
         self._closed = False
-        self._news = asyncio.Event()
-        self.late = False
-        """Whether the first has been waited for long enough."""
+        self._news: asyncio.Event | None = None
+        self._own: asyncio.Task[object] | None = None
         self.runners: list[Runner] = []
         self.winner: Runner | None = None
         self.reply: Reply | None = None
@@ -52,54 +57,83 @@ class Race:
         """Whether there is nothing to wait for."""
         return self.winner is not None or self.runners[0].error is not None or all(one.done for one in self.runners)
 
-    def begin(self, entry: CandidateTrace, role: AttemptRole = "first") -> Runner:
-        """Let *entry* run."""
+    async def run(self, entry: CandidateTrace) -> None:
+        """Let *entry* run here, to its end or until the second one is faster."""
+        runner = Runner(self._call, entry)
+        self.runners.append(runner)
+        self._own = task = asyncio.current_task()
+        cancelling = task.cancelling() if task is not None else 0
+        reply: Reply | None = None
+        try:
+            reply = await self._attempt(self._call, entry)
+        except asyncio.CancelledError:
+            if not runner.cut:
+                raise
+        except Exception as error:  # noqa: BLE001 - whoever runs the race raises it
+            runner.error = error
+        finally:
+            runner.done = True
+        if runner.cut and task is not None and task.uncancel() > cancelling:
+            # Somebody else has cancelled the call as well.
+            raise asyncio.CancelledError
+        if reply is not None:
+            await self._arrived(runner, reply)
+
+    def begin(self, entry: CandidateTrace) -> Runner:
+        """Let *entry* run beside the first."""
         branch = self._call.branch()
         runner = Runner(branch, entry)
         self.runners.append(runner)
-        if role == "hedge":
-            # Out of what the first had left; and it repeats nothing: it is a repetition itself.
-            branch.role, branch.attempts_left, branch.free_repetition = role, 1, False
-            self.runners[0].call.attempts_left -= 1
-        runner.task = asyncio.get_running_loop().create_task(self._run(runner), name=f"core.llm:{role}:{self._call.id}")
+        # Out of what the first had left; and it repeats nothing: it is a repetition itself.
+        branch.role, branch.attempts_left, branch.free_repetition = "hedge", 1, False
+        self._call.attempts_left -= 1
+        self._news = asyncio.Event()
+        runner.task = asyncio.get_running_loop().create_task(self._beside(runner), name=f"core.llm:hedge:{branch.id}")
         self._tasks.add(runner.task)
         runner.task.add_done_callback(self._tasks.discard)
         return runner
 
-    async def _run(self, runner: Runner) -> None:
+    async def _beside(self, runner: Runner) -> None:
         try:
             reply = await self._attempt(runner.call, runner.entry)
-            if reply is None:
-                return
-            if self._closed or self.winner is not None:
-                await reply.end("cancelled", asyncio.CancelledError())
-            else:
-                self.winner, self.reply = runner, reply
-        except Exception as error:  # noqa: BLE001 - whoever waits for the race raises it
+            if reply is not None:
+                await self._arrived(runner, reply)
+        except Exception as error:  # noqa: BLE001 - as above
             runner.error = error
         finally:
             runner.done = True
-            self._news.set()
+            if self._news is not None:
+                self._news.set()
+        if self.winner is runner:
+            self._cut(self.runners[0], f"{runner.entry.target} was faster")
 
-    def ring(self) -> None:
-        """The first has been waited for long enough."""
-        self.late = True
-        self._news.set()
+    async def _arrived(self, runner: Runner, reply: Reply) -> None:
+        if self._closed or self.winner is not None:
+            await reply.end("cancelled", asyncio.CancelledError())
+        else:
+            self.winner, self.reply = runner, reply
 
-    async def news(self) -> None:
-        """Return once something has changed."""
-        await self._news.wait()
-        self._news.clear()
+    async def wait(self) -> None:
+        """Return once it is over."""
+        while not self.over and self._news is not None:
+            await self._news.wait()
+            self._news.clear()
 
     def cut(self, why: str) -> None:
         """Stop whoever still runs. They are gone some turns of the event loop later."""
         self._closed = True
         for runner in self.runners:
-            if not runner.done and runner.task is not None:
-                runner.call.give_up_attempt()
-                if runner.entry.outcome == "untried":
-                    runner.entry.outcome, runner.entry.reason = "cut", why
-                runner.task.cancel()
+            self._cut(runner, why)
+
+    def _cut(self, runner: Runner, why: str) -> None:
+        if runner.entry.outcome == "untried":
+            runner.entry.outcome, runner.entry.reason = "cut", why
+        if not runner.done and not runner.cut:
+            runner.cut = True
+            runner.call.give_up_attempt()
+            task = self._own if runner.task is None else runner.task
+            if task is not None:
+                task.cancel()
 
     async def stop(self, error: BaseException) -> None:
         """The call has ended with *error* while they ran: end everything."""
@@ -114,15 +148,14 @@ class Race:
                 await asyncio.wait(tasks)
 
     def settle(self) -> None:
-        """Take over into the call what its branches have used, and what the winner has come to."""
+        """Take over into the call what the second has used, and what it has come to where it has won."""
         call = self._call
-        call.attempts_left = sum(runner.call.attempts_left for runner in self.runners)
-        call.free_repetition = self.runners[0].call.free_repetition
-        before = call.spent
-        for runner in self.runners:
-            call.spent += runner.call.spent - before
-        if self.winner is not None and self.reply is not None:
-            branch = self.winner.call
+        for runner in self.runners[1:]:
+            branch = runner.call
+            call.attempts_left += branch.attempts_left
+            call.spent += branch.spent - runner.spent
+            if self.winner is not runner or self.reply is None:
+                continue
             call.target, call.attempt, call.api_key, call.request = (
                 branch.target, branch.attempt, branch.api_key, branch.request,
             )  # fmt: skip

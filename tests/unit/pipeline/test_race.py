@@ -24,8 +24,7 @@ async def test_an_answer_that_nobody_has_taken_is_ended() -> None:
         return Reply(branch, response=an_answer())
 
     race = Race(a_call(), attempt, set())
-    race.begin(FIRST)
-    await settled()
+    await race.run(FIRST)
     assert race.over
     reply = race.reply
     assert reply is not None
@@ -44,14 +43,16 @@ async def test_an_answer_that_comes_after_the_first_is_ended() -> None:
 
     call = a_call()
     race = Race(call, attempt, set())
-    race.begin(FIRST)
-    race.begin(SECOND, "hedge")
+    running = asyncio.create_task(race.run(FIRST))
+    await asyncio.sleep(0)
+    race.begin(SECOND)
     await settled()
+    await running
     assert [reply.outcome for reply in replies] == ["open", "cancelled"]
     assert race.winner is race.runners[0]
 
 
-async def test_each_runs_on_a_branch_and_the_call_takes_over_what_the_winner_came_to() -> None:
+async def test_the_second_runs_on_a_branch_and_the_call_takes_over_what_it_came_to() -> None:
     """Attempts are counted together; the trace is one."""
 
     async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
@@ -66,19 +67,19 @@ async def test_each_runs_on_a_branch_and_the_call_takes_over_what_the_winner_cam
     call.attempts_left = 5
     tasks: set[asyncio.Task[None]] = set()
     race = Race(call, attempt, tasks)
-    race.begin(FIRST)
+    running = asyncio.create_task(race.run(FIRST))
     await settled()
-    second = race.begin(SECOND, "hedge")
+    second = race.begin(SECOND)
+    cut = call.attempt
     await settled()
     assert second.call.role == "hedge"
     assert second.call.trace is call.trace
     assert second.call.guard is not call.guard
+    await running
     race.settle()
-    race.cut("the other was faster")
     assert call.attempts_left == 3
     assert call.target == SECOND.target
-    cut = race.runners[0].call.attempt
     assert cut is not None
-    assert (cut.decision, cut.billing) == ("cancelled", "ambiguous"), "booked before the task has ended"
-    await settled()
+    assert (cut.decision, cut.billing) == ("cancelled", "ambiguous"), "booked before anybody reads it"
+    assert running.cancelling() == 0, "the cancellation was for the attempt, not for the call"
     assert tasks == set()
