@@ -9,6 +9,7 @@ import asyncio
 import math
 from collections.abc import Sequence
 from typing import Final, Literal
+from weakref import WeakValueDictionary
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ModelEvent
@@ -46,7 +47,8 @@ class ModelSwap:
         self._aliases = live.state.swapped
         self._clock = clock
         self._events = events
-        self._locks: dict[str, asyncio.Lock] = {}
+        # Each lives as long as somebody swaps: names come from callers.
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def swap(self, alias: str, model: str, mode: SwapMode) -> ModelStatus:
         """See `ModelManager.swap`."""

@@ -21,6 +21,7 @@ KINDS: Final[Mapping[str, tuple[Measure, float]]] = {
     "tokens_per_day": (TOKENS, DAY),
 }
 _SLOTS: Final = "max_concurrency"
+_SCOPES_KEPT: Final = 1000
 _SOON: Final = 0.001
 """Seconds to the next look at the queue at least: rounding must not make it look again and again."""
 
@@ -82,12 +83,12 @@ class UpstreamLimits:
         return (self.adaptive, *common, *single, *learnt)
 
     def _configured(self, scope: Scope, options: QuotaOptions, now: float) -> list[Dimension]:
-        known = self._limits.setdefault(scope, {})
         found: list[Dimension] = []
         for name in (*KINDS, _SLOTS):
             limit = getattr(options, name)
             if limit is None:
                 continue
+            known = self._limits.setdefault(scope, {})
             dimension = known.get(name)
             if dimension is None:
                 dimension = known[name] = _dimension(name, limit, options.burst, now)
@@ -100,12 +101,24 @@ class UpstreamLimits:
         """Count *name* for calls of *scope* from now on; `False` where it is of no known kind."""
         if name not in KINDS:
             return False
+        if scope not in self._limits and len(self._limits) >= _SCOPES_KEPT:
+            self._forget_learnt()
         known = self._limits.setdefault(scope, {})
         if name not in known:
             quota = known[name] = _quota(name, limit, BURST, now)
             quota.learnt = True
             quota.lower(remaining, quota.total, now, now)
         return True
+
+    def _forget_learnt(self) -> None:
+        """Names of models come from callers: of what nobody has configured the oldest goes."""
+        learnt = [
+            scope
+            for scope, limits in self._limits.items()
+            if all(isinstance(each, Quota) and each.learnt for each in limits.values())
+        ]
+        for scope in learnt[: _SCOPES_KEPT // 2]:
+            del self._limits[scope]
 
     def configure(self, config: ProviderConfig, keys: Collection[str], now: float) -> None:
         """Apply a new configuration to what has been counted; *keys* are the fingerprints of its keys."""

@@ -85,7 +85,11 @@ class HedgeMemory:
 
     def budget(self, alias: str) -> HedgeBudget:
         """The budget of *alias*; asked for once by each configuration."""
-        return self._budgets.setdefault(alias, HedgeBudget())
+        found = self._budgets.pop(alias, None) or HedgeBudget()
+        if len(self._budgets) >= _PLACES:
+            del self._budgets[next(iter(self._budgets))]
+        self._budgets[alias] = found
+        return found
 
     def times(self, ref: ModelRef, mode: str) -> FirstOutputTimes:
         """What is known about *ref*: a stream begins long before an answer is whole, so each form counts by itself."""

@@ -42,8 +42,9 @@ class KeyState:
         found = self._models.get(model)
         if found is None:
             if len(self._models) >= _MODELS_KEPT:
-                # Names of models come from callers; of those that rest there are few.
-                self._models = {name: one for name, one in self._models.items() if one.resting_until}
+                # Names of models come from callers; those matter most that rest for longest.
+                longest = sorted(self._models.items(), key=lambda item: item[1].resting_until)
+                self._models = dict(longest[len(longest) - _MODELS_KEPT // 2 :])
             found = self._models[model] = KeyState(self.id)
             found.follow(self)
         return found

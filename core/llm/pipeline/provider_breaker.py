@@ -1,8 +1,12 @@
 """The breaker of a provider with those of its models, and which of them a failure opens."""
 
 import random
+from typing import Final
 
 from core.llm.pipeline.breaker import Admission, Breaker
+
+_MODELS_KEPT: Final = 8192
+"""More than the targets of all configurations that live at the same time, which hold the breakers of their models."""
 
 
 class ProviderBreaker(Breaker):
@@ -26,6 +30,8 @@ class ProviderBreaker(Breaker):
         """The breaker of the model *name*."""
         found = self._models.get(name)
         if found is None:
+            if len(self._models) >= _MODELS_KEPT:
+                self._make_room()
             found = self._models[name] = Breaker()
         return found
 
@@ -64,6 +70,13 @@ class ProviderBreaker(Breaker):
         for name, one in list(self._models.items()):
             if one.state == "closed" and not one.in_flight:
                 del self._models[name]
+
+    def _make_room(self) -> None:
+        """Drop the oldest breakers, those that are open after those that know nothing."""
+        unused = [name for name, one in self._models.items() if not one.in_flight]
+        unused.sort(key=lambda name: self._models[name].state != "closed")
+        for name in unused[: _MODELS_KEPT // 2]:
+            del self._models[name]
 
     def _another_answers(self, model: str, now: float) -> bool:
         earliest = now - self.OTHERS_ANSWERED

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from core.llm.common.exceptions import ProviderError, UnknownProvider, UnsupportedFeature
 from core.llm.common.log import log
@@ -20,6 +21,8 @@ from core.llm.routing.references import References
 from core.llm.routing.router import Router
 from core.llm.runtime.sight import RuntimeSight
 from core.llm.runtime.state import RuntimeState
+
+_TARGETS_KEPT: Final = 1024
 
 
 class Runtime(Host):
@@ -143,6 +146,8 @@ class Runtime(Host):
         """The target of a complete reference."""
         target = self._targets.get(ref)
         if target is None:
+            if len(self._targets) >= _TARGETS_KEPT:
+                self._forget_passing_targets()
             target = Target(ref, self.provider(ref.provider), self.config.providers[ref.provider])
             target.policy = self.config.parameter_policy
             target.resident = self.state.keeper.resident(ref, target.provider, self.config.residency)
@@ -158,6 +163,12 @@ class Runtime(Host):
             )
             self._targets[ref] = target
         return target
+
+    def _forget_passing_targets(self) -> None:
+        """Names of models come from callers: what nobody has configured is made again when it is asked for."""
+        passing = [ref for ref, target in self._targets.items() if ref.model not in target.config.models]
+        for ref in passing[: _TARGETS_KEPT // 2]:
+            del self._targets[ref]
 
     def provider(self, name: str) -> BaseLLMProvider:
         """The provider called *name*.
