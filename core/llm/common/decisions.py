@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 
 from core.llm.common.events import Event
@@ -13,6 +15,19 @@ class Decision(Event):
     """Base: something was decided about the call *call_id*."""
 
     call_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetAlert(Event):
+    """A budget has reached a threshold, told once per window; at 1.0 it is used up and refuses what it covers."""
+
+    budget: str
+    """Where it stands in the configuration."""
+    threshold: float
+    spent: Decimal
+    limit: Decimal
+    currency: str
+    resets_at: datetime
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ A message says what happened, where, and what to do next. None of them holds a s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.llm.common.types import Billing, Cost, ModelRef, PartialOutput, Usage
@@ -219,6 +220,9 @@ class RateLimited(LLMError):
 class BudgetExceeded(LLMError):
     """A budget or cost limit refuses the call; nothing was sent."""
 
+    resets_at: datetime | None = None
+    """When the budget begins anew; `None` where it is a limit of the call alone."""
+
 
 class NotCached(LLMError):
     """The cache has no answer to a request that asks for the cache only; nothing was sent."""
@@ -304,8 +308,11 @@ class WorkerCrashed(ModelError):
         exit_code: int | None = None,
         model: str | None = None,
         output: str = "",
+        code: str = "worker_crashed",
     ) -> None:
         super().__init__(message, model=model)
+        self.code = code
+        """worker_crashed, worker_hangs, or out_of_memory: then the same call would end it again."""
         self.pid = pid
         self.exit_code = exit_code
         self.output = output

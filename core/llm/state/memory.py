@@ -4,6 +4,7 @@ from collections import deque
 from datetime import datetime
 from typing import Final
 
+from core.llm.state.holds import Claim, Scope
 from core.llm.state.rows import AttemptRow, UsageTotal, totals_of
 
 KEPT: Final = 10_000
@@ -48,6 +49,17 @@ class MemoryStore:
             if (call_id is None or row.call_id == call_id) and (since is None or row.started >= since):
                 found.append(row)
         return tuple(found)
+
+    def spent(self, claim: Claim, currency: str) -> int:
+        """What the attempts cost that count in *claim*, as far as they are remembered."""
+        return sum(
+            row.nanos or 0
+            for row in self._rows
+            if row.closed
+            and row.currency == currency
+            and claim.start <= row.started < claim.stop
+            and claim.scope.covers(Scope(row.provider, row.model, row.alias or "", row.user or ""))
+        )
 
     async def totals(self, since: datetime | None) -> tuple[UsageTotal, ...]:
         """Without *since*, all that was ever settled; with it, what is still remembered."""

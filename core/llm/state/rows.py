@@ -1,7 +1,7 @@
 """One row per attempt: written before the request is sent, closed exactly once. Data and arithmetic only."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
@@ -39,6 +39,10 @@ class AttemptRow:
     error: str | None = None
     """Type of the error that ended it; never its text."""
     duration: float = 0.0
+    alias: str | None = None
+    """The alias that the call asked for."""
+    closed: bool = field(default=False, compare=False)
+    """Whether it was handed in as ended; a second time changes nothing."""
 
     def book(self, state: Billing, usage: Usage, cost: Cost | None) -> None:
         """Note how the attempt ended."""

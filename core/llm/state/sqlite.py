@@ -9,18 +9,21 @@ import os
 import queue
 import sqlite3
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
-from core.llm.common.exceptions import ConfigError, ConfigIssue
+from core.llm.common.exceptions import BudgetExceeded, ConfigError, ConfigIssue
 from core.llm.common.log import log
 from core.llm.common.types import Usage
+from core.llm.state import sqlite_budgets
+from core.llm.state.holds import Claim, Hold, Standing, Verdict
 from core.llm.state.owner import is_alive, this_process
 from core.llm.state.rows import AttemptRow, RowState, UsageTotal
 
-SCHEMA: Final = 1
+SCHEMA: Final = 2
 BATCH: Final = 200
 """Rows of one transaction, at most."""
 RETRY: Final = 1.0
@@ -36,23 +39,25 @@ CREATE TABLE IF NOT EXISTS attempts (
     model TEXT NOT NULL, started TEXT NOT NULL, role TEXT NOT NULL, user TEXT, key_id TEXT, state TEXT NOT NULL,
     input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL, output INTEGER NOT NULL,
     reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, nanos INTEGER, currency TEXT NOT NULL, price_source TEXT,
-    error TEXT, duration REAL NOT NULL, owner TEXT NOT NULL
+    error TEXT, duration REAL NOT NULL, owner TEXT NOT NULL, alias TEXT
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS attempts_started ON attempts (started);
 CREATE INDEX IF NOT EXISTS attempts_call ON attempts (call_id);
 """
 _COLUMNS: Final = (
     "attempt_id, call_id, number, provider, model, started, role, user, key_id, state, input, cache_read, cache_write,"
-    " output, reasoning, estimated, nanos, currency, price_source, error, duration, owner"
+    " output, reasoning, estimated, nanos, currency, price_source, error, duration, owner, alias"
 )
-_BEGIN: Final = f"INSERT OR IGNORE INTO attempts ({_COLUMNS}) VALUES ({', '.join('?' * 22)})"  # noqa: S608 - constants
+_BEGIN: Final = f"INSERT OR IGNORE INTO attempts ({_COLUMNS}) VALUES ({', '.join('?' * 23)})"  # noqa: S608 - constants
 # A row is closed once: what is no longer open is not booked a second time.
 _SETTLE: Final = (
     "UPDATE attempts SET state = ?, input = ?, cache_read = ?, cache_write = ?, output = ?, reasoning = ?,"
     " estimated = ?, nanos = ?, currency = ?, price_source = ?, error = ?, duration = ?, key_id = ?"
     " WHERE attempt_id = ? AND state = 'open'"
 )
-_Job = tuple[str, tuple[Any, ...], asyncio.Future[None] | None]
+_Work = Callable[[sqlite3.Connection], Any]
+_Job = tuple[str | _Work, tuple[Any, ...], asyncio.Future[Any] | None]
+"""A statement with its values, or what else is done in the transaction; and who waits for it."""
 
 
 class SqliteStore:
@@ -66,6 +71,7 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost = 0
         self._failing = False
+        self._results: list[Any] = []
 
     async def open(self) -> int:
         """Open or create the file, and close the rows of processes that have died as `ambiguous`.
@@ -113,6 +119,50 @@ class SqliteStore:
         )  # fmt: skip
         if self._thread is not None:
             self._put((_SETTLE, closing_values, None))
+
+    async def open_budgets(self) -> None:
+        """Get ready for reservations; what was spent before is in the attempts."""
+
+        def prepare() -> None:
+            with closing(self._connect()) as connection:
+                connection.executescript(f"BEGIN IMMEDIATE; {sqlite_budgets.TABLES} COMMIT;")
+
+        await asyncio.to_thread(prepare)
+
+    def reserve(self, hold: Hold, claims: Sequence[Claim], currency: str) -> "asyncio.Future[Verdict]":
+        """Take *hold* out of all *claims* or none; the future is done once that is committed.
+
+        Its exception is a `BudgetExceeded` where the file cannot be written.
+        """
+        loop = self._loop or asyncio.get_running_loop()
+        decided: asyncio.Future[Verdict] = loop.create_future()
+        if self._thread is None or self._failing or self._jobs.qsize() >= WAITING:
+            decided.set_exception(self._no_verdict())
+        else:
+            owner = self._owner
+            self._jobs.put((lambda it: sqlite_budgets.reserve(it, hold, claims, currency, owner), (), decided))
+        return decided
+
+    def release(self, attempt_id: str) -> None:
+        """Queue that nothing is held for an attempt any more."""
+        if self._thread is not None:
+            self._put((lambda connection: sqlite_budgets.release(connection, attempt_id), (), None))
+
+    async def standings(self, claims: Sequence[Claim], currency: str) -> tuple[Standing, ...]:
+        """How much of each of *claims* is gone, all processes together."""
+        await self.flush()
+
+        def read() -> tuple[Standing, ...]:
+            with closing(self._connect()) as connection:
+                return tuple([sqlite_budgets.standing_of(connection, claim, currency) for claim in claims])
+
+        return await asyncio.to_thread(read)
+
+    def _no_verdict(self) -> BudgetExceeded:
+        return BudgetExceeded(
+            f"the budgets cannot be looked at, because the ledger {self._path} cannot be written: nothing was sent. "
+            "Make room on its disk, or free it"
+        )
 
     async def rows(self, call_id: str | None, since: datetime | None, limit: int) -> tuple[AttemptRow, ...]:
         """Rows of all processes that share the file."""
@@ -188,11 +238,16 @@ class SqliteStore:
                 raise sqlite3.OperationalError(
                     f"{self._path} was written by a newer version of this library: use that one, or another file"
                 )
+            # What a process does that starts at the same time is waited for, and then found done.
+            connection.execute("BEGIN IMMEDIATE")
+            if "alias" not in {column for _, column, *_ in connection.execute("PRAGMA table_info(attempts)")}:
+                connection.execute("ALTER TABLE attempts ADD COLUMN alias TEXT")
             connection.execute(f"PRAGMA user_version = {SCHEMA}")
-            owners = [
+            owners = {
                 owner for (owner,) in connection.execute("SELECT DISTINCT owner FROM attempts WHERE state='open'")
-            ]
-            dead = [owner for owner in owners if not is_alive(owner)]
+            }
+            dead = [owner for owner in owners | sqlite_budgets.owners(connection) if not is_alive(owner)]
+            sqlite_budgets.book_what_is_held(connection, dead)
             changed = 0
             for owner in dead:
                 changed += connection.execute(
@@ -200,6 +255,7 @@ class SqliteStore:
                     " WHERE state = 'open' AND owner = ?",
                     (owner,),
                 ).rowcount
+            connection.execute("COMMIT")
             return changed
 
     def _values(self, row: AttemptRow) -> tuple[Any, ...]:
@@ -208,7 +264,7 @@ class SqliteStore:
             row.attempt_id, row.call_id, row.number, row.provider, row.model, row.started.isoformat(), row.role,
             row.user, row.key_id, row.state, usage.input, usage.cache_read, usage.cache_write, usage.output,
             usage.reasoning, usage.estimated, row.nanos, row.currency, row.price_source, row.error, row.duration,
-            self._owner,
+            self._owner, row.alias,
         )  # fmt: skip
 
     def _write(self) -> None:
@@ -220,14 +276,17 @@ class SqliteStore:
                     if ending:
                         log("ERROR", "{} rows never reached the ledger {}", len(batch), self._path)
                         return
-                    # Calls go on: their rows wait here and are written as soon as the disk takes them.
-                    self._tell(batch)
+                    # Calls go on: their rows wait here and are written as soon as the disk takes them. A reservation
+                    # is of no use later on: who waits for one is refused.
+                    self._answer([(job[2], self._no_verdict()) for job in batch if _is_verdict(job)])
+                    batch = [job for job in batch if not _is_verdict(job)]
+                    self._answer([(job[2], None) for job in batch])
                     threading.Event().wait(RETRY)
-                self._tell(batch)
+                self._answer([(job[2], result) for job, result in zip(batch, self._results, strict=True)])
 
     def _committed(self, connection: sqlite3.Connection, batch: list[_Job]) -> bool:
         try:
-            _commit(connection, batch)
+            self._results = _commit(connection, batch)
         except sqlite3.Error as error:
             if not self._failing:
                 log("ERROR", "the ledger {} cannot be written: {}", self._path, error)
@@ -252,29 +311,43 @@ class SqliteStore:
                 return batch, False
         return batch, True
 
-    def _tell(self, batch: list[_Job]) -> None:
-        waiting = [written for _, _, written in batch if written is not None]
+    def _answer(self, results: Sequence[tuple[asyncio.Future[Any] | None, Any]]) -> None:
+        waiting = [(waiter, result) for waiter, result in results if waiter is not None]
         if waiting and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(_resolve, waiting)
 
 
-def _resolve(waiting: list[asyncio.Future[None]]) -> None:
-    for written in waiting:
-        if not written.done():
-            written.set_result(None)
+def _resolve(waiting: list[tuple[asyncio.Future[Any], Any]]) -> None:
+    for waiter, result in waiting:
+        if not waiter.done():
+            if isinstance(result, BaseException):
+                waiter.set_exception(result)
+            else:
+                waiter.set_result(result)
 
 
-def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> None:
+def _is_verdict(job: _Job) -> bool:
+    """Whether somebody waits for what comes out of *job*, not only for it to be done."""
+    return callable(job[0]) and job[2] is not None
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
+    results: list[Any] = []
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for statement, values, _ in batch:
-            if statement:
-                connection.execute(statement, values)
+        for work, values, _ in batch:
+            if callable(work):
+                results.append(work(connection))
+                continue
+            if work:
+                connection.execute(work, values)
+            results.append(None)
         connection.execute("COMMIT")
     except sqlite3.Error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    return results
 
 
 def _free_name(path: Path) -> Path:
@@ -298,4 +371,5 @@ def _row(line: tuple[Any, ...]) -> AttemptRow:
     return AttemptRow(
         line[0], line[1], line[2], line[3], line[4], datetime.fromisoformat(line[5]), line[6], line[7], line[8],
         cast("RowState", line[9]), usage, line[16], line[17], line[18], line[19], line[20],
+        alias=line[22], closed=line[9] != "open",
     )  # fmt: skip

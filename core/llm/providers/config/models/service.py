@@ -1,7 +1,6 @@
 """The whole configuration as frozen data with its defaults. No behaviour."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
@@ -9,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 from core.llm.common.units import Duration
 from core.llm.providers.config.models.aliases import AliasOptions, alias_from
 from core.llm.providers.config.models.cache import CacheOptions
+from core.llm.providers.config.models.costs import CostOptions
 from core.llm.providers.config.models.frozen import Frozen
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.provider import ProviderConfig
@@ -37,16 +37,6 @@ class HealthCheckOptions(Frozen):
     enabled: bool = True
     interval: Duration = 30.0
     timeout: Duration = 5.0
-
-
-class CostOptions(Frozen):
-    """Budgets, in `currency`."""
-
-    monthly_budget: Decimal | None = Field(None, ge=0)
-    daily_limit: Decimal | None = Field(None, ge=0)
-    alert_threshold: float = Field(0.8, gt=0, le=1)
-    limits: Mapping[str, Decimal] = Field(default_factory=dict)
-    currency: str = Field("USD", pattern="^[A-Z]{3}$")
 
 
 class StateOptions(Frozen):
