@@ -3,11 +3,13 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from core.llm.accounting.budgets import BudgetStatus
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.chat_model import ChatModel, Named
 from core.llm.client import ClientResponse, LLMClient, ResponseType
 from core.llm.common.clock import Clock
 from core.llm.common.decisions import (
+    BudgetAlert,
     CacheHit,
     CallHedged,
     CallJoined,
@@ -153,7 +155,9 @@ __all__ = [
     "AvailableModel",
     "BaseLLMProvider",
     "Block",
+    "BudgetAlert",
     "BudgetExceeded",
+    "BudgetStatus",
     "CacheHit",
     "CallFailed",
     "CallFinished",

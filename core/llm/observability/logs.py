@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
-from core.llm.common.decisions import RefusalRoutedAround
+from core.llm.common.decisions import BudgetAlert, RefusalRoutedAround
 from core.llm.common.events import (
     AttemptFailed,
     CallFailed,
@@ -26,7 +26,7 @@ from core.llm.common.events import (
     Subscription,
     WatcherDegraded,
 )
-from core.llm.common.exceptions import RateLimited
+from core.llm.common.exceptions import BudgetExceeded, RateLimited
 from core.llm.common.log import Level, log
 from core.llm.common.secrets import one_line, redact
 from core.llm.providers.config.models.service import LoggingOptions
@@ -37,6 +37,7 @@ _MOST_ADJUSTMENTS: Final = 1000
 """So many different lines about adjusted requests are written per configuration."""
 _WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
     AttemptFailed,
+    BudgetAlert,
     CallFailed,
     CallRecovered,
     ConfigApplied,
@@ -112,7 +113,7 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
             )
             return (
                 # That our own limits pass calls on is no trouble, and at the limit there are many of them.
-                "DEBUG" if attempt.error_type == RateLimited.__name__ else "WARNING",
+                "DEBUG" if attempt.error_type in _OUR_LIMITS else "WARNING",
                 text,
                 {"call_id": call_id, "request_id": attempt.request_id, "status": attempt.status_code},
             )
@@ -121,6 +122,12 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
             return "WARNING", f"{target}: {said}", {"call_id": call_id}
         case RefusalRoutedAround(call_id, refused_by, to):
             return "WARNING", f"{refused_by} would not answer: {to} is asked instead", {"call_id": call_id}
+        case BudgetAlert(budget, threshold, spent, limit, currency, resets_at):
+            what = "is used up" if threshold >= 1 else f"has reached {threshold:.0%}"
+            text = (
+                f"{budget} {what}: {spent:f} of {limit:f} {currency} spent; it begins anew at {resets_at.isoformat()}"
+            )
+            return "WARNING", text, {}
         case CallRecovered(call_id, target, attempts):
             return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
         case CallFinished(call_id, "failed", _, duration):
@@ -147,6 +154,8 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
         case _:
             return "DEBUG", "", {}
 
+
+_OUR_LIMITS: Final = frozenset({RateLimited.__name__, BudgetExceeded.__name__})
 
 # A refused key is told about once, and stays useless until somebody corrects it.
 _STATE_LEVELS: Final[Mapping[str, Level]] = {

@@ -3,6 +3,7 @@
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus
+from core.llm.pipeline.budgets import budgets
 from core.llm.pipeline.cache import from_cache, into_cache
 from core.llm.pipeline.circuits import breaker
 from core.llm.pipeline.experiment import experiment
@@ -82,6 +83,7 @@ def build_target_handler(
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
+        budgets(book, target, config, upstream.tokens),  # inside: who is refused above holds nothing
         ledger(book, target, config.costs.currency, upstream.tokens),  # below all that refuses: what is sent is a row
         meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used
     ]

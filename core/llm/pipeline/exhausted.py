@@ -11,6 +11,7 @@ from core.llm.common.exceptions import (
 from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.course import Course
 from core.llm.pipeline.handler import Call
+from core.llm.pipeline.preflight import Unfit
 
 
 def exhausted(call: Call, candidates: Candidates, course: Course) -> LLMError:
@@ -35,7 +36,10 @@ def exhausted(call: Call, candidates: Candidates, course: Course) -> LLMError:
         )
     dear = kinds.count("cost") + sum(isinstance(error, BudgetExceeded) for error in errors)
     if dear and dear == len(kinds) + len(errors):
-        return BudgetExceeded(f"nothing was sent, because it may cost too much:\n{lines}")
+        error = BudgetExceeded(f"nothing was sent, because it may cost too much:\n{lines}")
+        moments = (one.resets_at for one in (*course.unfits, *errors) if isinstance(one, Unfit | BudgetExceeded))
+        error.resets_at = min(filter(None, moments), default=None)
+        return error
     if len(entries) == 1:
         entry = entries[0]
         if candidates.unavailable(entry.target) is not None:

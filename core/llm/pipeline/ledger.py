@@ -27,6 +27,11 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 f"{call.id}-{number}", call.id, number, provider, model, call.clock.now(),
                 attempt.role if attempt is not None else "first", call.request.user, currency=currency,
             )  # fmt: skip
+            held = book.purse.hold_of(row.attempt_id) if book.purse.active else None
+            if held is not None:
+                row.started, row.alias = held.started, held.spender.alias or None
+            else:
+                row.alias = call.trace.requested or None
             if book.durable:
                 # What a restart finds is booked as it stands: the estimate of the prompt, of unknown outcome.
                 row.usage = prompt_of(call, model, calibration)

@@ -1,6 +1,7 @@
 """What is looked at before a request goes to a candidate: the answer serves routing and `explain` alike."""
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -20,6 +21,8 @@ class Unfit(NamedTuple):
 
     reason: str
     kind: Literal["request", "cost", "time"] = "request"
+    resets_at: datetime | None = None
+    """When the budget begins anew that is in the way."""
 
 
 class Prepared(NamedTuple):
@@ -81,6 +84,10 @@ def unfit(call: Call, target: Target, least_time: float = 0.0) -> Unfit | None:
         dear = too_dear(call, target)
         if dear is not None:
             return Unfit(dear, "cost")
+    if target.overdrawn is not None:
+        refusal = target.overdrawn(call)
+        if refusal is not None:
+            return Unfit(str(refusal), "cost", refusal.resets_at)
     return None
 
 

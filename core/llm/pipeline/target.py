@@ -1,10 +1,11 @@
 """One model at one provider within one configuration: what a call can be sent to."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
+from core.llm.common.exceptions import BudgetExceeded
 from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.upstream import Upstream
@@ -29,6 +30,8 @@ class Target:
     """What happens to parameters that the model does not take, unless the request says otherwise."""
     upstream: Upstream | None = field(default=None, repr=False)
     """What is remembered about its provider."""
+    overdrawn: Callable[[Call], BudgetExceeded | None] | None = field(default=None, repr=False)
+    """Why a budget would refuse an attempt; `None` where there are no budgets."""
     _seen: ModelFacts | None = field(default=None, repr=False)
     _facts: ModelFacts = field(default_factory=ModelFacts, repr=False)
 

@@ -2,6 +2,7 @@
 
 import re
 import string
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -71,6 +72,15 @@ def estimate_text(text: str) -> int:
     found = _Sum()
     found.text(text)
     return ceil(found.likely)
+
+
+def estimate_texts(texts: Iterable[str]) -> Estimate:
+    """Tokens of *texts* one by one, as they are embedded."""
+    found = _Sum()
+    for text in texts:
+        found.add(_MESSAGE)
+        found.text(text)
+    return found.estimate()
 
 
 def estimate_request(request: LLMRequest) -> Estimate:

@@ -55,6 +55,7 @@ class LiveConfiguration:
         await self.holder.make_room()
         self._refuse_when_closed()
         new, previous = change.new, self.holder.previous
+        await self._state.ledger.prepare(new)
         runtime = await build_runtime(change.generation, new, change.disabled, self._factory, self._state, previous)
         if self._closed:
             # The shutdown came while this was built, and has disposed what was taken over.
@@ -66,10 +67,11 @@ class LiveConfiguration:
         change.notes.extend(empty_aliases(runtime))
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
+        self._state.limit(new.providers)
+        self._state.ledger.limit(new, self._state.clock, self._state.events)
         self._state.keeper.configure(new.residency, runtime.providers)
         for listener in self._listeners:
             listener(runtime)
-        self._state.limit(new.providers)
 
     def _refuse_when_closed(self) -> None:
         if self._closed:

@@ -7,8 +7,10 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
+from core.llm.accounting.budgets import scope_of
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.issues import suggest_name
+from core.llm.providers.config.models.costs import BudgetOptions, subject_and_period
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding, Names
@@ -134,16 +136,36 @@ def _costs(config: LLMServiceConfig, names: Names) -> Iterator[Finding]:
         yield Finding(
             ("costs", "daily_limit"), "is more than costs.monthly_budget, so it never applies", "lower it", warning=True
         )
+    if isinstance(costs.limits, tuple):
+        yield from _budgets(costs.limits, config, names)
+        return
     subjects: Mapping[str, object] = {**dict.fromkeys(names.providers), **config.models}
     for limit in costs.limits:
-        subject, _, period = limit.rpartition("_")
-        if period not in {"daily", "monthly"}:
+        parts = subject_and_period(limit)
+        if parts is None:
             yield Finding(
                 ("costs", "limits", limit), "must end in _daily or _monthly", "write <provider>_daily", at_key=True
             )
-        elif subject not in subjects:
-            advice = suggest_name(subject, subjects, "providers and aliases")
-            yield Finding(("costs", "limits", limit), f"`{subject}` is no provider or alias", advice, at_key=True)
+        elif parts[0] not in subjects and parts[0].partition("/")[0] not in names.providers:
+            advice = suggest_name(parts[0], subjects, "providers and aliases")
+            yield Finding(("costs", "limits", limit), f"`{parts[0]}` is no provider or alias", advice, at_key=True)
+
+
+def _budgets(limits: tuple[BudgetOptions, ...], config: LLMServiceConfig, names: Names) -> Iterator[Finding]:
+    seen: set[object] = set()
+    for index, limit in enumerate(limits):
+        place: Path = ("costs", "limits", index)
+        scope = limit.scope
+        if scope.provider is not None and scope.provider not in names.providers:
+            advice = suggest_name(scope.provider, names.providers, "providers")
+            yield Finding((*place, "scope", "provider"), "names no provider", advice)
+        if scope.alias is not None and scope.alias not in config.models:
+            advice = suggest_name(scope.alias, config.models, "aliases")
+            yield Finding((*place, "scope", "alias"), "names no alias", advice)
+        identity = (scope_of(scope, config), limit.period)
+        if identity in seen:
+            yield Finding(place, "has the scope and period of another one", "keep one of the two")
+        seen.add(identity)
 
 
 def _stores(config: LLMServiceConfig) -> Iterator[Finding]:
