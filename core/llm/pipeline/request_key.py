@@ -106,14 +106,18 @@ def _write(value: Any, into: list[bytes], *, exact: bool) -> None:
     elif kind is bytes:
         into.append(b"b")
         into.append(value)
+    elif kind is tuple or kind is list:
+        into.append(b"l%d" % len(value))
+        for item in value:
+            _write(item, into, exact=exact)
     elif isinstance(value, MediaPart) and value.data is None:
         raise NoKey("what a link or a path leads to may change")
     # In this order: whether something is a mapping takes as long to find out as a message to write.
-    elif kind is not tuple and is_dataclass(value) and not isinstance(value, type):
+    elif is_dataclass(value) and not isinstance(value, type):
         into.append(b"d" + kind.__qualname__.encode())
         for name in _names(kind):
             _write(getattr(value, name), into, exact=exact)
-    elif kind is not tuple and isinstance(value, Mapping):
+    elif isinstance(value, Mapping):
         into.append(b"m%d" % len(value))
         for key, item in value.items():
             _write(key, into, exact=exact)
