@@ -79,7 +79,9 @@ class _Live:
         table = model_table(app.llm, app.models, self._survey, pinned=pinned, sees_workers=False, local_only=True)
         # A log has no use for seconds that pass.
         titles = LIVE if output.live_out else [title for title in LIVE if title != "IDLE"]
-        lines = table.lines(titles, width=output.width)
-        if output.live_out or lines != self._shown:
+        width = output.width
+        # One column stays free, so that no terminal wraps a full line.
+        lines = table.lines(titles, width=None if width is None else width - 1)
+        if lines != self._shown:
             output.draw(lines)
             self._shown = lines

@@ -75,8 +75,11 @@ async def _load(app: Application, output: Output, ref: str) -> None:
             "the file all the same"
         )
     if any(one.model.partition("/")[0] == provider for one in survey.models):
-        async with shown(app, output, "load", ref) as tell:
-            await app.models.load(ref, tell)
+        try:
+            async with shown(app, output, "load", ref) as tell:
+                await app.models.load(ref, tell)
+        except LLMError as error:
+            raise SwapRefused(f"{error}\nThe file was not changed.") from None
 
 
 def _edit(app: Application, alias: str, model: str) -> tuple[str, Edit, str]:

@@ -11,6 +11,7 @@ import pytest
 from core.llm.testing import WireServer
 from core.llm.testing.wire_dialects import openai_stream
 from core.llm.testing.wire_steps import stream
+from tests.modules.commands import Ollama, mixed, ollama_server
 
 
 class Background:
@@ -61,3 +62,18 @@ def config_text(url: str, *, alias: str = "fast", more: str = "") -> str:
         f"    acme: {{type: openai_compatible, base_url: '{url}', models: [m]}}\n"
         f"  retry: {{max_retries: 0}}\n  reload: {{debounce: 30ms, poll_interval: 200ms}}\n{more}"
     )
+
+
+@pytest.fixture
+def ollama() -> Iterator[Ollama]:
+    """An Ollama server with the models `a` and `b`."""
+    with ollama_server() as running:
+        yield running
+
+
+@pytest.fixture
+def mixed_config(tmp_path: Path, ollama: Ollama) -> Path:
+    """Providers of every kind, and that server."""
+    path = tmp_path / "llm.yaml"
+    path.write_text(mixed(ollama.server.url))
+    return path

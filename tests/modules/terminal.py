@@ -1,25 +1,28 @@
-"""The chat in a terminal of its own: what is typed goes in, what a person would see comes out."""
+"""An application in a terminal of its own: what is typed goes in, what a person would see comes out."""
 
+import fcntl
 import os
 import pty
 import re
 import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # Ctrl-C is a signal only from the terminal that a session calls its own.
 _START = """
-import fcntl, runpy, termios
+import fcntl, runpy, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-runpy.run_module("modules.chat", run_name="__main__", alter_sys=True)
+runpy.run_module(sys.argv.pop(1), run_name="__main__", alter_sys=True)
 """
-_STYLE = re.compile(r"\x1b\[(?:2m|0m|K)")
+_STYLE = re.compile(r"\x1b\[(?:2m|0m|K|J|\?25[lh]|\d+A)")
 
 
 class Terminal:
@@ -80,17 +83,18 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 @contextmanager
-def chat_terminal(*arguments: str) -> Iterator[Terminal]:
-    """The chat with a terminal as its standard streams, and as the one that its signals come from."""
+def terminal(module: str, *arguments: str, columns: int = 80, lines: int = 24) -> Iterator[Terminal]:
+    """*module* with a terminal as its standard streams, and as the one that its signals come from."""
     master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
 
     process = subprocess.Popen(
-        [sys.executable, "-c", _START, *arguments],
+        [sys.executable, "-c", _START, module, *arguments],
         stdin=slave,
         stdout=slave,
         stderr=slave,
         cwd=ROOT,
-        env=environment(),
+        env=environment(TERM="xterm"),
         start_new_session=True,
     )
     os.close(slave)
@@ -101,3 +105,8 @@ def chat_terminal(*arguments: str) -> Iterator[Terminal]:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
         os.close(master)
+
+
+def chat_terminal(*arguments: str) -> AbstractContextManager[Terminal]:
+    """The chat in a terminal."""
+    return terminal("modules.chat", *arguments)
