@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from injector import inject
 
 from core.lifecycle import Lifecycle
-from core.llm import EventBus, LLMError, ProviderConfigManager, ProviderError, StreamReset, Subscription
+from core.llm import EventBus, LLMError, ModelManager, ProviderConfigManager, ProviderError, StreamReset, Subscription
 from modules.chat import keyboard
 from modules.chat.assistant import Assistant
 from modules.chat.commands import Commands
@@ -44,6 +44,7 @@ class ChatSession:
         result: ChatResult,
         assistant: Assistant,
         config: ProviderConfigManager,
+        models: ModelManager,
         events: EventBus,
         lifecycle: Lifecycle,
         screen: Screen,
@@ -51,7 +52,7 @@ class ChatSession:
         self._options = options
         self._result = result
         self._assistant = assistant
-        self._commands = Commands(assistant, config)
+        self._commands = Commands(assistant, config, models, screen)
         self._events = events
         self._lifecycle = lifecycle
         self._screen = screen
@@ -94,7 +95,7 @@ class ChatSession:
                 if text in {"/quit", "/exit"}:
                     return
                 if text.startswith("/"):
-                    self._screen.note(self._commands.run(text))
+                    self._screen.note(await self._commands.run(text))
                 elif text:
                     await self._answer(text)
                 self._screen.prompt()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from core.llm import AttemptFailed, Event, EventBus, Explanation, ModelEvent, ModelRef, ThinkingDelta
-from modules.chat.screen import Screen, progress
+from modules.chat.screen import ENDED, Screen
 
 PATIENCE: Final = 1.0
 """Seconds without output after which a terminal says what is being waited for, and how often it says so again."""
@@ -24,6 +24,8 @@ class Waiting:
         self._subject = f"waiting for {_name(first)}" if first else "waiting for an answer"
         self._seconds = 0.0
         self._told = ""
+        self._under_way: ModelEvent | None = None
+        """The last that was heard of a load or a pull that goes on."""
 
     @asynccontextmanager
     async def shown(self) -> AsyncIterator["Waiting"]:
@@ -43,12 +45,16 @@ class Waiting:
         else:
             self._subject = "waiting for more"
             self._seconds = 0.0
+        self._under_way = None
 
     async def _tick(self) -> None:
         while True:
             await asyncio.sleep(PATIENCE)
             self._seconds += PATIENCE
-            self._screen.status(f"{self._subject}, {self._seconds:.0f} s")
+            if self._under_way is not None:
+                self._screen.status(self._screen.progress(self._under_way))
+            else:
+                self._screen.status(f"{self._subject}, {self._seconds:.0f} s")
             if self._seconds >= SILENCE and not self._screen.interactive and self._told != self._subject:
                 self._told = self._subject
                 self._screen.note(f"{self._subject} …")
@@ -58,10 +64,10 @@ class Waiting:
             case AttemptFailed(attempt=attempt):
                 then = "trying again" if attempt.decision == "retry" else "going on to the next"
                 self._subject = f"{attempt.target} did not answer ({attempt.error_type}), {then}"
-            case ModelEvent(kind="load" | "pull", state="ready" | "loaded" | "success"):
-                self._subject = f"waiting for {event.model}"
+            case ModelEvent(kind="load" | "pull") if event.state in ENDED:
+                self._subject, self._under_way = f"waiting for {event.model}", None
             case ModelEvent(kind="load" | "pull"):
-                self._subject = progress(event)
+                self._subject, self._under_way = f"{event.kind}ing {event.model}", event
             case _:
                 pass
 
