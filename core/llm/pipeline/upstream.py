@@ -16,7 +16,7 @@ NOT_SENT = frozenset({"circuit_open", "gated", "key_refused"})
 
 
 class Upstream:
-    """Retry budget, breakers, keys, token calibration and passive health of one configured provider."""
+    """Retry budget, breakers, keys, limits, token calibration and passive health of one configured provider."""
 
     __slots__ = (
         "breaker",
