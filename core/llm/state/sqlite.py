@@ -71,6 +71,8 @@ class SqliteStore:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost = 0
         self._failing = False
+        self._locked = False
+        """Whether it fails because another process writes for long, which ends by itself."""
         self._results: list[Any] = []
 
     async def open(self) -> int:
@@ -136,7 +138,7 @@ class SqliteStore:
         """
         loop = self._loop or asyncio.get_running_loop()
         decided: asyncio.Future[Verdict] = loop.create_future()
-        if self._thread is None or self._failing or self._jobs.qsize() >= WAITING:
+        if self._thread is None or (self._failing and not self._locked) or self._jobs.qsize() >= WAITING:
             decided.set_exception(self._no_verdict())
         else:
             owner = self._owner
@@ -276,11 +278,12 @@ class SqliteStore:
                     if ending:
                         log("ERROR", "{} rows never reached the ledger {}", len(batch), self._path)
                         return
-                    # Calls go on: their rows wait here and are written as soon as the disk takes them. A reservation
-                    # is of no use later on: who waits for one is refused.
-                    self._answer([(job[2], self._no_verdict()) for job in batch if _is_verdict(job)])
-                    batch = [job for job in batch if not _is_verdict(job)]
-                    self._answer([(job[2], None) for job in batch])
+                    # Calls go on: their rows wait here and are written as soon as the disk takes them. Who waits for a
+                    # reservation is refused, unless it is only a matter of time.
+                    if not self._locked:
+                        self._answer([(job[2], self._no_verdict()) for job in batch if _is_verdict(job)])
+                        batch = [job for job in batch if not _is_verdict(job)]
+                    self._answer([(job[2], None) for job in batch if not _is_verdict(job)])
                     threading.Event().wait(RETRY)
                 self._answer([(job[2], result) for job, result in zip(batch, self._results, strict=True)])
 
@@ -291,6 +294,7 @@ class SqliteStore:
             if not self._failing:
                 log("ERROR", "the ledger {} cannot be written: {}", self._path, error)
             self._failing = True
+            self._locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
             return False
         if self._failing:
             log("WARNING", "the ledger {} can be written again", self._path)
