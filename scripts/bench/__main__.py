@@ -1,4 +1,4 @@
-"""CPU per call and per streamed chunk, import time and memory: this library beside its peers, in one run.
+"""CPU per call and per streamed chunk, import time and memory: this library beside its peers, and its layers alone.
 
 Every figure is measured in a fresh process, in interleaved rounds, and given as its ratio to bare aiohttp in the same
 round; what is printed is the median of the ratios. Machines differ and are noisy: the ratios carry, the microseconds
@@ -14,18 +14,14 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+from scripts.bench import layer_table
+from scripts.bench.pinned import pinned
 from scripts.bench.report import Table, plot, write
 
 CLIENTS = ["floor", "core-llm", "openai", "litellm"]
 CALLS = {"floor": 6400, "core-llm": 6400, "openai": 1280, "litellm": 768}
 STREAMS = {"floor": 48, "core-llm": 48, "openai": 8, "litellm": 4}
 MODULES = {"floor": "aiohttp", "core-llm": "core.llm", "openai": "openai", "litellm": "litellm"}
-
-
-def pinned(command: list[str], core: int) -> list[str]:
-    """*command* on one processor, where the system can do that."""
-    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [0]
-    return ["taskset", "-c", str(cores[core % len(cores)]), *command] if len(cores) > 1 else command
 
 
 def cell(client: str, url: str, mode: str, count: int, concurrency: int) -> dict[str, float]:
@@ -59,8 +55,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", nargs="+", default=CLIENTS, choices=CLIENTS)
+    parser.add_argument("--only", choices=["clients", "layers"], help="one of the two tables")
     given = parser.parse_args()
-    clients = list(dict.fromkeys(["floor", *given.clients]))
+    folder = Path("bench-results")
+    if given.only != "layers":
+        compare(list(dict.fromkeys(["floor", *given.clients])), given.rounds, folder)
+    if given.only != "clients":
+        table = layer_table.measure(max(1, given.rounds // 2), lambda what: print(what, file=sys.stderr))
+        print(table.text())
+        table.write(folder)
+
+
+def compare(clients: list[str], rounds: int, folder: Path) -> None:
+    """Measure this library beside *clients*, print, and write the figures into *folder*."""
     server = subprocess.Popen(
         pinned([sys.executable, "-m", "scripts.bench.upstream"], 1),
         stdin=subprocess.PIPE,
@@ -72,8 +79,8 @@ def main() -> None:
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
     figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     claimed, started = 0, time.perf_counter()
-    steps, step = given.rounds * len(clients) * 3, 0
-    for number in range(given.rounds):
+    steps, step = rounds * len(clients) * 3, 0
+    for number in range(rounds):
         for client in clients:
             for what in ("call", "stream", "import"):
                 step += 1
@@ -102,9 +109,8 @@ def main() -> None:
         raise SystemExit(
             f"the clients claim {claimed} answers, the upstream gave {served}: a client retried or lost some"
         )
-    table = Table(clients, {what: dict(by_client) for what, by_client in figures.items()}, given.rounds)
+    table = Table(clients, {what: dict(by_client) for what, by_client in figures.items()}, rounds)
     print(table.text())
-    folder = Path("bench-results")
     folder.mkdir(exist_ok=True)
     write(table, folder / "latest.txt", folder / "latest.json")
     plot(table, folder / "latest.png")
