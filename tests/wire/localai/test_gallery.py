@@ -76,7 +76,7 @@ async def test_a_cancelled_installation_is_stopped_on_the_server(serve, make, pa
 async def test_an_address_is_installed_as_one(serve, make):
     """A definition that is in no gallery."""
     server = await serve()
-    provider = await make(server, clock=FakeClock(auto_advance=True))
+    provider = await make(server, clock=FakeClock(auto_advance=True), pull_from=["example.com"])
     with pytest.raises(ProviderError, match="no model found"):
         await provider.pull_model("https://example.com/model.yaml")
 

@@ -11,6 +11,7 @@ from typing import Final, Literal
 
 from core.llm.common.events import ModelEvent
 from core.llm.common.exceptions import ProviderError
+from core.llm.providers.base.model_source import check_model_name, check_source
 from core.llm.providers.base.provider import ModelStatus, Progress, ProgressCallback, ProviderServices
 from core.llm.providers.base.single_flight import SingleFlight, Tell, within
 from core.llm.providers.base.throttle import Throttle
@@ -32,10 +33,18 @@ class ManagerLimits:
 class ServerModelManager(ABC):
     """Loads, unloads and pulls the models of one server. Belongs to the event loop that uses it."""
 
-    def __init__(self, services: ProviderServices, limits: ManagerLimits, *, unload_on_stop: bool) -> None:
+    def __init__(
+        self,
+        services: ProviderServices,
+        limits: ManagerLimits,
+        *,
+        unload_on_stop: bool,
+        pull_from: tuple[str, ...] = (),
+    ) -> None:
         self._services = services
         self._limits = limits
         self._unload_on_stop = unload_on_stop
+        self._pull_from = pull_from
         self._loads: SingleFlight[ModelStatus] = SingleFlight()
         self._pulls: SingleFlight[Progress] = SingleFlight()
         self._unloading: set[str] = set()
@@ -75,6 +84,7 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: the server refuses, or `timeout` with code `load_timeout`.
         """
+        check_model_name(model)
         return await self._loads.join(self.key(model), lambda tell: self._load(model, tell), progress, keep=True)
 
     async def pull(self, model: str, progress: ProgressCallback | None = None, *, keep_going: bool = False) -> Progress:
@@ -83,8 +93,10 @@ class ServerModelManager(ABC):
         When the last caller is cancelled, the download is stopped, unless `keep_going`.
 
         Raises:
-            ProviderError: the download failed, or `timeout` with code `pull_stalled`.
+            ProviderError: the download failed, `timeout` with code `pull_stalled`, or `invalid_request` where it would
+                come from a host that is not allowed.
         """
+        check_source(model, self._pull_from)
         return await self._pulls.join(self.key(model), lambda tell: self._pull(model, tell), progress, keep=keep_going)
 
     async def unload(self, model: str) -> ModelStatus:
@@ -93,6 +105,7 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: `timeout` with code `unload_timeout`: it is still there after the limit.
         """
+        check_model_name(model)
         key, limit = self.key(model), self._limits.unload
         self._unloading.add(key)
         self._event(model, "unload", "unloading")

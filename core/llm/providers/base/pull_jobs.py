@@ -29,9 +29,15 @@ class PullJobManager(ServerModelManager):
     """A manager of models whose server pulls by jobs. *pull_stall*: seconds that a pull may stand still."""
 
     def __init__(
-        self, services: ProviderServices, limits: ManagerLimits, *, unload_on_stop: bool, pull_stall: float
+        self,
+        services: ProviderServices,
+        limits: ManagerLimits,
+        *,
+        unload_on_stop: bool,
+        pull_stall: float,
+        pull_from: tuple[str, ...] = (),
     ) -> None:
-        super().__init__(services, limits, unload_on_stop=unload_on_stop)
+        super().__init__(services, limits, unload_on_stop=unload_on_stop, pull_from=pull_from)
         self._pull_stall = pull_stall
 
     @abstractmethod

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration
+from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
 from core.llm.providers.config.models.frozen import Frozen
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
@@ -82,6 +83,7 @@ class LMStudioConfig(ProviderConfig):
     load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(30.0, description="How long a model may take to leave memory.")
     pull_stall_timeout: Duration = Field(300.0, description="How long a download may make no progress.")
+    pull_from: PullHosts = ("huggingface.co", "hf.co", "lmstudio.ai")
     unload_on_stop: bool = Field(
         False, description="Unload the models that were loaded explicitly when this provider is closed."
     )

@@ -17,7 +17,13 @@ class LMStudioModelManager(PullJobManager):
 
     def __init__(self, api: LMStudioApi, config: LMStudioConfig, services: ProviderServices) -> None:
         limits = ManagerLimits(config.load_timeout, config.unload_timeout)
-        super().__init__(services, limits, unload_on_stop=config.unload_on_stop, pull_stall=config.pull_stall_timeout)
+        super().__init__(
+            services,
+            limits,
+            unload_on_stop=config.unload_on_stop,
+            pull_stall=config.pull_stall_timeout,
+            pull_from=config.pull_from,
+        )
         self._api = api
         self._config = config
 

@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AfterValidator, Field
 
 from core.llm.common.units import Duration
+from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
 from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
 
@@ -30,6 +31,7 @@ class LocalAIConfig(ProviderConfig):
     load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(30.0, description="How long a model may take to leave memory.")
     pull_stall_timeout: Duration = Field(300.0, description="How long an installation may make no progress.")
+    pull_from: PullHosts = ("huggingface.co", "hf.co", "github.com", "raw.githubusercontent.com")
     unload_on_stop: bool = Field(
         False, description="Shut the backends down that were loaded explicitly when this provider is closed."
     )

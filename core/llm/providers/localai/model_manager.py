@@ -4,6 +4,7 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.base.model_manager import ManagerLimits
+from core.llm.providers.base.model_source import check_model_name
 from core.llm.providers.base.provider import ModelState, ModelStatus, ProviderServices
 from core.llm.providers.base.pull_jobs import PullJob, PullJobManager
 from core.llm.providers.localai.api import LocalAIApi
@@ -23,7 +24,13 @@ class LocalAIModelManager(PullJobManager):
 
     def __init__(self, api: LocalAIApi, config: LocalAIConfig, services: ProviderServices) -> None:
         limits = ManagerLimits(config.load_timeout, config.unload_timeout)
-        super().__init__(services, limits, unload_on_stop=config.unload_on_stop, pull_stall=config.pull_stall_timeout)
+        super().__init__(
+            services,
+            limits,
+            unload_on_stop=config.unload_on_stop,
+            pull_stall=config.pull_stall_timeout,
+            pull_from=config.pull_from,
+        )
         self._api = api
 
     async def find(self, model: str) -> ModelStatus | None:
@@ -81,6 +88,7 @@ class LocalAIModelManager(PullJobManager):
         Raises:
             ProviderError: it refuses, or the removal failed.
         """
+        check_model_name(model)
         job = await self._api.delete(model)
         while job.state == "running":
             await self._services.clock.sleep(_POLL)

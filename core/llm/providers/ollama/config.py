@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.llm.common.units import Duration
+from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
@@ -90,6 +91,7 @@ class OllamaConfig(ProviderConfig):
     )
     load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(10.0, description="How long a model may take to leave memory.")
+    pull_from: PullHosts = ("registry.ollama.ai", "ollama.com", "hf.co", "huggingface.co")
     unload_on_stop: bool = Field(
         False, description="Unload the models that were loaded explicitly when this provider is closed."
     )

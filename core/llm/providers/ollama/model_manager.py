@@ -24,7 +24,7 @@ class OllamaModelManager(ServerModelManager):
         keep_alives: KeepAlives | None = None,
     ) -> None:
         limits = ManagerLimits(config.load_timeout, config.unload_timeout)
-        super().__init__(services, limits, unload_on_stop=config.unload_on_stop)
+        super().__init__(services, limits, unload_on_stop=config.unload_on_stop, pull_from=config.pull_from)
         self._client = client
         self._config = config
         self._keep_alives = keep_alives or KeepAlives(config)
