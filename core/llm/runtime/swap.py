@@ -100,7 +100,8 @@ class RuntimeHolder:
         Edits in quick succession thereby become fewer, later reloads instead of broken streams.
         """
         deadline = asyncio.get_running_loop().time() + ROOM_PATIENCE
-        while len(self._retiring) >= MAX_LIVE - 1:
+        # One without calls goes at once when it is replaced.
+        while sum(runtime.leases > 0 for runtime in self.live) >= MAX_LIVE:
             rest = deadline - asyncio.get_running_loop().time()
             if rest <= 0:
                 return
@@ -111,8 +112,8 @@ class RuntimeHolder:
         old, self._current = self._current, new
         if old is not None:
             self._retire(old, drain_timeout)
-        surplus = len(self._retiring) - (MAX_LIVE - 1)
-        for runtime in list(self._retiring)[: max(0, surplus)]:
+        busy = [runtime for runtime in self._retiring if runtime.leases]
+        for runtime in busy[: max(0, len(busy) - (MAX_LIVE - 1))]:
             self._force(runtime)
 
     async def retire_all(self, drain_timeout: float) -> None:

@@ -146,6 +146,21 @@ async def test_HR08_a_fifth_generation_forces_the_oldest_to_end_now(rig: Rig) ->
     assert [runtime.generation for runtime in rig.holder.live] == [5, 2, 3, 4]
 
 
+async def test_HR08_a_generation_without_calls_costs_no_older_one_its_calls(rig: Rig) -> None:
+    """It goes at once; three that are in use and the new one are four, and nobody waits for room."""
+    for number in range(MAX_LIVE - 1):
+        await rig.publish(300.0, a={"answers": str(number)})
+        rig.running()
+    await rig.publish(300.0, a={"answers": "idle"})
+    begun = time.monotonic()
+    await rig.holder.make_room()
+    assert time.monotonic() - begun < 5.0
+    await rig.publish(300.0, a={"answers": "new"})
+    assert await rig.seen.wait_for(RuntimeRetired) == RuntimeRetired(4, forced=False)
+    assert [runtime.generation for runtime in rig.holder.live] == [5, 1, 2, 3]
+    assert not any(call.guard.verdict() for runtime in rig.holder.live for call in runtime.calls)
+
+
 async def test_LC_stopping_waits_for_calls_as_long_as_allowed_and_not_longer(rig: Rig) -> None:
     """A call on an older generation, which may run for minutes after a reload, does not hold up the stop."""
     await rig.publish(a={})
