@@ -199,3 +199,22 @@ async def test_the_last_output_is_on_the_error_WK07(worker):
     lines = caught.value.output.split("\n")
     assert len(lines) <= 50
     assert any("Fatal Python error: Aborted" in line for line in lines) or "line 79" in caught.value.output
+
+
+async def test_a_worker_that_dies_with_words_about_memory_ran_out_of_it_F138(worker):
+    """It has a code of its own, since the same call would end the next process too."""
+    await worker.request("print", {"lines": 1, "text": "failed to allocate buffer of size 68719476736"})
+    with pytest.raises(WorkerCrashed, match="out of memory") as caught:
+        await worker.request("die", {"signal": signal.SIGABRT})
+    assert caught.value.code == "out_of_memory"
+
+
+async def test_any_other_death_is_a_crash_and_a_hang_is_a_hang_F137_F139(worker, make_worker):
+    """What a caller may do about it differs."""
+    with pytest.raises(WorkerCrashed) as caught:
+        await worker.request("die", {"signal": signal.SIGSEGV})
+    assert caught.value.code == "worker_crashed"
+    hanging = make_worker(heartbeat=0.2)
+    with pytest.raises(WorkerCrashed) as caught:
+        await hanging.request("hold_lock", {"seconds": 30})
+    assert caught.value.code == "worker_hangs"

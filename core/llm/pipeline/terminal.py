@@ -110,7 +110,13 @@ def own_error(error: Exception, ref: ModelRef) -> LLMError:
         return error.at(ref.provider, ref.model)
     if isinstance(error, WorkerCrashed):
         return ProviderError(
-            "server_error", str(error), code="worker_crashed", provider=ref.provider, model=ref.model, billing="none"
+            "server_error",
+            str(error),
+            code=error.code,
+            retryable=error.code != "out_of_memory",
+            provider=ref.provider,
+            model=ref.model,
+            billing="none",
         )
     if isinstance(error, LLMError):
         return error

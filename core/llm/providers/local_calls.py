@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Protocol
 from urllib.parse import unquote
 
-from core.llm.common.exceptions import ProviderError, WorkerCrashed
+from core.llm.common.exceptions import ErrorScope, ProviderError, WorkerCrashed
 from core.llm.common.types import Billing, PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply
 from core.llm.transport.process import WorkerStream
@@ -121,7 +121,10 @@ class WholeReply:
 
 def crash_error(error: WorkerCrashed, billing: Billing) -> ProviderError:
     """What a crash of the worker means to its calls."""
-    return ProviderError("server_error", str(error), code="worker_crashed", retryable=True, billing=billing)
+    # Another try of the same call would end the next process in the same way; another candidate need not.
+    retryable = error.code != "out_of_memory"
+    scope: ErrorScope | None = None if retryable else "model"
+    return ProviderError("server_error", str(error), code=error.code, retryable=retryable, scope=scope, billing=billing)
 
 
 def _text(body: object) -> str:

@@ -1,9 +1,7 @@
 """One load: watched for stalls, bounded in time, its progress told no more often than anyone can read it."""
 
 import asyncio
-import re
 from collections.abc import Callable
-from typing import Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.events import EventBus, ModelEvent
@@ -13,20 +11,15 @@ from core.llm.providers.base.single_flight import cancelled_ourselves
 from core.llm.providers.base.throttle import Throttle
 from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.resident import Resident
-
-_OUT_OF_MEMORY: Final = re.compile(
-    r"out of memory|outofmemory|cannot allocate|failed to allocate|unable to allocate|bad_alloc|memoryerror|"
-    r"insufficient (?:gpu |system )?memory|requires more (?:system )?memory|worker_?oom",
-    re.IGNORECASE,
-)
+from core.llm.transport.process_memory import says_out_of_memory
 
 
 def is_out_of_memory(error: Exception) -> bool:
     """Whether *error* says that a model did not fit into memory."""
-    if isinstance(error, ProviderError) and error.code == "out_of_memory":
+    if isinstance(error, ProviderError | WorkerCrashed) and error.code == "out_of_memory":
         return True
     printed = error.output if isinstance(error, ModelLoadError | WorkerCrashed) else ""
-    return _OUT_OF_MEMORY.search(f"{error}\n{printed}") is not None
+    return says_out_of_memory(f"{error}\n{printed}")
 
 
 async def load_once(resident: Resident, options: ResidencyOptions, clock: Clock, events: EventBus) -> ModelStatus:

@@ -14,6 +14,7 @@ from core.llm.common.types import PhaseLimits
 from core.llm.transport.frames import FrameError, FrameReader, encode_frame
 from core.llm.transport.process_calls import WorkerCall
 from core.llm.transport.process_exit import WorkerExit, describe_exit, error_from
+from core.llm.transport.process_memory import died_of_memory, memory_kills
 from core.llm.transport.process_output import WorkerOutput
 from core.llm.transport.process_scratch import ScratchDirectory
 from core.llm.transport.process_spec import WorkerSpec
@@ -37,6 +38,7 @@ class WorkerChild(asyncio.Protocol):
         self._process: asyncio.subprocess.Process
         self._transport: asyncio.Transport | None = None
         self._output: WorkerOutput
+        self._kills_before = memory_kills()
         self._cleanup = contextlib.ExitStack()
         self._reader = FrameReader()
         self._calls: dict[int, WorkerCall] = {}
@@ -250,7 +252,11 @@ class WorkerChild(asyncio.Protocol):
 
     def _give_up(self, problem: str) -> None:
         text = f"worker {self._spec.name} (pid {self.pid}) hangs: it {problem}; it was stopped"
-        self._stop_after(lambda: WorkerCrashed(text, pid=self.pid, model=self._spec.name, output=self._output.text))
+        self._stop_after(
+            lambda: WorkerCrashed(
+                text, pid=self.pid, model=self._spec.name, output=self._output.text, code="worker_hangs"
+            )
+        )
 
     def _stop_after(self, failure: Callable[[], LLMError]) -> None:
         if self._failure is None:
@@ -364,7 +370,12 @@ class WorkerChild(asyncio.Protocol):
         code = self._process.returncode
         text = f"worker {self._spec.name} (pid {self.pid}) {describe_exit(code)}"
         output = self._output.text
-        return lambda: WorkerCrashed(text, pid=self.pid, exit_code=code, model=self._spec.name, output=output)
+        kind = "worker_crashed"
+        if died_of_memory(code, output, self._kills_before, memory_kills()):
+            kind, text = "out_of_memory", f"{text}. It was out of memory: use a smaller model, context or memory_limit"
+        return lambda: WorkerCrashed(
+            text, pid=self.pid, exit_code=code, model=self._spec.name, output=output, code=kind
+        )
 
     def _finish(self) -> None:
         self._stop_timers()
