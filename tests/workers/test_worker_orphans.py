@@ -73,6 +73,36 @@ def test_the_directory_of_a_killed_hosts_worker_is_removed_by_the_next_host_F145
     assert not scratch.exists()
 
 
+def test_a_worker_that_could_not_notice_is_ended_by_the_next_host_F145(host):
+    """It was stopped when its host died; it is told by its number and its start time."""
+    process, worker = host()
+    os.kill(worker, signal.SIGSTOP)
+    process.kill()
+    process.wait()
+    time.sleep(0.3)
+    assert psutil.pid_exists(worker)
+    host()
+    wait_until_gone(worker, within=5)
+
+
+def test_a_later_process_with_the_number_of_a_worker_is_left_alone_F145(host):
+    """A number is given again."""
+    process, worker = host()
+    scratch = Path(psutil.Process(worker).cwd())
+    bystander = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        os.kill(worker, signal.SIGSTOP)
+        (scratch / ".worker").write_text(f"{bystander.pid}:1")
+        process.kill()
+        process.wait()
+        host()
+        assert bystander.poll() is None
+    finally:
+        bystander.kill()
+        bystander.wait()
+        os.kill(worker, signal.SIGKILL)
+
+
 def test_a_killed_host_takes_a_busy_worker_with_it_WK05_F145(host):
     """A generation in progress does not keep the worker."""
     then = (

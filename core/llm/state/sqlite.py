@@ -17,10 +17,10 @@ from typing import Any, Final, cast
 
 from core.llm.common.exceptions import BudgetExceeded, ConfigError, ConfigIssue
 from core.llm.common.log import log
+from core.llm.common.process_identity import is_alive, this_process
 from core.llm.common.types import Usage
 from core.llm.state import sqlite_budgets
 from core.llm.state.holds import Claim, Hold, Standing, Verdict
-from core.llm.state.owner import is_alive, this_process
 from core.llm.state.rows import AttemptRow, RowState, UsageTotal
 
 SCHEMA: Final = 2

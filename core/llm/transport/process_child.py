@@ -87,6 +87,7 @@ class WorkerChild(asyncio.Protocol):
             )
             child.pid = child._process.pid
             child._output.belongs_to(child.pid)
+            scratch.belongs_to(child.pid)
             child._cleanup = cleanup.pop_all()
         child._watcher = asyncio.create_task(child._watch(), name=f"worker {spec.name}")
         try:

@@ -1,16 +1,23 @@
-"""An empty private directory for each worker: its current directory, its place for temporary files and sockets.
+"""A private directory for each worker: its current directory, its place for temporary files and sockets.
 
-The host holds a lock on it. A host that was killed cannot remove it, but its lock is gone, so the next one does.
+The host holds a lock on it. A host that was killed cannot remove it, but its lock is gone, so the next one does; and
+ends the worker, whose name is in it, if that one could not notice the end of its host because it was stopped.
 """
 
 import contextlib
 import fcntl
 import os
 import shutil
+import signal
 import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
+
+from core.llm.common.process_identity import is_alive, name_of
+
+_WORKER: Final = ".worker"
 
 
 class ScratchDirectory:
@@ -24,6 +31,10 @@ class ScratchDirectory:
             self.path = Path(tempfile.mkdtemp(dir=root))
             self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
             fcntl.flock(self._lock, fcntl.LOCK_EX)
+
+    def belongs_to(self, pid: int) -> None:
+        """Write down which process works here."""
+        (self.path / _WORKER).write_text(name_of(pid))
 
     def remove(self) -> None:
         """Delete it with all that is in it."""
@@ -59,6 +70,18 @@ def _sweep(root: Path) -> None:
             descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                _end_orphan(entry)
                 shutil.rmtree(entry, ignore_errors=True)
             finally:
                 os.close(descriptor)
+
+
+def _end_orphan(directory: Path) -> None:
+    """Kill the worker of a host that is gone, with all that it has started, if it is that very process."""
+    with contextlib.suppress(OSError, ValueError):  # it never began to work, or has just ended
+        name = (directory / _WORKER).read_text(encoding="ascii")
+        number, _, started = name.partition(":")
+        pid = int(number)
+        # Without a start time the number may be that of anybody.
+        if started and is_alive(name) and os.getpgid(pid) == pid:
+            os.killpg(pid, signal.SIGKILL)

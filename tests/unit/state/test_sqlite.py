@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from core.llm.common.exceptions import ConfigError
+from core.llm.common.process_identity import is_alive, this_process
 from core.llm.common.types import Cost, Usage
-from core.llm.state.owner import is_alive, this_process
 from core.llm.state.rows import AttemptRow, to_nanos
 from core.llm.state.sqlite import SqliteStore
 

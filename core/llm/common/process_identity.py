@@ -1,4 +1,4 @@
-"""Who wrote a row: this process, told apart from a later one that happens to get the same number."""
+"""Names of processes that last: one is told apart from a later one that happens to get the same number."""
 
 import os
 from pathlib import Path
@@ -6,13 +6,17 @@ from pathlib import Path
 
 def this_process() -> str:
     """A name of the running process that no later process on this machine will have."""
-    pid = os.getpid()
+    return name_of(os.getpid())
+
+
+def name_of(pid: int) -> str:
+    """Such a name for the process with this number."""
     return f"{pid}:{_started(pid)}"
 
 
-def is_alive(owner: str) -> bool:
+def is_alive(name: str) -> bool:
     """Whether the process that was given this name is still running."""
-    number, _, started = owner.partition(":")
+    number, _, started = name.partition(":")
     if not number.isdigit():
         return False
     pid = int(number)
