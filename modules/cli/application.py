@@ -38,16 +38,20 @@ class Application:
 
 
 @asynccontextmanager
-async def opened(path: str) -> AsyncIterator[Application]:
+async def opened(path: str, *, keeps: bool = False) -> AsyncIterator[Application]:
     """Load the configuration at *path* and build its providers; close them in the end.
 
     The container is not started: a look at the models of an application must not preload its models, check its
     providers, follow its file, or write to its ledger. No call is sent.
 
+    Args:
+        path: the configuration file.
+        keeps: what is loaded on a server stays there, whatever the configuration says about the end of an application.
+
     Raises:
         ConfigError: the configuration cannot be used.
     """
-    container = Container([ProviderModule(path, watch=False, env=await _environment(path))])
+    container = Container([ProviderModule(path, watch=False, env=await _keeping(path) if keeps else None)])
     # The service comes first: it is what builds the providers when the configuration is loaded.
     llm = container.get(LLMService)
     manager = container.get(ProviderConfigManager)
@@ -67,11 +71,8 @@ async def opened(path: str) -> AsyncIterator[Application]:
         await container.stop()
 
 
-async def _environment(path: str) -> Mapping[str, str] | None:
-    """The process's own environment, with `unload_on_stop` switched off wherever it is on.
-
-    It is meant for the end of an application: what a command loads on a server is to stay there.
-    """
+async def _keeping(path: str) -> Mapping[str, str] | None:
+    """The process's own environment, with `unload_on_stop` switched off wherever it is on; `None`: it is nowhere."""
     plain = Container([ProviderModule(path, watch=False)])
     config = await plain.get(ProviderConfigManager).load()
     asked = [name for name, one in config.providers.items() if getattr(one, "unload_on_stop", False)]

@@ -17,7 +17,7 @@ class SwapRefused(LLMError):
 async def swap(given: Namespace, output: Output) -> bool:
     """`core-llm swap ALIAS MODEL`. Where the model cannot be loaded, nothing has changed."""
     alias, model = given.alias, given.model
-    async with opened(given.config) as app:
+    async with opened(given.config, keeps=not given.no_load) as app:
         ref = _checked(app, alias, model)
         old, edit, place = _edit(app, alias, model)
         if old == model:

@@ -21,7 +21,7 @@ _LINE: Final = 2.0
 
 async def load(given: Namespace, output: Output) -> bool:
     """`core-llm load NAME [--stay]`."""
-    async with opened(given.config) as app:
+    async with opened(given.config, keeps=True) as app:
         try:
             async with shown(app, output, "load", given.name) as tell:
                 status = await app.models.load(given.name, tell)
