@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import pytest_asyncio
+from filelock import FileLock
 
 from core.llm.common.events import ModelEvent
 from core.llm.common.types import ModelFacts, PhaseLimits
@@ -22,7 +24,14 @@ collect_ignore_glob = [] if os.environ.get("CORE_LLM_TRANSFORMERS") else ["test_
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model; to be copied before it is changed."""
-    return tiny.make(tmp_path_factory.mktemp("models") / "tiny")
+    shared = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        shared = shared.parent  # one for all processes of this run
+    with FileLock(shared / "tiny.lock"):
+        folder = shared / "tiny"
+        if not folder.exists():
+            tiny.make(shared / "making").rename(folder)
+    return folder
 
 
 @pytest.fixture
@@ -48,10 +57,15 @@ async def make_provider(model_folder: Path) -> AsyncIterator[Callable[..., Any]]
         await provider.close()
 
 
-@pytest.fixture
-async def provider(make_provider: Callable[..., Any]) -> TransformersProvider:
-    """The small model under the name `tiny`."""
-    return await make_provider()
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def provider(model_folder: Path) -> AsyncIterator[TransformersProvider]:
+    """The small model under the name `tiny`, loaded once for all tests that only ask it something."""
+    entry = {"path": str(model_folder), "device": "cpu", "max_batch": 8, "batch_wait": "50ms"}
+    config = TransformersConfig(models={"tiny": entry})
+    provider = TransformersProvider(config, provider_services("local", resources=SimpleResources()))
+    await provider.start()
+    yield provider
+    await provider.close()
 
 
 def chat(text: Any, *, model: str = "tiny", stream: bool = False, limits: Any = None, **fields: Any) -> ChatRequest:

@@ -153,7 +153,7 @@ class TransformersConfig(ProviderConfig):
     )
     schemas: Schemas = Field(
         "auto",
-        description="`enforced`: answers are held to a JSON schema token by token, which needs llguidance. `described`: "
+        description="`enforced`: answers are held to a JSON schema token by token, by llguidance. `described`: "
         "it is put into words. `auto`: the first where llguidance is installed.",
     )
     load_timeout: Duration = Field(600.0, description="How long loading a model may take, a download included.")

@@ -50,7 +50,12 @@ class TransformersEngine:
             import transformers  # noqa: PLC0415 - see above
 
             from core.llm.providers.transformers import batching, constraint, loader, memory  # noqa: PLC0415 - see above
-        except ImportError as error:
+        except (MemoryError, SystemError):
+            # Libraries that get no memory while they are imported fail in ways of their own.
+            raise EngineError(
+                "server_error", "the worker is out of memory before it has loaded anything", code="out_of_memory"
+            ) from None
+        except (ImportError, OSError) as error:
             raise EngineError("server_error", f"torch cannot be imported: {error}", code="missing_extra") from None
         torch.set_num_threads(params["n_threads"])
         loaded = self._loaded = loader.load(params, tell)

@@ -20,7 +20,6 @@ Tell = Callable[[str, float | None, float | None], None]
 
 _TURN_ENDS: Final = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|end|>")
 """What ends a turn in the common chat formats; some models do not say that it ends an answer."""
-_LOAD_FAILURES: Final = (OSError, ValueError, ImportError, RuntimeError, KeyError, TypeError, AttributeError)
 _EVERY: Final = 0.1
 _UNUSED: Final = ("pooler.", "position_ids")
 """Weights that may be missing: nothing here reads them."""
@@ -56,15 +55,19 @@ def load(params: Mapping[str, Any], tell: Tell) -> Loaded:
             loaded = _load(params, device, quantization)
     except EngineError:
         raise
-    except Exception as error:
-        if (problem := out_of_memory(error)) is not None:
-            raise problem from None
-        if not isinstance(error, _LOAD_FAILURES):
-            raise
-        said = " ".join(str(error).split())[:500]
-        raise EngineError("server_error", f"transformers refuses it: {said}", code="load_failed") from None
+    except Exception as error:  # noqa: BLE001 - the libraries raise anything, and all of it means the same
+        raise out_of_memory(error) or _refused(error) from None
     _compare(params["files"])
     return loaded
+
+
+def _refused(error: Exception) -> EngineError:
+    if type(error).__name__ == "UnpicklingError":
+        said = "a .bin file holds more than weights, and reading that could run any code: convert it to .safetensors"
+    else:
+        # What the libraries say while they load comes from the files; no request has been seen yet.
+        said = f"transformers refuses it: {' '.join(str(error).split())[:500] or type(error).__name__}"
+    return EngineError("server_error", said, code="load_failed")
 
 
 def device_of(wanted: str) -> str:

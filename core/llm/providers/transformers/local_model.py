@@ -13,7 +13,7 @@ from core.llm.common.exceptions import LLMError, ModelLoadError
 from core.llm.common.types import PhaseLimits
 from core.llm.providers.base.provider import ModelStatus, Progress, ProgressCallback, ProviderServices
 from core.llm.providers.base.throttle import Throttle
-from core.llm.providers.local_files import ModelFileError
+from core.llm.providers.local_files import FileState, ModelFileError, file_state
 from core.llm.providers.local_models import WorkerModel
 from core.llm.providers.transformers.config import Dtype, Quantization
 from core.llm.providers.transformers.model_folder import (
@@ -65,7 +65,7 @@ class LocalModel(WorkerModel):
         self.folder: ModelFolder | None = None
         """The directory as it was when it was last looked at; `None` where it is not there, or not yet."""
         self._loaded: ModelFolder | None = None
-        self._refused: ModelFolder | None = None
+        self._refused: tuple[FileState, ...] | None = None
         self._listeners: list[ProgressCallback] = []
         self._throttle = Throttle(services.clock)
         self._clock = services.clock
@@ -200,23 +200,28 @@ class LocalModel(WorkerModel):
         return self.folder
 
     async def _look_for_changes(self) -> None:
-        """Where other files lie there than those that were loaded, end the process, so that they are loaded.
+        """Where the files are not those that were loaded, end the process, so that the new ones are loaded.
 
-        New ones that are no good change nothing: what was loaded serves on.
+        Files that were deleted are still in memory, and so are those that were replaced by others that are no good:
+        they serve on. One that was overwritten in place is not, since torch maps it.
         """
         loaded = self._loaded
         if loaded is None:
             return
         try:
-            found = await self._inspect()
-        except ModelLoadError as error:
-            if self.folder is not self._refused:
-                self._refused = self.folder
+            found = tuple(file_state(path) for path in loaded.files)
+        except ModelFileError:
+            return
+        if found in {loaded.states, self._refused}:
+            return
+        pairs = [pair for pair in zip(found, loaded.states, strict=True) if pair[0] != pair[1]]
+        if all((new.device, new.inode) != (old.device, old.inode) for new, old in pairs):
+            try:
+                await self._inspect()
+            except ModelLoadError as error:
+                self._refused = found
                 self.tell("load", "failed", f"{error}; what was loaded before serves on")
-            self.file_problem = ""
-            return
-        if found is None or (found.weights, found.config_state) == (loaded.weights, loaded.config_state):
-            return
+                return
         # Others may have seen the new files as well, and have ended the process or begun to load while this one looked.
         if self._loaded is loaded and self._worker.state == "ready":
             await self._worker.stop(self.unload_timeout)

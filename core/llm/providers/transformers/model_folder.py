@@ -59,6 +59,16 @@ class ModelFolder:
     """Comes with Python code of its own."""
 
     @property
+    def files(self) -> tuple[Path, ...]:
+        """What makes it another model when it changes."""
+        return (self.path / "config.json", *(path for path, _ in self.weights))
+
+    @property
+    def states(self) -> tuple[FileState, ...]:
+        """The states of `files`."""
+        return (self.config_state, *(state for _, state in self.weights))
+
+    @property
     def file_bytes(self) -> int:
         """Size of the weights on disk."""
         return sum(state.size for _, state in self.weights)
