@@ -3,10 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 from core.llm.common.exceptions import BudgetExceeded
-from core.llm.common.types import ModelFacts, ModelRef, PhaseLimits, Price
+from core.llm.common.types import Capability, ModelFacts, ModelRef, PhaseLimits, Price
 from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import BaseLLMProvider
@@ -106,7 +106,7 @@ def merge_facts(base: ModelFacts, options: ModelOptions | None) -> ModelFacts:
     if options.max_output_tokens is not None:
         changes["max_output_tokens"] = options.max_output_tokens
     if options.capabilities is not None:
-        changes["capabilities"] = options.capabilities
+        changes["capabilities"] = _with_what_goes_without_saying(options.capabilities)
     if options.quirks:
         changes["quirks"] = {**base.quirks, **options.quirks}
     if options.price is not None:
@@ -115,3 +115,11 @@ def merge_facts(base: ModelFacts, options: ModelOptions | None) -> ModelFacts:
             Decimal(price.input), Decimal(price.output), price.cache_read, price.cache_write, source="config"
         )
     return replace(base, **changes) if changes else base
+
+
+def _with_what_goes_without_saying(named: frozenset[Capability]) -> frozenset[Capability]:
+    """*named*, with chat and streams where it says nothing of how the model is asked: `[tools, vision]`."""
+    return named if named & _WAYS else named | {"chat", "stream"}
+
+
+_WAYS: Final[frozenset[Capability]] = frozenset({"chat", "stream", "embeddings"})

@@ -1,6 +1,9 @@
 """One model at one provider: its facts, limits and extra fields."""
 
 from decimal import Decimal
+from typing import Any
+
+import pytest
 
 from core.llm.common.types import ModelFacts, Price
 from core.llm.pipeline.target import merge_facts
@@ -77,3 +80,17 @@ def test_a_request_says_whether_a_stream_is_wanted_and_hides_its_key() -> None:
     assert not target.chat_request(a_call(), None).stream
     assert "sk-secret-value" not in repr(request)
     assert "sk-secret-value" not in repr(target.embedding_request(a_call("embed"), "sk-secret-value"))
+
+
+@pytest.mark.parametrize(
+    ("named", "found"),
+    [
+        ({"tools", "vision"}, {"chat", "stream", "tools", "vision"}),
+        ({"chat", "tools"}, {"chat", "tools"}),
+        ({"embeddings"}, {"embeddings"}),
+    ],
+)
+def test_a_model_that_is_said_to_call_tools_can_be_talked_to(named: set[Any], found: set[str]) -> None:
+    """`capabilities: [tools, vision]` adds to a conversation; it does not forbid one."""
+    facts = merge_facts(PACKAGED, ModelOptions(capabilities=frozenset(named)))
+    assert facts.capabilities == found
