@@ -16,7 +16,8 @@ ROWS: dict[str, tuple[range, ...]] = {
     "HR": (range(1, 19),),  # hot reload
     "WK": (range(1, 9),),  # worker processes
     "ML": (range(1, 23),),  # local models in memory
-    "F": (range(1, 150),),  # faults of connections, answers, streams, load, configuration, life cycle, local models
+    # Faults of connections, answers, streams, load, configuration, life cycle, local models, budgets.
+    "F": (range(1, 150), range(154, 157), range(161, 163)),
     "S": (range(1, 50), range(63, 71)),  # secrets, requests, files, workers, abuse of resources
     "G": (range(4, 6), range(7, 8), range(13, 16), range(22, 24), range(32, 33), range(35, 37)),  # goals of routing
 }

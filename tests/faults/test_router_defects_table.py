@@ -22,10 +22,7 @@ ELSEWHERE = {
     "CVE-2026-42208": "unit/state/test_sqlite.py",
 }
 """A store that hangs is tested beside the layer that writes to it; chat templates are rendered in a worker only."""
-NOT_OURS = {
-    "CVE-2026-47101": "keys with scopes are handed out by a proxy, not by a library",
-    **dict.fromkeys((26672, 34732, 36926, 40095), "a budget is a matter of accounting; its tests lie beside it"),
-}
+NOT_OURS = {"CVE-2026-47101": "keys with scopes are handed out by a proxy, not by a library"}
 
 
 def numbers_with_a_test() -> set[int | str]:
