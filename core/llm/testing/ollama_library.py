@@ -147,7 +147,7 @@ class Library:
             finished = True
         finally:
             self.pulls_cut += not finished
-        for status in ("verifying sha256 digest", "writing manifest"):
+        for status in ("writing manifest",) if download.unverified else ("verifying sha256 digest", "writing manifest"):
             yield {"status": status}
         self._store.add([download.model])
         yield {"status": "success"}

@@ -77,6 +77,8 @@ class OllamaDownload:
     """Ends the pull halfway through the last layer, once; the next pull continues."""
     cut: bool = False
     """End the body halfway through the last layer, without a word, once."""
+    unverified: bool = False
+    """Say that all is well without having compared a digest."""
     hold: asyncio.Event | None = None
     """Wait for this after the first half of the first layer."""
     done: dict[str, int] = field(default_factory=dict)

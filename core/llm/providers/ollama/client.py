@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import BinaryIO, Final, TypeVar
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.exceptions import ProviderError
@@ -270,9 +270,20 @@ def _digest_of(file: Path) -> str:
 
 
 async def _pieces(file: Path) -> AsyncIterator[bytes]:
-    source = await asyncio.to_thread(file.open, "rb")
+    opening = asyncio.create_task(asyncio.to_thread(file.open, "rb"))
+    try:
+        source = await asyncio.shield(opening)
+    except asyncio.CancelledError:
+        # The thread goes on: what it opens is closed when it is there.
+        opening.add_done_callback(_close)
+        raise
     try:
         while data := await asyncio.to_thread(source.read, _PIECE):
             yield data
     finally:
         source.close()
+
+
+def _close(opened: "asyncio.Task[BinaryIO]") -> None:
+    if not opened.cancelled() and opened.exception() is None:
+        opened.result().close()

@@ -1,15 +1,18 @@
 """What can be configured for an Ollama server."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
+
+PullStrategy = Literal["always", "when_missing", "never"]
+"""When a model is pulled by itself."""
 
 
 class OllamaTimeouts(TimeoutOptions):
@@ -30,6 +33,7 @@ class OllamaModelOptions(ModelOptions):
         default_factory=dict, description="Options of this model, over those of the provider: `num_ctx: 16384`."
     )
     keep_alive: ConfiguredKeepAlive | None = Field(None, description="Overrides the provider's `keep_alive`.")
+    pull: PullStrategy | None = Field(None, description="Overrides the provider's `pull`.")
     prompt_format: ConfiguredPromptFormat | None = Field(
         None,
         description="How a conversation is written as one prompt, past the model's own template: a name (chatml, "
@@ -79,7 +83,17 @@ class OllamaConfig(ProviderConfig):
         description="How long a model stays in memory after a call: `5m`, `never` (stays for ever) or `immediate` "
         "(goes at once). Unset: the server decides.",
     )
-    auto_pull: bool = Field(False, description="Pull a model that is not installed when it is first asked for.")
+    pull: PullStrategy = Field(
+        "never",
+        description="never: a missing model is an error. when_missing: it is pulled when it is first asked for. "
+        "always: a newer version is looked for as well, while the installed one serves.",
+    )
+    auto_pull: bool = Field(False, description="The older way to write `pull: when_missing`.")
+    models_dir: str | None = Field(
+        None,
+        description="Where a server on this machine keeps its models: a pull that does not fit there is not begun. "
+        "Unset: the usual places.",
+    )
     options: Mapping[str, Any] = Field(
         default_factory=dict, description="Options of every model, such as `num_ctx: 8192` or `num_gpu: 99`."
     )
@@ -96,10 +110,23 @@ class OllamaConfig(ProviderConfig):
         False, description="Unload the models that were loaded explicitly when this provider is closed."
     )
 
+    @model_validator(mode="after")
+    def _has_one_strategy(self) -> Self:
+        if self.auto_pull and "pull" in self.model_fields_set:
+            raise ValueError("auto_pull stands beside pull: keep pull")
+        return self
+
     def options_of(self, model: str) -> Mapping[str, Any]:
         """The options that every call of *model* sends."""
         entry = self._entry(model)
         return self.options if entry is None or not entry.options else {**self.options, **entry.options}
+
+    def pull_of(self, model: str) -> PullStrategy:
+        """When *model* is pulled by itself."""
+        entry = self._entry(model)
+        if entry is not None and entry.pull is not None:
+            return entry.pull
+        return "when_missing" if self.auto_pull else self.pull
 
     def keep_alive_of(self, model: str) -> ConfiguredKeepAlive | None:
         """How long *model* stays in memory."""

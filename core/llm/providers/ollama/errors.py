@@ -59,7 +59,7 @@ def _refined(error: ProviderError, text: str, model: str, *, signin: bool) -> Pr
         name = model or _quoted(text) or "<model>"
         _set(error, "model_not_found", "model_not_found")
         error.message = (
-            f"{said}. Pull the model with `ollama pull {clean(name)}`, or set `auto_pull: true` for this provider"
+            f"{said}. Pull the model with `ollama pull {clean(name)}`, or set `pull: when_missing` for this provider"
         )
     elif status == 404:
         _set(error, "invalid_request", "not_found")

@@ -1,11 +1,14 @@
 """Models on an Ollama server: load, unload, pull, status."""
 
+from contextlib import aclosing
+
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.base.model_manager import ManagerLimits, ServerModelManager
 from core.llm.providers.base.provider import ModelStatus, Progress, ProviderServices
 from core.llm.providers.base.single_flight import Tell
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
+from core.llm.providers.ollama.disk import DiskCheck
 from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
 from core.llm.providers.ollama.keep_alives import KeepAlives
 from core.llm.providers.ollama.models.requests import EmbedRequest, GenerateRequest, PullRequest
@@ -67,8 +70,17 @@ class OllamaModelManager(ServerModelManager):
     async def download(self, model: str, report: Tell) -> Progress:
         """Download *model*; returns after the server has verified the digest. What has arrived can be resumed."""
         totals = PullTotals()
-        async for line in self._client.pull(PullRequest(model=model)):
-            progress = totals.add(line)
-            if not line.succeeded:
-                report(progress)
+        disk = DiskCheck(self._config.base_url, self._config.models_dir)
+        async with aclosing(self._client.pull(PullRequest(model=model))) as lines:  # type: ignore[type-var]  # an async generator, which has aclose
+            async for line in lines:
+                await disk.look(model, line)
+                progress = totals.add(line)
+                if not line.succeeded:
+                    report(progress)
+        if not totals.verified:
+            raise ProviderError(
+                "protocol",
+                f"the server says that {model!r} is complete and has not checked its digests; pull it again",
+                code="unverified",
+            )
         return totals.finished()

@@ -30,6 +30,7 @@ from core.llm.providers.ollama.model_manager import OllamaModelManager
 from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
 from core.llm.providers.ollama.prompts import OllamaPromptDialect
+from core.llm.providers.ollama.pulling import OllamaPulls
 from core.llm.providers.ollama.server import OllamaTransport, address_of, with_key
 from core.llm.providers.ollama.validator import LOAD_OPTIONS
 from core.llm.providers.ollama.wire import JSON_HEADERS
@@ -48,6 +49,7 @@ class OllamaProvider(HttpProvider):
         self.client = OllamaClient(self.client_transport, clock=services.clock)
         self.catalogue = OllamaCatalogue(self.client, config, services.clock)
         self.manager = OllamaModelManager(self.client, config, services, self._keep_alives)
+        self._pulls = OllamaPulls(self.manager, self.catalogue, config)
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
@@ -58,6 +60,7 @@ class OllamaProvider(HttpProvider):
     async def close(self) -> None:
         """Stop loads and pulls and give the share in the connection pool back."""
         await self.manager.close()
+        await self._pulls.close()
         await super().close()
 
     def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:
@@ -65,28 +68,31 @@ class OllamaProvider(HttpProvider):
         return with_key(call, api_key) if api_key else call
 
     async def generate(self, request: ChatRequest) -> LLMResponse:
-        """The complete answer. With `auto_pull`, a model that is not installed is pulled first, once."""
+        """The complete answer. A model that is not installed is pulled first, once, where `pull` says so."""
+        self._pulls.refresh(request.model)
         warned = len(request.warnings)
         try:
             return await super().generate(request)
         except ProviderError as error:
-            if not self._may_pull(error):
+            if not self._pulls.allowed_for(request.model, error):
                 raise
         await self._pull_for(request.model)
         del request.warnings[warned:]
         return await super().generate(request)
 
     def stream_generate(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
-        """The answer as events. With `auto_pull`, a model that is not installed is pulled first, once."""
-        return self._stream_after_pull(request) if self.config.auto_pull else super().stream_generate(request)
+        """The answer as events. A model that is not installed is pulled first, once, where `pull` says so."""
+        concerned = self._pulls.concern(request.model)
+        return self._stream_after_pull(request) if concerned else super().stream_generate(request)
 
     async def _stream_after_pull(self, request: ChatRequest) -> AsyncIterator[StreamEvent]:
+        self._pulls.refresh(request.model)
         warned = len(request.warnings)
         events = super().stream_generate(request)
         try:
             first = await anext(events)
         except ProviderError as error:
-            if not self._may_pull(error):
+            if not self._pulls.allowed_for(request.model, error):
                 raise
             await self._pull_for(request.model)
             del request.warnings[warned:]
@@ -97,19 +103,15 @@ class OllamaProvider(HttpProvider):
             async for event in events:
                 yield event
 
-    def _may_pull(self, error: ProviderError) -> bool:
-        return self.config.auto_pull and error.type == "model_not_found"
-
     async def _pull_for(self, model: str) -> None:
-        # The download outlives a call that runs out of time: the next call finds the model further along, or there.
         try:
-            await self.manager.pull(model, keep_going=True)
+            await self._pulls.fetch(model)
         except ProviderError as error:
             raise error.at(self.name, model) from None
-        self.catalogue.forget()
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One vector of length one per input, in order."""
+        self._pulls.refresh(request.model)
         config = self.config
         body: dict[str, object] = {"model": request.model, "input": list(request.inputs)}
         if request.dimensions is not None:
@@ -125,7 +127,7 @@ class OllamaProvider(HttpProvider):
         try:
             _, answer = await self.call_json(call, request)
         except ProviderError as error:
-            if not self._may_pull(error):
+            if not self._pulls.allowed_for(request.model, error):
                 raise
             await self._pull_for(request.model)
             _, answer = await self.call_json(call, request)
@@ -216,12 +218,13 @@ class OllamaProvider(HttpProvider):
         ]
 
     async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
-        """Load *model* with its configured options; with `auto_pull` it is pulled first where it is missing."""
+        """Load *model* with its configured options; it is pulled first where it is missing and `pull` says so."""
+        self._pulls.refresh(model)
         try:
             try:
                 return await self.manager.load(model, progress)
             except ProviderError as error:
-                if not self._may_pull(error):
+                if not self._pulls.allowed_for(model, error):
                     raise
             await self.manager.pull(model, progress, keep_going=True)
             self.catalogue.forget()

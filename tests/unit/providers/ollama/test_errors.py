@@ -44,7 +44,7 @@ def test_a_missing_model_comes_with_the_command_that_fetches_it():
     error = error_from(404, {}, said("model 'qwen3:8b' not found"))
 
     assert "ollama pull qwen3:8b" in error.message
-    assert "auto_pull: true" in error.message
+    assert "pull: when_missing" in error.message
 
 
 def test_unsupported_says_something_about_the_model_only():
