@@ -26,6 +26,7 @@ BOUNDS = (
     ("core.llm.routing.router", "_PLANS_KEPT"),
     ("core.llm.runtime.runtime", "_TARGETS_KEPT"),
     ("core.llm.runtime.state", "_MODELS_KEPT"),
+    ("core.llm.runtime.state", "_REMOVED_KEPT"),
     ("core.llm.state.memory", "KEPT"),
     ("core.llm.state.memory", "_MODELS_KEPT"),
 )

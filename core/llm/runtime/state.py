@@ -19,6 +19,7 @@ from core.llm.routing.traffic import Traffic
 from core.llm.runtime.swapped_aliases import SwappedAliases
 
 _MODELS_KEPT: Final = 4096
+_REMOVED_KEPT: Final = 32
 
 
 def _somebody_elses_business(_: ModelRef) -> bool | None:
@@ -58,13 +59,16 @@ class RuntimeState:
         """Told of a local model that would have been chosen, were it in memory. Quick; what it begins goes on in the
         background."""
         self._upstreams: dict[str, Upstream] = {}
+        self._removed: dict[str, Upstream] = {}
+        """Records of providers that were taken out: what was used of a quota stays used if they come back."""
         self._traffic: dict[ModelRef, Traffic] = {}
 
     def upstream(self, provider: str) -> Upstream:
         """The record of *provider*, shared by all configurations that have a provider of this name."""
         record = self._upstreams.get(provider)
         if record is None:
-            record = self._upstreams[provider] = Upstream(self.clock.monotonic())
+            record = self._removed.pop(provider, None) or Upstream(self.clock.monotonic())
+            self._upstreams[provider] = record
         return record
 
     def traffic(self, ref: ModelRef) -> Traffic:
@@ -96,11 +100,13 @@ class RuntimeState:
                 record.limits.advance(self.clock)
 
     def keep(self, providers: Mapping[str, ProviderConfig]) -> None:
-        """Forget every provider that is not in *providers*; from now on the others use the keys that stand there."""
+        """Put by every provider that is not in *providers*; from now on the others use the keys that stand there."""
         for name, upstream in list(self._upstreams.items()):
             config = providers.get(name)
             if config is None:
-                del self._upstreams[name]
+                self._removed[name] = self._upstreams.pop(name)
+                if len(self._removed) > _REMOVED_KEPT:
+                    del self._removed[next(iter(self._removed))]
             else:
                 upstream.keys.offer(config)
                 upstream.breaker.forget_idle_models()
