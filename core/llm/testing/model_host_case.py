@@ -86,13 +86,14 @@ class Hosted:
         self.bench = bench
         self.events: list[ModelEvent] = []
         """What was told of models, in order."""
+        given = dict(more)
         config = {
-            "providers": {HOST: dict(bench.entry())},
+            "providers": {HOST: {**bench.entry(), **given.pop(HOST, {})}},
             "models": {"first": f"{HOST}/a"},
             "retry": {"max_retries": 1, "initial_delay": "10ms"},
             "health_check": {"enabled": False},
             "residency": {"reconcile_interval": "100ms", **residency},
-            **more,
+            **given,
         }
         plugins = [SCRIPTED, *bench.plugins]
         module = ProviderModule({"llm_service": config}, watch=False, env={}, plugins=plugins)
@@ -153,7 +154,10 @@ class ModelHostCase:
         raise NotImplementedError(f"override the fixture `bench` of {type(self).__name__}: yield a ModelHostBench")
 
     def serve(self, bench: ModelHostBench, more: Mapping[str, Any] | None = None, **residency: Any) -> Hosted:
-        """A service over *bench* with these rules of residency, and *more* sections of the configuration."""
+        """A service over *bench* with these rules of residency, and *more* sections of the configuration.
+
+        What stands in *more* under the name of the provider goes into its entry.
+        """
         return Hosted(bench, residency, more or {})
 
 

@@ -86,7 +86,7 @@ class ModelHostContract(SwapChecks):
             require(list(bench.loads()).count("a") == 1, "the failed load of another one has cost a loaded model")
 
     async def test_a_host_that_died_behind_us_is_used_again(self, bench: ModelHostBench) -> None:
-        """The next calls load the model anew: nobody has to start the service again."""
+        """F149, WK-02: the next calls load the model anew; nobody has to start the service again."""
         async with self.serve(bench) as hosted:
             await hosted.ask("a")
             await bench.die("a")

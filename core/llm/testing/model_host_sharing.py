@@ -48,6 +48,16 @@ class SharingChecks(LifeChecks):
             )
             require(list(bench.loads()) == ["a"], f"mixed first calls were the loads {list(bench.loads())}")
 
+    async def test_a_slow_load_is_no_slow_answer(self, bench: ModelHostBench) -> None:
+        """F147: the limit of the first output counts from the loaded model on, and the load is told of."""
+        bench.slow(2.0)
+        async with self.serve(bench, {HOST: {"timeouts": {"first_token": "1s"}}}) as hosted:
+            async with hosted.stream("a", **bench.answer) as stream:
+                text = "".join([event.text async for event in stream])
+            require(text, "a stream of a model that loads for longer than its first output may take is empty")
+            states = [event.state for event in hosted.events]
+            require("loading" in states, f"a load that takes two seconds was not told of: {states}")
+
     async def test_different_models_load_side_by_side(self, bench: ModelHostBench) -> None:
         """Where the configuration allows it, one does not wait for the other."""
         bench.slow(0.5)
