@@ -12,6 +12,7 @@ The cancellation is a real one: the task is cancelled while it waits, and the ev
 """
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -48,6 +49,8 @@ async def cancel_sweep(
     prepare: Callable[[], Awaitable[Any]] | None = None,
     twice: bool = True,
     within: float = 5.0,
+    most: int | None = None,
+    seed: int = 0,
 ) -> AsyncIterator[SweepPoint]:
     """Run *scenario* cancelled at its first suspension, then at its second, and so on, until it gets through.
 
@@ -58,6 +61,9 @@ async def cancel_sweep(
         prepare: awaited before every run and never cancelled.
         twice: try each point also with a second cancellation one, two … suspensions after the first.
         within: seconds that a run may take.
+        most: try so many second cancellations for each first one, half of them the next ones and the others drawn from
+            the rest; `None` tries all.
+        seed: draws them.
 
     Raises:
         AssertionError: a run did not end in time, or there is no end of suspensions.
@@ -67,9 +73,16 @@ async def cancel_sweep(
         yield point
         if not point.hit:
             return
-        for second in range(1, suspensions - first if twice else 1):
+        later = range(1, suspensions - first if twice else 1)
+        for second in later if most is None else _some(later, most, random.Random(f"{seed} {first}")):
             yield (await _run(scenario, prepare, first, second, within))[0]
     raise AssertionError(f"the scenario still waits after {_LIMIT} suspensions")
+
+
+def _some(points: range, most: int, rng: random.Random) -> list[int]:
+    """The first half of *most* and a sample of what follows."""
+    near = points[: (most + 1) // 2]
+    return [*near, *sorted(rng.sample(points[len(near) :], min(most // 2, len(points) - len(near))))]
 
 
 async def _run(
@@ -85,7 +98,7 @@ async def _run(
     counted = _Counted(scenario(), frozenset(points))
     task = asyncio.create_task(counted.run(), name="cancel-sweep")
     _, late = await asyncio.wait({task}, timeout=within)
-    hit = counted.suspensions > max(points)
+    hit = counted.suspensions > first  # the second one may come too late, where a run took fewer turns than the last
     if late:
         task.cancel()
         raise AssertionError(f"{SweepPoint(first, second, hit, 'returned')}, but not within {within:g} s")
