@@ -67,6 +67,9 @@ async def _ask(
         return error.message
     except LLMError as error:
         return str(error)
+    except Exception as error:  # noqa: BLE001 - a provider's defect hides no other provider
+        # The text of a foreign error may hold anything.
+        return f"asked for its models, it raised {type(error).__name__}"
 
 
 async def _models_of(runtime: Runtime, name: str, host: ModelHost) -> Sequence[SurveyedModel]:

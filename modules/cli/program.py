@@ -7,7 +7,9 @@ import signal
 import sys
 from argparse import Namespace
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Final
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Final, TextIO
 
 from core.llm import ConfigError, LLMError, LoggingOptions, setup_logging
 from modules.cli import configuration, looks, work
@@ -39,15 +41,33 @@ def run(arguments: Sequence[str] | None = None) -> int:
     # What a command has to say it says itself; warnings of the configuration belong to `check`.
     setup_logging(LoggingOptions(level="ERROR"))
     logging.getLogger("core.llm").setLevel(logging.ERROR)
-    output = Output()
+    output = Output(_writable(sys.stdout), _writable(sys.stderr))
     try:
         return asyncio.run(_carried_out(given, output))
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Whoever read has seen enough, as `head` has; Python would complain once more when it flushes at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Whoever read has seen enough, as `head` has.
+        _write_no_more()
         return DONE
+    except OSError as error:
+        _write_no_more()
+        output.note(f"core-llm {given.command}: {error.strerror or type(error).__name__}")
+        return FAILED
+
+
+def _writable(stream: TextIO | None) -> TextIO:
+    """*stream*, where every character can be written to it; nothing where it was closed before the start."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if isinstance(stream, TextIOWrapper):
+        stream.reconfigure(errors="replace")
+    return stream
+
+
+def _write_no_more() -> None:
+    """Let Python flush what is left into nothing as it exits, instead of complaining once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 async def _carried_out(given: Namespace, output: Output) -> int:

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from core.llm.testing import WireServer
 from tests.modules.commands import COMMAND, SECRET, Ollama, begun, core_llm
 from tests.modules.terminal import ROOT, environment
@@ -178,6 +180,34 @@ def test_a_reader_that_leaves_ends_it_quietly(mixed_config: Path) -> None:
             process.stdout.close()
             assert process.wait(20) == 0, command
             assert process.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"),
+    [(">&-", 0), ("> /dev/full", 1), ("2>&-", 0)],
+    ids=["closed output", "full disk", "closed errors"],
+)
+def test_an_output_that_takes_nothing_is_no_traceback(mixed_config: Path, redirection: str, code: int) -> None:
+    """A full disk is a failure with its reason."""
+    done = subprocess.run(
+        f"exec {sys.executable} -m modules.cli check --config {mixed_config} {redirection}",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == code
+    assert done.stderr == ("core-llm check: No space left on device\n" if code else "")
+
+
+def test_a_terminal_without_the_letters_gets_question_marks(mixed_config: Path) -> None:
+    """Not every locale has an arrow."""
+    done = core_llm(mixed_config, "models", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "fast   openai/gpt ? ollama/a" in done.stdout
 
 
 def test_the_command_is_installed_under_its_name() -> None:

@@ -49,6 +49,22 @@ async def test_a_server_that_hangs_costs_the_timeout_and_no_more():
         assert "no answer within 0 s" in survey.unreachable["ollama"]
 
 
+async def test_a_provider_that_raises_hides_no_other(monkeypatch):
+    """Its defect is named by its type only: the text may hold anything."""
+    async with OllamaServer("a") as server:
+        config = config_of(server.url)
+        config["providers"] |= llama("tiny")["providers"]
+        async with Served(config) as served:
+
+            async def broken(self):
+                raise RuntimeError("secret")
+
+            monkeypatch.setattr("core.llm.providers.ollama.provider.OllamaProvider.list_models", broken)
+            survey = await served.models.survey()
+            assert [one.model for one in survey.models] == ["local/tiny"]
+            assert survey.unreachable == {"ollama": "asked for its models, it raised RuntimeError"}
+
+
 async def test_all_providers_are_checked_on_request():
     """Also where checks are switched off, and nothing is remembered of it."""
     async with OllamaServer("a") as server:
