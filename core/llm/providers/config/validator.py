@@ -156,6 +156,12 @@ def _budgets(limits: tuple[BudgetOptions, ...], config: LLMServiceConfig, names:
     for index, limit in enumerate(limits):
         place: Path = ("costs", "limits", index)
         scope = limit.scope
+        if not any((scope.provider, scope.model, scope.alias, scope.user)):
+            yield Finding(
+                (*place, "scope"),
+                "names nothing",
+                "name a provider, model, alias or user; daily_limit is for everything",
+            )
         if scope.provider is not None and scope.provider not in names.providers:
             advice = suggest_name(scope.provider, names.providers, "providers")
             yield Finding((*place, "scope", "provider"), "names no provider", advice)

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Annotated, Final, Literal, Self
+from typing import Annotated, Final, Literal
 
-from pydantic import Discriminator, Field, Tag, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator
 
 from core.llm.providers.config.models.frozen import Frozen
 
@@ -24,12 +24,6 @@ class ScopeOptions(Frozen):
     user: str | None = Field(
         None, min_length=1, description="The `user` of a request; `*` gives each of them a budget of his own."
     )
-
-    @model_validator(mode="after")
-    def _names_something(self) -> Self:
-        if not self.model_fields_set:
-            raise ValueError("names nothing: write provider, model, alias or user; daily_limit is for everything")
-        return self
 
 
 class BudgetOptions(Frozen):
