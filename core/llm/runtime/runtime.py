@@ -7,7 +7,6 @@ from typing import Final
 from core.llm.common.exceptions import ProviderError, UnknownProvider, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
-from core.llm.pipeline.build import build_handler, build_target_handler
 from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.handler import Call, Handler, raise_alone
 from core.llm.pipeline.resting import resting
@@ -49,6 +48,10 @@ class Runtime(Host):
         self._told: set[str] = set()
         self.router = self._new_router()
         self._reserves = _reserves(config)
+        # Who only imports the library does not pay for the layers: they are loaded with the first configuration.
+        from core.llm.pipeline.build import build_handler, build_target_handler  # noqa: PLC0415 - see above
+
+        self._target_handler = build_target_handler
         self.handler: Handler = build_handler(config, self, state.memory)
 
     def join(self, call: Call) -> None:
@@ -152,7 +155,7 @@ class Runtime(Host):
             target.policy = self.config.parameter_policy
             target.resident = self.state.keeper.resident(ref, target.provider, self.config.residency)
             upstream = target.upstream = self.state.upstream(ref.provider)
-            target.handler = build_target_handler(
+            target.handler = self._target_handler(
                 self.config,
                 target,
                 upstream,
