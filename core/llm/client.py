@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.exceptions import (
     AllAttemptsFailed,
-    BudgetExceeded,
     LLMError,
     ProviderError,
     RequestError,
@@ -98,6 +97,8 @@ class LLMClient:
         *,
         auto: bool,
     ) -> ClientResponse:
+        if isinstance(preferred_models, str):
+            raise RequestError("preferred_models is a list: of (provider, model) pairs, names or aliases")
         places = [_place(one) for one in preferred_models]
         if auto or not places:
             places.append({})
@@ -139,7 +140,12 @@ class LLMClient:
 def _place(preferred: tuple[str, str | None] | str) -> dict[str, Any]:
     if isinstance(preferred, str):
         return {"model": preferred, "provider": None}
-    provider, model = preferred
+    try:
+        provider, model = preferred
+    except (TypeError, ValueError):
+        raise RequestError(
+            "preferred_models holds (provider, model) pairs, or names such as 'provider/model': correct what is neither"
+        ) from None
     return {"provider": provider, "model": model}
 
 
@@ -151,7 +157,8 @@ def _is_final(error: LLMError) -> bool:
         return any(_is_final(one) for one in error.errors)
     if isinstance(error, ProviderError):
         return ends_the_call(error)
-    return isinstance(error, ServiceStopping | BudgetExceeded)
+    # What one model costs too much for may be cheap enough at the next.
+    return isinstance(error, ServiceStopping)
 
 
 def _all(errors: list[LLMError]) -> AllAttemptsFailed:

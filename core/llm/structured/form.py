@@ -22,8 +22,12 @@ def answer_format(model: type[BaseModel], mode: AnswerMode = "auto") -> Response
     """What to ask for so that the answer can become a *model*.
 
     Raises:
-        RequestError: no JSON schema can be made of the model.
+        RequestError: it is no pydantic model, or no JSON schema can be made of it.
     """
+    if not (isinstance(model, type) and issubclass(model, BaseModel)):
+        raise RequestError(
+            "an object is asked for by a class that derives from pydantic.BaseModel: hand over such a one"
+        )
     schema = _schema(model)
     return ResponseFormat(schema, model.__name__, model=model, mode=mode)
 

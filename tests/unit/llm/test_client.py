@@ -161,3 +161,33 @@ async def test_a_stopped_service_is_an_error_like_any_other() -> None:
         kept = client(world)
     response = await kept.get_response("hi", None, [("alpha", "m"), ("beta", "m")])
     assert isinstance(response.error, ServiceStopping)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"preferred_models": "alpha/m"}, "preferred_models is a list"),
+        ({"preferred_models": [("alpha",)]}, r"\(provider, model\) pairs"),
+        ({"preferred_models": [3]}, r"\(provider, model\) pairs"),
+        ({"response_model": int}, "pydantic.BaseModel"),
+    ],
+)
+async def test_what_is_wrong_with_the_arguments_is_said(asked: dict[str, Any], message: str) -> None:
+    """Not just the name of a Python error."""
+    async with serving() as world:
+        response = await world.container.get(LLMClient).get_response("hi", **asked)
+        assert response.response_type is ResponseType.ERROR
+        with pytest.raises(RequestError, match=message):
+            raise response.error or AssertionError
+        assert world.alpha.requests == []
+
+
+async def test_a_model_that_costs_too_much_is_followed_by_the_next_one() -> None:
+    """The limit of a call holds at each of them; the cheap one keeps to it."""
+    models = {"m": {"price": {"input": 1_000_000, "output": 1_000_000}}}
+    cheap = {"m": {"price": {"input": 1, "output": 1}}}
+    async with serving(providers={"alpha": {"models": models}, "beta": {"models": cheap}}) as world:
+        response = await world.container.get(LLMClient).get_response(
+            "hi", preferred_models=["alpha/m", "beta/m"], auto=False, cost_limit=0.1, max_tokens=10
+        )
+        assert (response.text, world.alpha.requests) == ("hi", [])
