@@ -131,8 +131,10 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
         case CallRecovered(call_id, target, attempts):
             return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
         case CallFinished(call_id, "failed", _, duration):
-            attempts = len(event.trace.attempts)
-            return "ERROR", f"a call failed after {duration:.3f} s and {attempts} attempts", {"call_id": call_id}
+            trace = event.trace
+            last = f", the last with {trace.attempts[-1].error_type}" if trace.attempts else ""
+            text = f"a call for {trace.requested or 'the default model'} failed after {duration:.3f} s"
+            return "ERROR", f"{text} and {len(trace.attempts)} attempts{last}", {"call_id": call_id}
         case CallFinished(call_id, outcome, target, duration, usage):
             tokens = f", {usage.total} tokens" if usage else ""
             return "DEBUG", f"{target}: {outcome} after {duration:.3f} s{tokens}", {"call_id": call_id}
