@@ -17,6 +17,9 @@ WINDOWS_KEPT: Final = 4
 """So many windows of a budget are remembered: a clock that is set back finds what was spent in the one before."""
 
 
+_EVERYTHING: Final = Scope()
+
+
 class Account:
     """What is gone of one budget in one window."""
 
@@ -51,16 +54,32 @@ class _Books:
 class Budget:
     """A limit for whatever a scope covers, in the windows of one time zone."""
 
-    __slots__ = ("_books", "_window", "amount", "limit", "name", "period", "scope", "since", "zone")
+    __slots__ = (
+        "_books",
+        "_window",
+        "alert_at",
+        "amount",
+        "each_user",
+        "limit",
+        "name",
+        "period",
+        "scope",
+        "since",
+        "zone",
+    )
 
     def __init__(self, name: str, scope: Scope, period: Period, amount: Decimal, zone: tzinfo) -> None:
         self.name = name
         """Where it stands in the configuration, for messages."""
         self.scope = scope
+        self.each_user = scope.user == EVERY_USER
+        """Whether each user has an account of his own."""
         self.period = period
         self.amount = amount
         self.limit = to_nanos(amount)
         self.zone = zone
+        self.alert_at = self.limit
+        """From which amount on it is told that the budget is being used up."""
         self.since: datetime | None = None
         """Since when what is spent is counted here."""
         self._window: Window | None = None
@@ -83,10 +102,9 @@ class Budget:
 
     def covers(self, spender: Scope) -> bool:
         """Whether what *spender* does counts here."""
-        scope = self.scope
-        if scope.user == EVERY_USER:
-            return bool(spender.user) and scope._replace(user=spender.user).covers(spender)
-        return scope.covers(spender)
+        if self.each_user:
+            return bool(spender.user) and self.scope._replace(user=spender.user).covers(spender)
+        return self.scope == _EVERYTHING or self.scope.covers(spender)
 
     def window(self, now: datetime) -> Window:
         """The window that *now* lies in."""
@@ -98,13 +116,13 @@ class Budget:
 
     def find(self, user: str, now: datetime) -> Account | None:
         """The account of *user* in the window of *now*, if there is one yet; *user* counts where each has his own."""
-        return self._books.accounts.get((user if self.scope.user == EVERY_USER else "", self.window(now).start))
+        return self._books.accounts.get((user if self.each_user else "", self.window(now).start))
 
     def open(self, user: str, now: datetime, spent: int) -> Account:
         """The account of *user* in the window of *now*, which begins with *spent*."""
         window = self.window(now)
         account = Account(window, spent)
-        self._books.accounts[user if self.scope.user == EVERY_USER else "", window.start] = account
+        self._books.accounts[user if self.each_user else "", window.start] = account
         return account
 
     def accounts(self, now: datetime) -> Iterator[tuple[str, Account]]:
@@ -115,7 +133,7 @@ class Budget:
     def claim(self, user: str, now: datetime) -> Claim:
         """This budget as a store is asked for it."""
         window = self.window(now)
-        scope = self.scope._replace(user=user) if self.scope.user == EVERY_USER else self.scope
+        scope = self.scope._replace(user=user) if self.each_user else self.scope
         return Claim(scope, window.start, window.stop, self.limit)
 
 

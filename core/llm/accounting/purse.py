@@ -8,6 +8,7 @@ than was spent.
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from math import ceil
 from typing import NamedTuple
 
 from core.llm.accounting.budgets import Account, Budget, BudgetStatus, units
@@ -25,7 +26,9 @@ SpentBefore = Callable[[Claim, str], int]
 
 class _Taken(NamedTuple):
     hold: Hold
-    accounts: tuple[Account, ...]
+    accounts: list[tuple[Budget, Account]]
+    version: int
+    """Of the budgets that it was taken out of."""
 
 
 def _nothing(_: Claim, __: str) -> int:
@@ -65,6 +68,7 @@ class Purse:
         self._clock, self._events = clock, events
         self._threshold, self._zone, self.currency = threshold, zone, currency
         for budget in budgets:
+            budget.alert_at = ceil(threshold * budget.limit)
             known = before.get(budget.identity)
             if known is not None:
                 budget.continue_from(known)
@@ -97,18 +101,15 @@ class Purse:
         Raises:
             BudgetExceeded: one of *budgets* has less than that left; nothing is held.
         """
-        accounts: list[Account] = []
+        accounts: list[tuple[Budget, Account]] = []
         user, now, nanos = hold.spender.user, hold.started, hold.nanos
         for budget in budgets:
             if budget.covers(hold.spender):
                 account = self._account(budget, user, now)
                 if account.spent + account.held + nanos > budget.limit:
                     raise self._refusal(budget, account, nanos, account.held)
-                accounts.append(account)
-        for account in accounts:
-            account.held += nanos
-        if accounts:
-            self._taken[hold.attempt_id] = _Taken(hold, tuple(accounts))
+                accounts.append((budget, account))
+        self._keep(hold, accounts)
 
     async def take_shared(
         self, store: SharedStore, budgets: tuple[Budget, ...], hold: Hold, guard: AbstractContextManager[object]
@@ -137,9 +138,13 @@ class Purse:
         if verdict.refused:
             last = len(verdict.standings) - 1
             raise self._refusal(covering[last], accounts[last], hold.nanos, verdict.standings[last].held)
-        for account in accounts:
+        self._keep(hold, list(zip(covering, accounts, strict=True)))
+
+    def _keep(self, hold: Hold, accounts: list[tuple[Budget, Account]]) -> None:
+        for _, account in accounts:
             account.held += hold.nanos
-        self._taken[hold.attempt_id] = _Taken(hold, tuple(accounts))
+        if accounts:
+            self._taken[hold.attempt_id] = _Taken(hold, accounts, self.version)
 
     def hold_of(self, attempt_id: str) -> Hold | None:
         """What an attempt holds: its moment decides about the windows that it counts in."""
@@ -159,13 +164,21 @@ class Purse:
         taken = self._taken.pop(row.attempt_id, None)
         if taken is not None:
             _give_back(taken)
-        if not row.nanos or row.currency != self.currency:
+        nanos = row.nanos
+        if not nanos or row.currency != self.currency:
             return
+        if taken is not None and taken.version == self.version:
+            for budget, account in taken.accounts:
+                account.spent += nanos
+                if account.spent >= budget.alert_at:
+                    self._tell(budget, account)
+            return
+        # It began before the budgets that are in force now, or costs what nobody had expected to cost anything.
         spender = Scope(row.provider, row.model, row.alias or "", row.user or "")
         for budget in self.budgets:
             if budget.covers(spender):
                 account = self._account(budget, spender.user, row.started)
-                account.spent += row.nanos
+                account.spent += nanos
                 self._tell(budget, account)
 
     async def status(self) -> tuple[BudgetStatus, ...]:
@@ -173,7 +186,7 @@ class Purse:
         now, found = self._clock.now(), []
         for budget in self.budgets:
             known = dict(budget.accounts(now))
-            for user in known or ([""] if budget.scope.user != "*" else []):
+            for user in known or ([""] if not budget.each_user else []):
                 claim = budget.claim(user, now)
                 if self.shared is not None:
                     ((spent, held),) = await self.shared.standings([claim], self.currency)
@@ -199,7 +212,7 @@ class Purse:
         if self.shared is None:
             return
         now = self._clock.now()
-        wanted = [budget for budget in self.budgets if budget.scope.user != "*"]
+        wanted = [budget for budget in self.budgets if not budget.each_user]
         found = await self.shared.standings([budget.claim("", now) for budget in wanted], self.currency)
         for budget, standing in zip(wanted, found, strict=True):
             self._account(budget, "", now).spent = standing.spent
@@ -221,7 +234,7 @@ class Purse:
         """The threshold that *account* has reached."""
         if account.spent >= budget.limit:
             return 1.0
-        return self._threshold if account.spent >= self._threshold * budget.limit else 0.0
+        return self._threshold if account.spent >= budget.alert_at else 0.0
 
     def _tell(self, budget: Budget, account: Account, share: float | None = None) -> None:
         reached = self._share(budget, account) if share is None else share
@@ -240,7 +253,7 @@ class Purse:
 
     def _refused(self, budget: Budget, account: Account) -> None:
         """What is refused near the limit shows that the budget is used up, whatever is left of it."""
-        if account.spent >= self._threshold * budget.limit:
+        if account.spent >= budget.alert_at:
             self._tell(budget, account, 1.0)
 
     def _refusal(self, budget: Budget, account: Account, nanos: int, held: int = 0) -> BudgetExceeded:
@@ -250,7 +263,7 @@ class Purse:
         return error
 
     def _reason(self, budget: Budget, account: Account, nanos: int, held: int = 0) -> str:
-        each = " of this user" if budget.scope.user == "*" else ""
+        each = " of this user" if budget.each_user else ""
         gone = f"{units(account.spent):f} {self.currency} of {budget.amount:f} are spent"
         if held:
             gone += f" and {units(held):f} held for attempts under way"
@@ -265,5 +278,5 @@ class Purse:
 
 
 def _give_back(taken: _Taken) -> None:
-    for account in taken.accounts:
+    for _, account in taken.accounts:
         account.held -= taken.hold.nanos

@@ -16,7 +16,13 @@ class Scope(NamedTuple):
 
     def covers(self, spender: "Scope") -> bool:
         """Whether what *spender* does counts here."""
-        return all(not own or own == other for own, other in zip(self, spender, strict=True))
+        provider, model, alias, user = self
+        return (
+            (not provider or provider == spender.provider)
+            and (not model or model == spender.model)
+            and (not alias or alias == spender.alias)
+            and (not user or user == spender.user)
+        )
 
 
 class Claim(NamedTuple):
