@@ -6,7 +6,7 @@ import os
 import pytest
 
 from core.container import Container
-from core.llm import EventBus, LLMService, ProviderModule
+from core.llm import EventBus, LLMService, ProviderModule, UsageLedger
 from core.llm.pipeline.breaker import Breaker
 from core.llm.testing import EventRecorder, FaultInjector, FaultPlan, Rule, SecretCanary, WireServer
 from core.llm.testing.call_log import CallLog
@@ -71,7 +71,7 @@ async def test_F104_a_thousand_random_faults_are_told_as_they_were(chain, logged
     try:
         module = ProviderModule(config_of(chain, servers, canary.secret), watch=False, env={})
         async with Container([module]) as container:
-            calls = CallLog(container.get(LLMService))
+            calls = CallLog(container.get(LLMService), users=True)
             recorder = EventRecorder(container.get(EventBus))
 
             async def caller(number: int) -> None:
@@ -88,6 +88,7 @@ async def test_F104_a_thousand_random_faults_are_told_as_they_were(chain, logged
             async with LoopLag() as lag:
                 await asyncio.gather(*(caller(number) for number in range(AT_ONCE)))
             recorder.close()
+            rows = await container.get(UsageLedger).rows(limit=10_000)
     finally:
         for server in servers:
             await server.stop()
@@ -97,6 +98,7 @@ async def test_F104_a_thousand_random_faults_are_told_as_they_were(chain, logged
         recorder,
         # A used connection that breaks is replaced once for each call, free of charge; and the machine may be late.
         Bounds(under_way=0.25 + lag.stood, left_closed_within=0.25 + lag.stood),
+        rows=rows,
         left_behind=lambda: Resources.now().beyond(before),
         leaks=lambda: [str(leak) for leak in canary.find(logged, [str(call.error) for call in calls.calls])],
     )

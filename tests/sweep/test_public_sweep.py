@@ -18,7 +18,7 @@ from tests.sweep.world import application
 
 pytestmark = pytest.mark.leakcheck
 
-MOST = int(os.environ.get("CORE_LLM_SWEEP", "4"))
+MOST = int(os.environ.get("CORE_LLM_SWEEP", "24"))
 """Second cancellations for each first one; `CORE_LLM_SWEEP=1000` tries them all."""
 
 

@@ -52,11 +52,16 @@ class CallRecord:
 
 
 class CallLog:
-    """Makes calls through *llm* and keeps what became of each."""
+    """Makes calls through *llm* and keeps what became of each.
 
-    def __init__(self, llm: LLMService, *, clock: Clock | None = None) -> None:
+    With *users* each call is made for a user of its own, so that the rows of the usage ledger say whose they are: also
+    those of calls that were cancelled, which leave no trace.
+    """
+
+    def __init__(self, llm: LLMService, *, clock: Clock | None = None, users: bool = False) -> None:
         self.llm = llm
         self.clock = clock or SystemClock()
+        self.users = users
         self.calls: list[CallRecord] = []
 
     async def generate(self, prompt: str = "go", **options: Any) -> CallRecord:
@@ -105,8 +110,15 @@ class CallLog:
         record = CallRecord(len(self.calls) + 1, stream, now)
         if timeout is not None:
             record.deadline = now + timeout
+        if self.users:
+            options["user"] = user_of(record.number)
         self.calls.append(record)
         return record
+
+
+def user_of(number: int) -> str:
+    """The user for whom the call of that *number* was made."""
+    return f"call {number}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +134,7 @@ class Sent:
 
 
 def attempts_of(record: CallRecord) -> Sequence[Sent]:
-    """The attempts of *record*, from its trace: the one place to change where they are to come from a ledger."""
+    """The attempts of *record*, from its trace."""
     return [_sent(record.number, attempt) for attempt in record.trace.attempts] if record.trace is not None else []
 
 

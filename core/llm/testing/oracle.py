@@ -10,8 +10,8 @@ await oracle.verify()               # raises InvariantBroken: seed, plan, timeli
 |---|---|
 | I1 | every call ends exactly once, and not after its deadline |
 | I2 | what was delivered is a prefix of one answer; a success is the whole of one that was sent to its end |
-| I3 | every request that arrived has one attempt in the account, and the other way round |
-| I4 | the tokens of a success are those that the upstream counted |
+| I3 | every request that arrived has one attempt in the account, and one closed row in the ledger |
+| I4 | the tokens of a success are those that the upstream counted, for the caller and in the ledger |
 | I5 | attempts per provider and per call stay within bounds; none too early, after output or after the deadline |
 | I6 | nothing is left behind, and connections of calls that were left are closed |
 | I7 | no secret has got out |
@@ -26,9 +26,11 @@ from dataclasses import dataclass, field
 from core.llm.common.events import AttemptFailed, CallFinished, CallRecovered
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import Usage
+from core.llm.state.rows import AttemptRow
 from core.llm.testing.call_log import CallLog, CallRecord, Sent, attempts_of
 from core.llm.testing.fault_dialects import usage_of
 from core.llm.testing.fault_injector import FaultInjector, Injected
+from core.llm.testing.oracle_ledger import complaints, repeated, rows_by_call
 from core.llm.testing.recorder import EventRecorder
 
 _WHOLE = 200
@@ -70,6 +72,9 @@ class Oracle:
     bounds: Bounds = field(default_factory=Bounds)
     attempts: Callable[[CallRecord], Sequence[Sent]] = attempts_of
     """The account: attempts of a call, from its trace unless another source is given."""
+    rows: Sequence[AttemptRow] | None = None
+    """What the usage ledger has of the run, `await ledger.rows(limit=…)`; `None` leaves it out. With
+    `CallLog(..., users=True)` it covers calls that were cancelled or left as well."""
     tokens: Callable[[str], Usage] | None = usage_of
     """What an upstream counts for a text; `None` leaves I4 out."""
     left_behind: Callable[[], Sequence[str]] = tuple
@@ -83,12 +88,18 @@ class Oracle:
         for entry in self.faults.timeline:
             if entry.call is not None:
                 arrived[entry.call].append(entry)
+        booked = {} if self.rows is None else rows_by_call(self.rows, self.log.calls)
         for call in self.log.calls:
-            for complaint in self._about(call, arrived.pop(call.number, [])):
+            requests = arrived.pop(call.number, [])
+            about = [*self._about(call, requests)]
+            if self.rows is not None and (call.trace is not None or self.log.users):
+                about += complaints(call, booked.get(call.number, []), requests, self.tokens)
+            for complaint in about:
                 invariant, _, text = complaint.partition(" ")
                 yield f"{invariant} [call {call.number}] {text}"
         for number in arrived:
             yield f"I3 [call {number}] arrived at an upstream, and nobody made it"
+        yield from repeated(self.rows or ())
         yield from (f"I6 left behind: {one}" for one in self.left_behind())
         yield from (f"I7 {one}" for one in self.leaks())
         yield from self._events()
@@ -158,7 +169,7 @@ class Oracle:
 
     def _account(self, call: CallRecord, arrived: list[Injected]) -> Iterator[str]:
         if call.left:
-            return  # its trace went with it; what is known of it is in the events
+            return  # its trace went with it; what is known of it is in the events and in the ledger
         attempts = self.attempts(call)
         for provider in {one.provider for one in attempts} | {entry.upstream for entry in arrived}:
             here = [one for one in attempts if one.provider == provider]

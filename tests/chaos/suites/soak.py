@@ -4,10 +4,11 @@ import asyncio
 import random
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from core.container import Container
-from core.llm import EventBus, LLMService, ProviderModule
+from core.llm import EventBus, LLMService, ProviderModule, UsageLedger
 from core.llm.testing import EventRecorder, FaultInjector, FaultPlan, Rule, WireServer
 from core.llm.testing.call_log import CallLog
 from core.llm.testing.fault_dialects import WIRE_DIALECTS
@@ -76,13 +77,14 @@ async def soak(options: Soak, seed: int) -> Result:
         until = loop.time() + options.seconds
         while loop.time() < until:
             faults.plan = _plan(rng)
-            calls = CallLog(container.get(LLMService))
+            calls, began = CallLog(container.get(LLMService), users=True), datetime.now(UTC)
             await _window(calls, rng, options, min(until, loop.time() + options.window))
             await asyncio.sleep(0.3)
             # A used connection that breaks is replaced once for each call, free of charge; the machine may be late.
             late = 0.25 + lag.stood
             bounds = Bounds(under_way=late, left_closed_within=late)
-            oracle = Oracle(faults, calls, recorder, bounds)
+            rows = await container.get(UsageLedger).rows(since=began, limit=10_000)
+            oracle = Oracle(faults, calls, recorder, bounds, rows=rows)
             broken = list(oracle.broken())
             result.calls += len(calls.calls)
             result.lost += sum(call.ended is None for call in calls.calls)

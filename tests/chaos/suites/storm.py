@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from core.container import Container
-from core.llm import LLMService, ProviderModule
+from core.llm import LLMService, ProviderModule, UsageLedger
+from core.llm.state.memory import KEPT
 from core.llm.testing import FaultInjector, FaultPlan, Rule, WireServer
 from core.llm.testing.call_log import CallLog, CallRecord, Sent, attempts_of
 from core.llm.testing.fault_dialects import OPENAI
@@ -49,6 +50,7 @@ class Weather:
     calls: CallLog
     lag: LoopLag
     rng: random.Random
+    ledger: UsageLedger
 
     async def blow(self, seconds: float) -> list[CallRecord]:
         """Calls at random moments, at the rate of the storm; returns them all once they have ended."""
@@ -93,7 +95,8 @@ async def weather(storm: Storm, seed: int, plan: FaultPlan, ports: list[int] | N
         module = ProviderModule({"llm_service": config}, watch=False, env={})
         container = await stack.enter_async_context(Container([module]))
         lag = await stack.enter_async_context(LoopLag())
-        yield Weather(storm, faults, CallLog(container.get(LLMService)), lag, random.Random(seed))
+        calls = CallLog(container.get(LLMService), users=True)
+        yield Weather(storm, faults, calls, lag, random.Random(seed), container.get(UsageLedger))
 
 
 async def _finished(result: Result, sky: Weather, account: Account = attempts_of) -> Result:
@@ -101,7 +104,9 @@ async def _finished(result: Result, sky: Weather, account: Account = attempts_of
     result.lost = sum(call.ended is None for call in sky.calls.calls)
     late = 0.25 + sky.lag.stood  # a request may arrive late by the machine
     bounds = Bounds(under_way=late, left_closed_within=late)
-    broken = list(Oracle(sky.faults, sky.calls, bounds=bounds, attempts=account).broken())
+    rows = await sky.ledger.rows(limit=KEPT)
+    told = rows if account is attempts_of and len(rows) < KEPT else None  # else some are forgotten, or never arrived
+    broken = list(Oracle(sky.faults, sky.calls, bounds=bounds, attempts=account, rows=told).broken())
     result.wrong = len(broken)
     result.complaints += broken[:3]
     return result
