@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from scripts.bench import layer_table
+from scripts.bench.local import table as local_table
 from scripts.bench.pinned import pinned
 from scripts.bench.report import Table, plot, write
 
@@ -55,15 +56,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clients", nargs="+", default=CLIENTS, choices=CLIENTS)
-    parser.add_argument("--only", choices=["clients", "layers"], help="one of the two tables")
+    parser.add_argument("--only", choices=["clients", "layers", "local"], help="one of the three tables")
     given = parser.parse_args()
     folder = Path("bench-results")
-    if given.only != "layers":
+    if given.only in {None, "clients"}:
         compare(list(dict.fromkeys(["floor", *given.clients])), given.rounds, folder)
-    if given.only != "clients":
+    if given.only in {None, "layers"}:
         table = layer_table.measure(max(1, given.rounds // 2), lambda what: print(what, file=sys.stderr))
         print(table.text())
         table.write(folder)
+    if given.only in {None, "local"}:
+        local = local_table(max(1, given.rounds // 2))
+        print(local)
+        folder.mkdir(exist_ok=True)
+        (folder / "local.txt").write_text(local + "\n")
 
 
 def compare(clients: list[str], rounds: int, folder: Path) -> None:
