@@ -7,6 +7,7 @@ the value itself, on one line. Whatever is written in another way is left to a p
 import os
 import re
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -52,11 +53,21 @@ class Edit:
                 file.write(text)
                 file.flush()
                 os.fsync(file.fileno())
-            Path(name).chmod(target.stat().st_mode & 0o7777)
+            _made_like(target, Path(name))
             Path(name).replace(target)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
+
+
+def _made_like(old: Path, new: Path) -> None:
+    """Give *new* the owner and the mode of *old*."""
+    found, own = old.stat(), new.stat()
+    if (found.st_uid, found.st_gid) != (own.st_uid, own.st_gid):
+        # Whoever may write to the folder may not always give a file away; then it is theirs, and readable as before.
+        with suppress(PermissionError):
+            os.chown(new, found.st_uid, found.st_gid)
+    new.chmod(found.st_mode & 0o7777)
 
 
 def edit_of(path: Path, line: int, column: int, old: str, new: str) -> Edit:

@@ -3,7 +3,7 @@
 from argparse import Namespace
 from pathlib import Path
 
-from core.llm import ConfigError, LLMError, UnknownModel
+from core.llm import LLMError, UnknownModel
 from modules.cli.alias_edit import Edit, NotEditable, edit_of
 from modules.cli.application import Application, opened
 from modules.cli.output import Output
@@ -57,7 +57,7 @@ def _checked(app: Application, alias: str, model: str) -> str:
     off = app.manager.disabled.get(target.target.provider)
     if off is not None:
         raise SwapRefused(f"{target.target.provider} is off ({off}): nothing was changed")
-    return str(target.target)
+    return str(target.target) if target.target.model else model
 
 
 def _is_worker(app: Application, ref: str) -> bool:
@@ -128,5 +128,6 @@ async def _write(app: Application, alias: str, model: str, edit: Edit) -> None:
         return
     edit.undo()
     if result.errors:
-        raise ConfigError(result.errors)
+        issues = "\n".join(f"  {issue}" for issue in result.errors)
+        raise SwapRefused(f"with {alias} as {model} the configuration cannot be used; the file is as it was:\n{issues}")
     raise SwapRefused(f"{edit.path}: the edit did not change what {alias} means, and was undone; edit it by hand")
