@@ -48,7 +48,7 @@ test-peers: $(VENV)/.dev $(PEERS)/.peers  ## start llama.cpp and LiteLLM, talk t
 	@CORE_LLM_PEERS=$(PEERS) $(BIN)/python -m pytest -q tests/peers $(ARGS)
 
 test-transformers: $(TF)/.torch  ## run a small model in transformers and torch (1 GB once); FULL=1 for all of it
-	@CORE_LLM_TRANSFORMERS=$(if $(FULL),all,1) $(TF)/bin/python -m pytest -n 2 --dist loadfile -q tests/transformers $(ARGS)
+	@CORE_LLM_TRANSFORMERS=$(if $(FULL),all,1) $(TF)/bin/python -m pytest -n 2 -q tests/transformers $(ARGS)
 
 fuzz: $(VENV)/.dev  ## throw 100,000 broken frames at each framing
 	@CORE_LLM_FUZZ=100000 $(BIN)/python -m pytest -q -n 2 tests/fuzz $(ARGS)

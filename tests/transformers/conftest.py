@@ -18,7 +18,10 @@ from core.llm.testing.services import SimpleResources, provider_services
 from tests.transformers import tiny
 
 # Torch alone is a gigabyte: it is no part of the development environment, and has a make target of its own.
-collect_ignore_glob = [] if os.environ.get("CORE_LLM_TRANSFORMERS") else ["test_*.py"]
+_ASKED = os.environ.get("CORE_LLM_TRANSFORMERS")
+collect_ignore_glob = [] if _ASKED else ["test_*.py"]
+# These take minutes: FULL=1 runs them.
+collect_ignore = [] if _ASKED == "all" else ["test_cycles.py", "test_model_host.py"]
 
 
 @pytest.fixture(scope="session")

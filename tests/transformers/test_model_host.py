@@ -1,6 +1,5 @@
 """The model host contract with torch and the small model. Only where there is time for it: each check loads several."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,15 @@ from core.llm.providers.transformers import local_model
 from core.llm.testing import ModelHostContract
 from tests.model_hosts.transformers_bench import TransformersBench
 
-if os.environ.get("CORE_LLM_TRANSFORMERS") == "all":
 
-    @pytest.mark.timeout(600)
-    @pytest.mark.leakcheck
-    class TestTransformers(ModelHostContract):
-        """Everything real: files, torch, processes."""
+@pytest.mark.timeout(600)
+@pytest.mark.leakcheck
+class TestTransformers(ModelHostContract):
+    """Everything real: files, torch, processes."""
 
-        @pytest.fixture
-        def bench(self, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TransformersBench:
-            monkeypatch.setattr(local_model, "_ENGINE", "tests.model_hosts.watched_transformers_worker")
-            bench = TransformersBench(tmp_path, model_folder, torch=True)
-            bench.patience = 120.0
-            return bench
+    @pytest.fixture
+    def bench(self, tmp_path: Path, model_folder: Path, monkeypatch: pytest.MonkeyPatch) -> TransformersBench:
+        monkeypatch.setattr(local_model, "_ENGINE", "tests.model_hosts.watched_transformers_worker")
+        bench = TransformersBench(tmp_path, model_folder, torch=True)
+        bench.patience = 120.0
+        return bench

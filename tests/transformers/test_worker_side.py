@@ -151,6 +151,22 @@ def test_S39_a_template_that_misbehaves_is_refused(tokenizer: Any, template: str
     assert caught.value.type == "invalid_request"
 
 
+def test_a_model_without_a_template_says_what_to_set(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may still be given a format, or be used for vectors."""
+    monkeypatch.setattr(tokenizer, "chat_template", None)
+
+    with pytest.raises(EngineError, match="prompt_format"):
+        render(tokenizer, BODY, None)
+
+
+def test_tools_that_a_template_does_not_know_are_refused(tokenizer: Any) -> None:
+    """They would just not be there."""
+    asked = {**BODY, "tools": [{"type": "function", "function": tiny.WEATHER}]}
+
+    with pytest.raises(EngineError, match="knows no tools"):
+        render(tokenizer, asked, "{{ messages[0].content }}")
+
+
 def test_S39_what_a_template_writes_is_bounded(tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few words of it can ask for any number of characters."""
     monkeypatch.setattr(chat_prompt, "CHARACTERS", 1000)
