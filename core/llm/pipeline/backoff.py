@@ -1,7 +1,7 @@
 """Whether a failed attempt is repeated, and after how long: arithmetic only."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.config.models.service import RetryOptions
@@ -14,6 +14,8 @@ NEXT_KEY = "next_key"
 """Error code of an attempt that failed for its key, while another key is ready now."""
 # Worth one more try, not several: the same answer is likely.
 ONCE = frozenset({"dns", "redirect", "empty", "content_type", "http", "json", "encoding", "schema"})
+GATES = 20
+"""So often a call waits for a key that others have been told to rest; then each wait counts as a retry."""
 # Waiting out a long hint makes no sense while another candidate can answer now.
 PATIENCE_WITH_ALTERNATIVES = 1.0
 
@@ -27,6 +29,8 @@ class Verdict:
     """It counts neither as a retry nor as an attempt."""
     next_key: bool = False
     """It goes out with another key, of which there are only so many: no retry that has to be paid for."""
+    unsent: bool = False
+    """Nothing was sent, so that it adds no load to come back: it counts neither as a retry nor as an attempt."""
     reason: str = ""
 
 
@@ -36,6 +40,7 @@ def judge(
     *,
     retries: int,
     free: bool,
+    gates: int = 0,
     max_retries: int,
     remaining: float,
     alternatives: bool,
@@ -49,6 +54,7 @@ def judge(
         options: the retry policy.
         retries: how often this target has been tried again already, free retries not counted.
         free: whether the call may still repeat an attempt free of charge.
+        gates: how often it has waited here already without having been sent.
         max_retries: the limit for this target.
         remaining: seconds until the call's deadline.
         alternatives: whether another candidate is left.
@@ -64,6 +70,9 @@ def judge(
         return Verdict(None, reason="not retryable")
     if remaining <= 0:
         return Verdict(None, reason="too little time is left for another attempt")
+    if code == "gated" and error.retry_after is not None and gates < GATES:
+        verdict = _hinted(error.retry_after, options, remaining, rng, alternatives=alternatives)
+        return replace(verdict, unsent=verdict.delay is not None)
     limit = max_retries
     if code == NEXT_KEY:
         return Verdict(0.0, next_key=True, reason="another key is ready")

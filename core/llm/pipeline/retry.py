@@ -22,7 +22,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
-            retries, waited, again = 0, 0.0, False
+            retries, gates, waited, again = 0, 0, 0.0, False
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
@@ -40,14 +40,16 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         options,
                         retries=retries,
                         free=call.free_repetition,
+                        gates=gates,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
                         alternatives=_somebody_else(call, error),
                         rng=call.rng,
                         useful=_least_time(options, upstream, call),
                     )
-                    again = verdict.delay is not None and (verdict.free or call.attempts_left > 0)
-                    if again and not (verdict.free or verdict.next_key):
+                    costless = verdict.free or verdict.unsent
+                    again = verdict.delay is not None and (costless or call.attempts_left > 0)
+                    if again and not (costless or verdict.next_key):
                         again = upstream.budget.withdraw(call.clock.monotonic())
                     attempt.decision = "retry" if again else _given_up(call, error)
                     call.events.publish(AttemptFailed(call.id, attempt))
@@ -56,6 +58,9 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     waited = verdict.delay
                     if verdict.free:
                         call.free_repetition = False
+                        call.attempts_left += 1
+                    elif verdict.unsent:
+                        gates += 1
                         call.attempts_left += 1
                     elif not verdict.next_key:
                         retries += 1
