@@ -13,6 +13,7 @@ from transformers.utils import logging
 
 from core.llm.providers.local_files import FileState, ModelFileError, file_state
 from core.llm.providers.transformers.memory import out_of_memory
+from core.llm.providers.transformers.model_folder import writes_text
 from core.llm.transport.worker_main import EngineError
 
 Tell = Callable[[str, float | None, float | None], None]
@@ -124,7 +125,11 @@ def _load(params: Mapping[str, Any], device: str, quantization: Any) -> Loaded:
     }
     config = transformers.AutoConfig.from_pretrained(source, **common)
     sentence = _sentence_transformer(params, device) if params["sentence_model"] else None
-    generates = sentence is None and params["generates"] is not False and _writes(config)
+    generates = (
+        sentence is None
+        and params["generates"] is not False
+        and writes_text(config.architectures or (), bool(getattr(config, "is_encoder_decoder", False)))
+    )
     tokenizer = transformers.AutoTokenizer.from_pretrained(source, **common)
     if sentence is not None:
         model = sentence[0].auto_model
@@ -152,11 +157,6 @@ def _load(params: Mapping[str, Any], device: str, quantization: Any) -> Loaded:
     if pad is None:
         pad = ends[0] if ends else 0
     return Loaded(model, tokenizer, device, generates, defaults, ends, int(pad), sentence)
-
-
-def _writes(config: Any) -> bool:
-    names = config.architectures or ()
-    return not names or any("CausalLM" in name or "LMHead" in name for name in names)
 
 
 def _check_complete(told: Mapping[str, Any]) -> None:

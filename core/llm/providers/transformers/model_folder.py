@@ -1,7 +1,7 @@
 """The directory of a model: where it is, whether it can be loaded, and what its files say. Loads nothing."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -57,6 +57,8 @@ class ModelFolder:
     """Made for the sentence-transformers library."""
     needs_code: bool
     """Comes with Python code of its own."""
+    generates: bool
+    """Whether it writes text; others only make vectors."""
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -72,11 +74,6 @@ class ModelFolder:
     def file_bytes(self) -> int:
         """Size of the weights on disk."""
         return sum(state.size for _, state in self.weights)
-
-    @property
-    def generates(self) -> bool:
-        """Whether it writes text; others only make vectors."""
-        return any("CausalLM" in name or "LMHead" in name for name in self.architectures) and not self.sentence_model
 
     def memory(self, dtype: Dtype, quantization: Quantization) -> int:
         """Bytes it takes once it is loaded like that, as far as can be said before."""
@@ -126,20 +123,31 @@ def inspect_folder(path: Path, options: FolderOptions, known: ModelFolder | None
         else:
             others += state.size
     tokenizer = _json(path / "tokenizer_config.json") if (path / "tokenizer_config.json").exists() else {}
-    names = config.get("architectures")
+    listed = config.get("architectures")
+    names = tuple(str(name) for name in listed) if isinstance(listed, list) else ()
+    sentence_model = (path / "modules.json").exists()
     return ModelFolder(
         path=path,
         weights=weights,
         config_state=config_state,
-        architectures=tuple(str(name) for name in names) if isinstance(names, list) else (),
+        architectures=names,
         context_window=_context(config, tokenizer),
         dtype=str(config.get("dtype") or config.get("torch_dtype") or "float32"),
         floats=floats,
         other_bytes=others,
         template=_template(path, tokenizer),
-        sentence_model=(path / "modules.json").exists(),
+        sentence_model=sentence_model,
         needs_code="auto_map" in config,
+        generates=not sentence_model and writes_text(names, config.get("is_encoder_decoder") is True),
     )
+
+
+def writes_text(architectures: Sequence[str], encoder_decoder: bool) -> bool:
+    """Whether a model of *architectures* goes on from a prompt; one that names none is tried."""
+    if encoder_decoder:
+        return False
+    kinds = ("CausalLM", "LMHead", "ConditionalGeneration")
+    return not architectures or any(kind in name for name in architectures for kind in kinds)
 
 
 def _context(config: Mapping[str, Any], tokenizer: Mapping[str, Any]) -> int | None:

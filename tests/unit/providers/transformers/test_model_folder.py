@@ -46,11 +46,19 @@ def test_the_estimate_follows_type_and_quantization(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("architecture", "writes"), [("LlamaForCausalLM", True), ("GPT2LMHeadModel", True), ("BertModel", False)]
+    ("config", "writes"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, True),
+        ({"architectures": ["GPT2LMHeadModel"]}, True),
+        ({"architectures": ["Gemma3ForConditionalGeneration"]}, True),
+        ({"architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True}, False),
+        ({"architectures": ["BertModel"]}, False),
+        ({"architectures": None}, True),
+    ],
 )
-def test_an_encoder_only_makes_vectors(tmp_path: Path, architecture: str, writes: bool) -> None:
-    """What a model is for stands in its configuration."""
-    assert look(folders.model(tmp_path / "m", architectures=[architecture])).generates is writes
+def test_an_encoder_only_makes_vectors(tmp_path: Path, config: dict[str, object], writes: bool) -> None:
+    """What a model is for stands in its configuration; where nothing stands there, it is tried."""
+    assert look(folders.model(tmp_path / "m", **config)).generates is writes
 
 
 @pytest.mark.parametrize("length", [0, 4, 8, 20, 200])
