@@ -51,7 +51,8 @@ class WorkerModel(WorkerObserver):
     async def _admitted(self) -> Setup:
         setup = await self._prepare()
         if self._gate is not None:
-            await self._gate(LoadRequest(self.name, str(setup.params.get("path", ""))))
+            where = setup.params.get("path") or setup.params.get("source") or ""  # a file, or a directory
+            await self._gate(LoadRequest(self.name, str(where)))
         return setup
 
     async def _look_for_changes(self) -> None:
