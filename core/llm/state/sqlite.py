@@ -123,13 +123,21 @@ class SqliteStore:
             self._put((_SETTLE, closing_values, None))
 
     async def open_budgets(self) -> None:
-        """Get ready for reservations; what was spent before is in the attempts."""
+        """Get ready for reservations; what was spent before is in the attempts.
+
+        Raises:
+            ConfigError: the file cannot be written.
+        """
 
         def prepare() -> None:
             with closing(self._connect()) as connection:
                 connection.executescript(f"BEGIN IMMEDIATE; {sqlite_budgets.TABLES} COMMIT;")
 
-        await asyncio.to_thread(prepare)
+        try:
+            await asyncio.to_thread(prepare)
+        except sqlite3.Error as error:
+            text = f"the budgets cannot be kept in the ledger {self._path}: {error}. Check `path` and its disk"
+            raise ConfigError([ConfigIssue(text, "state.path")]) from None
 
     def reserve(self, hold: Hold, claims: Sequence[Claim], currency: str) -> "asyncio.Future[Verdict]":
         """Take *hold* out of all *claims* or none; the future is done once that is committed.

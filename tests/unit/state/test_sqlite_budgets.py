@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.llm.common.exceptions import BudgetExceeded
+from core.llm.common.exceptions import BudgetExceeded, ConfigError
 from core.llm.common.types import Usage
 from core.llm.state.holds import Claim, Hold, Scope, Standing
 from core.llm.state.rows import AttemptRow
@@ -183,6 +183,11 @@ async def test_a_file_of_the_version_before_gets_what_is_missing(path):
     assert (row.attempt_id, row.alias, row.nanos) == ("a", None, 42)
     assert await opened.standings([claim()], "USD") == (Standing(42, 0),)
     await opened.close()
+
+
+async def test_a_file_that_takes_no_budgets_is_said_as_a_mistake_of_the_configuration(tmp_path):
+    with pytest.raises(ConfigError, match="budgets cannot be kept in the ledger"):
+        await SqliteStore(tmp_path).open_budgets()
 
 
 async def test_windows_long_gone_leave_the_file(store, path):
