@@ -20,7 +20,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.providers",),  # each concrete provider
     ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
     ("core.llm.providers.openai_style", "core.llm.providers.local_dialect", "core.llm.providers.local_models"),
-    ("core.llm.providers.local_calls", "core.llm.providers.local_files"),  # what providers of models in worker processes share
+    (
+        "core.llm.providers.local_calls",
+        "core.llm.providers.local_files",
+    ),  # what providers of models in worker processes share
     ("core.llm.dialects",),
     ("core.llm.providers.base",),
     ("core.llm.transport",),

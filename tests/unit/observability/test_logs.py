@@ -65,7 +65,10 @@ async def bus(log_level: list[str]) -> Any:
             "WARNING alpha/m: attempt 2 failed after 1.500 s: rate_limit: slow down, asked to wait 7.2 s; next: retry",
         ),
         (CallRecovered("c1", ALPHA, 3), "INFO alpha/m: answered at attempt 3"),
-        (CallFinished("c1", "failed", ALPHA, 2.0, None, TRACE), "ERROR a call for fast failed after 2.000 s and 0 attempts"),
+        (
+            CallFinished("c1", "failed", ALPHA, 2.0, None, TRACE),
+            "ERROR a call for fast failed after 2.000 s and 0 attempts",
+        ),
         (
             CallFinished("c1", "answered", ALPHA, 2.0, Usage(3, output=4), TRACE),
             "DEBUG alpha/m: answered after 2.000 s, 7 tokens",

@@ -26,7 +26,9 @@ class Rig:
         self.upstream = Upstream(self.clock.monotonic())
         self.target: Target = a_target(self.provider, **options)
         config = LLMServiceConfig.model_validate({"retry": {"initial_delay": "10ms"}})
-        self.handler: Handler = build_target_handler(config, self.target, self.upstream, self.clock, EventBus(), UsageLedger())
+        self.handler: Handler = build_target_handler(
+            config, self.target, self.upstream, self.clock, EventBus(), UsageLedger()
+        )
 
     def call(self) -> Call:
         return a_call(clock=self.clock)
