@@ -24,7 +24,7 @@ class Answer:
 
     def chat(self, body: Mapping[str, Any], prompt: str) -> None:
         """Emit an answer to a conversation that was written as *prompt*."""
-        self._emit({"delta": {"role": "assistant", "content": ""}})
+        self._emit({"delta": {"role": "assistant"}})
         if prompt.rstrip().endswith(_OPEN_THOUGHT):
             # Some templates open the thinking themselves; whoever reads the answer has to see that.
             self._emit({"delta": {"content": f"{_OPEN_THOUGHT}\n"}})
