@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from filelock import FileLock
 
 from core.llm.common.events import ModelEvent
 from core.llm.common.types import ModelFacts, PhaseLimits
@@ -27,6 +26,8 @@ collect_ignore = [] if _ASKED == "all" else ["test_cycles.py", "test_model_host.
 @pytest.fixture(scope="session")
 def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small model; to be copied before it is changed."""
+    from filelock import FileLock
+
     shared = tmp_path_factory.getbasetemp()
     if os.environ.get("PYTEST_XDIST_WORKER"):
         shared = shared.parent  # one for all processes of this run

@@ -55,6 +55,14 @@ class ServerModelManager(ABC):
         """What tells *model* from others, where a server knows it by several names."""
         return model
 
+    def check_name(self, model: str) -> None:
+        """Refuse what this kind of server calls no model.
+
+        Raises:
+            ProviderError: `invalid_request`, code `model_name`.
+        """
+        check_model_name(model)
+
     @abstractmethod
     async def find(self, model: str) -> ModelStatus | None:
         """Where *model* is, as the server says; `None`: not in memory."""
@@ -84,7 +92,7 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: the server refuses, or `timeout` with code `load_timeout`.
         """
-        check_model_name(model)
+        self.check_name(model)
         return await self._loads.join(self.key(model), lambda tell: self._load(model, tell), progress, keep=True)
 
     async def pull(self, model: str, progress: ProgressCallback | None = None, *, keep_going: bool = False) -> Progress:
@@ -105,7 +113,7 @@ class ServerModelManager(ABC):
         Raises:
             ProviderError: `timeout` with code `unload_timeout`: it is still there after the limit.
         """
-        check_model_name(model)
+        self.check_name(model)
         key, limit = self.key(model), self._limits.unload
         self._unloading.add(key)
         self._event(model, "unload", "unloading")

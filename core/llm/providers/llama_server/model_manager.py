@@ -4,6 +4,7 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.providers.base.model_manager import ManagerLimits, ServerModelManager
+from core.llm.providers.base.model_source import check_model_name
 from core.llm.providers.base.provider import ModelStatus, Progress, ProviderServices
 from core.llm.providers.base.single_flight import Tell
 from core.llm.providers.llama_server.api import LlamaServerApi, RouterModel
@@ -20,6 +21,10 @@ class LlamaServerModelManager(ServerModelManager):
         limits = ManagerLimits(config.load_timeout, config.unload_timeout)
         super().__init__(services, limits, unload_on_stop=config.unload_on_stop)
         self._api = api
+
+    def check_name(self, model: str) -> None:
+        """Where a server was given no name for its model, it calls it by the path of its file."""
+        check_model_name(model.removeprefix("/"))
 
     async def find(self, model: str) -> ModelStatus | None:
         """What the list of models says about *model*."""

@@ -149,9 +149,15 @@ def test_events_become_lines(log: Any, event: Event, shown: str) -> None:
 @pytest.mark.parametrize(
     ("event", "shown"),
     [
-        (ModelEvent("local/tiny", "load", "loading"), "loading local/tiny"),
-        (ModelEvent("local/big", "load", "loading", 5, 20), "loading local/big 25%"),
-        (ModelEvent("ollama/q", "pull", "pulling layer", 1.5e9, 2e9), "pulling ollama/q 75% (pulling layer)"),
+        (ModelEvent("local/tiny", "load", "loading"), "loading local/tiny  0 s"),
+        (
+            ModelEvent("local/big", "load", "loading", 5, 20),
+            "loading local/big  ██████░░░░░░░░░░░░░░░░░░  25%  5 of 20",
+        ),
+        (
+            ModelEvent("ollama/q", "pull", "pulling layer", 1.5e9, 2e9),
+            "pulling ollama/q  ██████████████████░░░░░░  75%  1.5 GB of 2.0 GB",
+        ),
     ],
 )
 def test_progress_is_shown_as_it_goes(terminal: Any, event: Event, shown: str) -> None:
