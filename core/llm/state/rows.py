@@ -46,6 +46,11 @@ class AttemptRow:
 
     def book(self, state: Billing, usage: Usage, cost: Cost | None) -> None:
         """Note how the attempt ended."""
+        if usage.raw is not None:
+            # The provider's own object is as large as the row; ten thousand rows are remembered.
+            usage = Usage(
+                usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning, usage.estimated
+            )
         self.state, self.usage = state, usage
         if cost is not None:
             self.nanos, self.currency, self.price_source = to_nanos(cost.amount), cost.currency, cost.source

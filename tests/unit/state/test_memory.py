@@ -46,3 +46,11 @@ async def test_an_open_row_is_seen_and_not_summed():
     assert [row.state for row in await store.rows(None, None, 10)] == ["open"]
     assert await store.totals(None) == ()
     assert await store.totals(START) == ()
+
+
+def test_a_row_does_not_hold_on_to_what_the_provider_said():
+    """Its numbers, and not the object they were read from: rows are many."""
+    row = AttemptRow("c-1", "c", 1, "alpha", "m", START)
+    row.book("settled", Usage(1, 2, 3, 4, 5, raw={"prompt_tokens": 1}), None)
+    assert row.usage.raw is None
+    assert row.usage == Usage(1, 2, 3, 4, 5)
