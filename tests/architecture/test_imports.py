@@ -18,7 +18,10 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.routing", "core.llm.residency", "core.llm.accounting", "core.llm.structured"),
     ("core.llm.state", "core.llm.limiting"),
     ("core.llm.providers",),  # each concrete provider
-    ("core.llm.providers.openai_server",),  # what servers of one's own in the OpenAI format share
+    (
+        "core.llm.providers.openai_server",
+        "core.llm.providers.local_provider",
+    ),  # what providers of servers of one's own, or of models on this machine, share
     ("core.llm.providers.openai_style", "core.llm.providers.local_dialect", "core.llm.providers.local_models"),
     (
         "core.llm.providers.local_calls",
@@ -95,6 +98,7 @@ _NOT_CONCRETE = (
     "core.llm.providers.local_dialect",
     "core.llm.providers.local_files",
     "core.llm.providers.local_models",
+    "core.llm.providers.local_provider",
     "core.llm.providers.openai_server",
     "core.llm.providers.openai_style",
 )

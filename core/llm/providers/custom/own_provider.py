@@ -1,17 +1,13 @@
 """The provider of one model in a class of the user: chat, embeddings, and its life in memory."""
 
 import json
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from typing import Final
-from urllib.parse import quote
 
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
-from core.llm.common.types import Capability, ModelFacts, Price
+from core.llm.common.types import Capability, ModelFacts
 from core.llm.common.wire import HttpCall
-from core.llm.dialects.json import parse_object, schema_error
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.provider import (
     HealthReport,
@@ -22,24 +18,21 @@ from core.llm.providers.base.provider import (
     ProviderServices,
     ResourceLease,
 )
-from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.residency import Placement
-from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
 from core.llm.providers.custom.config import CustomConfig
 from core.llm.providers.custom.own_file import OwnFileOptions
 from core.llm.providers.custom.own_model import OwnModel, OwnOptions
-from core.llm.providers.local_calls import CHAT, COUNT, EMBED, LocalTransport
+from core.llm.providers.local_calls import CHAT, EMBED, LocalTransport
 from core.llm.providers.local_dialect import LocalDialect
 from core.llm.providers.local_files import ModelRoots
-from core.llm.providers.openai_style import OpenAIStyleProvider
+from core.llm.providers.local_provider import FREE, TEXTS_PER_CALL, LocalProvider
 
 _QUIRKS: Final = OpenAIQuirks(
     chat_path=CHAT, embeddings_path=EMBED, thinking="none", document="none", audio=False, rejects=frozenset({"user"})
 )
-_TEXTS_PER_CALL: Final = 32
 _WRITES: Final[frozenset[Capability]] = frozenset({"chat", "stream"})
 _EMBEDS: Final[frozenset[Capability]] = frozenset({"embeddings"})
-_FREE: Final = Price(Decimal(0), Decimal(0), source="local")
 
 
 class OwnDialect(LocalDialect):
@@ -58,14 +51,14 @@ class OwnDialect(LocalDialect):
         return super().encode(request)
 
 
-class OwnProvider(OpenAIStyleProvider):
+class OwnProvider(LocalProvider):
     """One model of a custom provider."""
 
     config: CustomConfig
-    fixed_slots = True
+    counts = "the answer of the class"
 
     def __init__(self, config: CustomConfig, model: str, services: ProviderServices) -> None:
-        super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=_TEXTS_PER_CALL)
+        super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=TEXTS_PER_CALL)
         self._name = model
         self._entry = config.models[model]
         formats = {} if self._entry.prompt_format is None else {model: self._entry.prompt_format}
@@ -91,41 +84,12 @@ class OwnProvider(OpenAIStyleProvider):
         if lease is not None:
             await lease.release()
 
-    async def generate(self, request: ChatRequest) -> LLMResponse:
-        """The complete answer; streamed nevertheless, because only a stream can be stopped half-way."""
-        collector = ResponseCollector()
-        async with aclosing(self.stream_generate(replace(request, stream=True))) as events:  # type: ignore[type-var]  # it is an async generator, which has aclose
-            async for event in events:
-                collector.add(event)
-        return collector.response()
-
-    async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
-        """One vector per text, in order."""
-        if request.dimensions is not None:
-            raise UnsupportedFeature(f"{self.name} cannot shorten vectors: leave `dimensions` out")
-        return await super().embed(request)
-
-    async def call_json(
-        self, call: HttpCall, request: ChatRequest | EmbeddingRequest
-    ) -> tuple[Mapping[str, str], bytes]:
-        """As in the base, addressed to the model."""
-        return await super().call_json(replace(call, path=f"/{quote(request.model, safe='')}{call.path}"), request)
-
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """Prompt tokens of *request*, counted by the class."""
-        body = self.dialect.encode(replace(request, warnings=[])).body
-        _, answer = await self.call_json(HttpCall("POST", COUNT, body), request)
-        count = parse_object(answer).get("input_tokens")
-        if type(count) is not int:
-            raise schema_error("the answer of the class holds no token count").at(self.name, request.model)
-        return count
-
     def facts(self, model: str) -> ModelFacts:  # noqa: ARG002 - there is one
         """What the class is known to do; whether it embeds is known once it has been loaded."""
         embeds = self._lease_of_model is None or self._model().abilities.get("embeds", True)
         capabilities = _WRITES | _EMBEDS if embeds else _WRITES
         if capabilities not in self._learnt:
-            self._learnt[capabilities] = ModelFacts(capabilities=capabilities, price=_FREE)
+            self._learnt[capabilities] = ModelFacts(capabilities=capabilities, price=FREE)
         return self._learnt[capabilities]
 
     async def health_check(self) -> HealthReport:

@@ -3,18 +3,13 @@
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from typing import Final
-from urllib.parse import quote
 
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
-from core.llm.common.types import Capability, ModelFacts, Price
-from core.llm.common.wire import HttpCall
-from core.llm.dialects.json import parse_object, schema_error
+from core.llm.common.types import Capability, ModelFacts
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.provider import (
     HealthReport,
@@ -25,16 +20,16 @@ from core.llm.providers.base.provider import (
     ProviderServices,
     ResourceLease,
 )
-from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.request import EmbeddingRequest
 from core.llm.providers.base.residency import Placement
-from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
+from core.llm.providers.base.response import EmbeddingResponse
 from core.llm.providers.llama_cpp.config import EMBEDDED, LlamaCppConfig, LlamaCppModelOptions
 from core.llm.providers.llama_cpp.local_model import LoadOptions, LocalModel, missing_engine
 from core.llm.providers.llama_cpp.model_file import FileOptions, Lora
-from core.llm.providers.local_calls import CHAT, COUNT, EMBED, LocalTransport
+from core.llm.providers.local_calls import CHAT, EMBED, LocalTransport
 from core.llm.providers.local_dialect import LocalDialect
 from core.llm.providers.local_files import ModelRoots
-from core.llm.providers.openai_style import OpenAIStyleProvider
+from core.llm.providers.local_provider import FREE, TEXTS_PER_CALL, LocalProvider
 
 _QUIRKS: Final = OpenAIQuirks(
     chat_path=CHAT,
@@ -45,24 +40,20 @@ _QUIRKS: Final = OpenAIQuirks(
     audio=False,
     rejects=frozenset({"user"}),
 )
-_TEXTS_PER_CALL: Final = 32
-"""Texts embedded at once; between two such batches other calls get their turn."""
 _CHATS: Final[frozenset[Capability]] = frozenset({"chat", "stream", "tools", "parallel_tools", "json", "json_schema"})
 _TOOLS: Final[frozenset[Capability]] = frozenset({"tools", "parallel_tools"})
 _EMBEDS: Final[frozenset[Capability]] = frozenset({"embeddings"})
-_FREE: Final = Price(Decimal(0), Decimal(0), source="local")
 # The engine writes an assistant message at the end into its prompt as the beginning of the answer.
 _PREFILLED: Final = {"prefill": True}
 
 
-class LlamaCppProvider(OpenAIStyleProvider):
+class LlamaCppProvider(LocalProvider):
     """The models of one entry of the configuration."""
 
     config: LlamaCppConfig
-    fixed_slots = True
 
     def __init__(self, config: LlamaCppConfig, services: ProviderServices) -> None:
-        super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=_TEXTS_PER_CALL)
+        super().__init__(config, services, base_url="", quirks=_QUIRKS, batch_size=TEXTS_PER_CALL)
         formats = {name: entry.prompt_format for name, entry in config.models.items() if entry.prompt_format}
         self.dialect = LocalDialect(_QUIRKS, formats)
         self._models: dict[str, LocalModel] = {}
@@ -90,38 +81,13 @@ class LlamaCppProvider(OpenAIStyleProvider):
         leases, self._leases = self._leases, []
         await asyncio.gather(*[lease.release() for lease in leases])
 
-    async def generate(self, request: ChatRequest) -> LLMResponse:
-        """The complete answer. The engine streams it nevertheless: only a stream can be stopped half-way."""
-        collector = ResponseCollector()
-        async with aclosing(self.stream_generate(replace(request, stream=True))) as events:  # type: ignore[type-var]  # it is an async generator, which has aclose
-            async for event in events:
-                collector.add(event)
-        return collector.response()
-
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One vector per text, in order."""
-        if request.dimensions is not None:
-            raise UnsupportedFeature(f"{self.name} cannot shorten vectors: leave `dimensions` out")
-        if not self._entry(request.model).embeddings:
+        if request.dimensions is None and not self._entry(request.model).embeddings:
             raise UnsupportedFeature(
                 f"{self.name}/{request.model} is loaded without embeddings: set `embeddings: true` for this model"
             )
         return await super().embed(request)
-
-    async def call_json(
-        self, call: HttpCall, request: ChatRequest | EmbeddingRequest
-    ) -> tuple[Mapping[str, str], bytes]:
-        """As in the base, addressed to the model of *request*."""
-        return await super().call_json(replace(call, path=f"/{quote(request.model, safe='')}{call.path}"), request)
-
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """Prompt tokens of *request*, counted by the model's own tokenizer, template and tools included."""
-        body = self.dialect.encode(replace(request, warnings=[])).body
-        _, answer = await self.call_json(HttpCall("POST", COUNT, body), request)
-        count = parse_object(answer).get("input_tokens")
-        if type(count) is not int:
-            raise schema_error("the engine's answer holds no token count").at(self.name, request.model)
-        return count
 
     def facts(self, model: str) -> ModelFacts:
         """What the model file says; free of charge."""
@@ -246,8 +212,8 @@ def _load_options(config: LlamaCppConfig, entry: LlamaCppModelOptions) -> LoadOp
 def _facts_of(model: LocalModel, chats: frozenset[Capability]) -> ModelFacts:
     options, file = model.options, model.file
     if file is None:
-        return ModelFacts(context_window=options.n_ctx, price=_FREE, quirks=_PREFILLED)
+        return ModelFacts(context_window=options.n_ctx, price=FREE, quirks=_PREFILLED)
     capabilities = frozenset() if file.header.has_pooling else chats
     if options.embeddings:
         capabilities |= _EMBEDS
-    return ModelFacts(file.context(options.n_ctx), capabilities=capabilities, price=_FREE, quirks=_PREFILLED)
+    return ModelFacts(file.context(options.n_ctx), capabilities=capabilities, price=FREE, quirks=_PREFILLED)

@@ -2,18 +2,13 @@
 
 import asyncio
 import os
-from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 from dataclasses import replace
-from decimal import Decimal
 from functools import partial
 from typing import Final
-from urllib.parse import quote
 
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
-from core.llm.common.types import Capability, ModelFacts, Price
-from core.llm.common.wire import HttpCall
-from core.llm.dialects.json import parse_object, schema_error
+from core.llm.common.types import Capability, ModelFacts
 from core.llm.providers.base.provider import (
     HealthReport,
     ModelInfo,
@@ -22,39 +17,35 @@ from core.llm.providers.base.provider import (
     ProviderServices,
     ResourceLease,
 )
-from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.request import EmbeddingRequest
 from core.llm.providers.base.residency import Placement
-from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, ResponseCollector
-from core.llm.providers.local_calls import COUNT, LocalTransport
+from core.llm.providers.base.response import EmbeddingResponse
+from core.llm.providers.local_calls import LocalTransport
 from core.llm.providers.local_files import ModelRoots
-from core.llm.providers.openai_style import OpenAIStyleProvider
+from core.llm.providers.local_provider import FREE, TEXTS_PER_CALL, LocalProvider
 from core.llm.providers.transformers.config import TransformersConfig, TransformersModelOptions
 from core.llm.providers.transformers.dialect import TransformersDialect, quirks_of
 from core.llm.providers.transformers.local_model import LoadOptions, LocalModel, holds_to_schemas, missing_engine
 from core.llm.providers.transformers.model_folder import FolderOptions
 
-_TEXTS_PER_CALL: Final = 32
-"""Texts embedded at once; between two such batches other calls get their turn."""
 _CHATS: Final[frozenset[Capability]] = frozenset({"chat", "stream"})
 _TOOLS: Final[frozenset[Capability]] = frozenset({"tools", "parallel_tools"})
 _SCHEMAS: Final[frozenset[Capability]] = frozenset({"json", "json_schema"})
 _EMBEDS: Final[frozenset[Capability]] = frozenset({"embeddings"})
 _THINKS: Final[frozenset[Capability]] = frozenset({"thinking"})
-_FREE: Final = Price(Decimal(0), Decimal(0), source="local")
 # The engine writes an assistant message at the end into its prompt as the beginning of the answer.
 _PREFILLED: Final = {"prefill": True}
 
 
-class TransformersProvider(OpenAIStyleProvider):
+class TransformersProvider(LocalProvider):
     """The models of one entry of the configuration."""
 
     config: TransformersConfig
-    fixed_slots = True
 
     def __init__(self, config: TransformersConfig, services: ProviderServices) -> None:
         schemas = config.schemas == "enforced" or (config.schemas == "auto" and holds_to_schemas())
         quirks = quirks_of(schemas=schemas, thinks=False)
-        super().__init__(config, services, base_url="", quirks=quirks, batch_size=_TEXTS_PER_CALL)
+        super().__init__(config, services, base_url="", quirks=quirks, batch_size=TEXTS_PER_CALL)
         formats = {name: entry.prompt_format for name, entry in config.models.items() if entry.prompt_format}
         self.dialect = TransformersDialect(formats, self._thinks, schemas=schemas)
         self._schemas = _SCHEMAS if schemas else frozenset()
@@ -83,38 +74,13 @@ class TransformersProvider(OpenAIStyleProvider):
         leases, self._leases = self._leases, []
         await asyncio.gather(*[lease.release() for lease in leases])
 
-    async def generate(self, request: ChatRequest) -> LLMResponse:
-        """The complete answer. The engine streams it nevertheless: only a stream can be stopped half-way."""
-        collector = ResponseCollector()
-        async with aclosing(self.stream_generate(replace(request, stream=True))) as events:  # type: ignore[type-var]  # it is an async generator, which has aclose
-            async for event in events:
-                collector.add(event)
-        return collector.response()
-
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One vector per text, in order."""
-        if request.dimensions is not None:
-            raise UnsupportedFeature(f"{self.name} cannot shorten vectors: leave `dimensions` out")
-        if not self._entry(request.model).embeddings:
+        if request.dimensions is None and not self._entry(request.model).embeddings:
             raise UnsupportedFeature(
                 f"{self.name}/{request.model} is not to be used for embeddings: set `embeddings: true` for this model"
             )
         return await super().embed(request)
-
-    async def call_json(
-        self, call: HttpCall, request: ChatRequest | EmbeddingRequest
-    ) -> tuple[Mapping[str, str], bytes]:
-        """As in the base, addressed to the model of *request*."""
-        return await super().call_json(replace(call, path=f"/{quote(request.model, safe='')}{call.path}"), request)
-
-    async def count_tokens(self, request: ChatRequest) -> int:
-        """Prompt tokens of *request*, counted by the model's own tokenizer, template and tools included."""
-        body = self.dialect.encode(replace(request, warnings=[])).body
-        _, answer = await self.call_json(HttpCall("POST", COUNT, body), request)
-        count = parse_object(answer).get("input_tokens")
-        if type(count) is not int:
-            raise schema_error("the engine's answer holds no token count").at(self.name, request.model)
-        return count
 
     def facts(self, model: str) -> ModelFacts:
         """What the files of the model say; free of charge."""
@@ -129,7 +95,7 @@ class TransformersProvider(OpenAIStyleProvider):
     def _facts_of(self, model: LocalModel, entry: TransformersModelOptions) -> ModelFacts:
         folder = model.folder
         if folder is None:
-            return ModelFacts(context_window=entry.context_window, price=_FREE, quirks=_PREFILLED)
+            return ModelFacts(context_window=entry.context_window, price=FREE, quirks=_PREFILLED)
         capabilities: frozenset[Capability] = frozenset()
         template = entry.chat_template or folder.template
         if folder.generates and (template or entry.prompt_format is not None):
@@ -140,7 +106,7 @@ class TransformersProvider(OpenAIStyleProvider):
                 capabilities |= _THINKS
         if entry.embeddings or not folder.generates:
             capabilities |= _EMBEDS
-        return ModelFacts(model.context_window, capabilities=capabilities, price=_FREE, quirks=_PREFILLED)
+        return ModelFacts(model.context_window, capabilities=capabilities, price=FREE, quirks=_PREFILLED)
 
     def _thinks(self, model: str) -> bool:
         """Whether the template of *model* has a switch for thinking."""
