@@ -1,6 +1,7 @@
 """A model in a worker process of its own: loaded when it is called, ended to unload it. Survives reloads."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ _STATES: Final[Mapping[str, ModelState]] = {
 }
 
 
-class WorkerModel(WorkerObserver):
+class WorkerModel(WorkerObserver, ABC):
     """What becomes of one model and its process. Whoever made it must `close` it.
 
     A subclass says in `_prepare` how it is loaded, and keeps `file_problem` up to date.
@@ -44,9 +45,9 @@ class WorkerModel(WorkerObserver):
             spec, clock=services.clock, rng=services.rng, observer=self, prepare=self._admitted
         )
 
+    @abstractmethod
     async def _prepare(self) -> Setup:
         """The call that loads it; raises `ModelLoadError` where it cannot be loaded."""
-        raise NotImplementedError
 
     async def _admitted(self) -> Setup:
         setup = await self._prepare()
