@@ -1,6 +1,6 @@
 """Tokens become text piece by piece, and no character is ever cut in two."""
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.llm.providers.transformers.detokenizer import Detokenizer
@@ -30,7 +30,9 @@ def test_no_piece_holds_half_a_character(text: str) -> None:
     assert all("\ufffd" not in detokenizer.add(byte) for byte in text.encode())
 
 
-@given(st.binary())
+@given(st.binary() | st.binary(min_size=200, max_size=300))
+@example(b"\x80" * 7 + b"\xc2\x80")
+@example(b"\x80" * 100 + "é".encode())
 def test_bytes_that_are_no_text_come_out_in_the_end(data: bytes) -> None:
     """A model may write anything; nothing of it is lost or held for ever."""
     detokenizer = Detokenizer(decode_bytes)
