@@ -57,7 +57,7 @@ def test_the_live_table_follows_what_happens_without_wrapping(mixed_config: Path
         assert core_llm(mixed_config, "load", "ollama/a").returncode == 0
         shell.see("   loaded", within=20)
         assert core_llm(mixed_config, "unload", "ollama/a").returncode == 0
-        shell.see("unloaded", within=20)
+        shell.see("ollama/a         unloaded", within=20)
         shell.interrupt()
         assert shell.ended() == 0
     shown = shell.raw.decode()
