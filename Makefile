@@ -7,9 +7,10 @@ PEERS  := .peers-venv
 FAILOVER := .failover-venv
 TF     := .tf-venv
 PROMPT ?=
+ROUNDS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help run test test-peers test-transformers fuzz chaos check format bench failover-bench schema lock wheel clean
+.PHONY: help run test test-peers test-transformers fuzz explore chaos check format bench failover-bench schema lock wheel clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -52,6 +53,12 @@ test-transformers: $(TF)/.torch  ## run a small model in transformers and torch 
 
 fuzz: $(VENV)/.dev  ## throw 100,000 broken frames at each framing
 	@CORE_LLM_FUZZ=100000 $(BIN)/python -m pytest -q -n 2 tests/fuzz $(ARGS)
+
+explore: $(VENV)/.dev  ## run the property tests with inputs that no run has tried; ROUNDS=20
+	@for round in $$(seq $(ROUNDS)); do \
+	  echo "round $$round of $(ROUNDS)"; \
+	  $(BIN)/python -m pytest -q -n 2 -m hypothesis --hypothesis-profile=explore $(ARGS) || exit 1; \
+	done
 
 chaos: $(VENV)/.dev  ## storms, crowds and crashes in real time, six minutes; ARGS="soak --seconds 3600"
 	@$(BIN)/python -m tests.chaos.suites $(ARGS)

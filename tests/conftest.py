@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from importlib.metadata import entry_points
 
 import pytest
+from hypothesis import HealthCheck, settings
 from loguru import logger
 
 from tests.leaks import Resources, assert_nothing_left
@@ -11,6 +12,13 @@ from tests.leaks import Resources, assert_nothing_left
 # Where the project is installed, pytest has found the plugin of the test kit by its entry point already.
 _INSTALLED = any(entry.name == "core_llm" for entry in entry_points(group="pytest11"))
 pytest_plugins = [] if _INSTALLED else ["core.llm.testing.pytest_plugin"]
+
+# The suite tries the same inputs each time, so that it fails where the code has changed; `make explore` tries new ones.
+# A busy machine is slow, not wrong; and nothing is left in the working tree.
+_CALM = settings(deadline=None, database=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("suite", _CALM, derandomize=True)
+settings.register_profile("explore", _CALM)
+settings.load_profile("suite")
 
 
 def pytest_configure(config: pytest.Config) -> None:

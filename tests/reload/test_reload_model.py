@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -324,6 +325,7 @@ async def _gathered(tasks: list[asyncio.Task[Any]]) -> list[Any]:
 ReloadMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=25, deadline=None)
 
 
+@pytest.mark.hypothesis
 class TestHR(ReloadMachine.TestCase):  # type: ignore[name-defined,misc]  # a class that hypothesis makes
     """HR-01 to HR-09 for any sequence of edits and calls."""
 

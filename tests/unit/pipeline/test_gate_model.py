@@ -4,6 +4,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -143,6 +144,7 @@ class GateMachine(RuleBasedStateMachine):
 GateMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
+@pytest.mark.hypothesis
 class TestF23(GateMachine.TestCase):  # type: ignore[name-defined,misc]  # a class that hypothesis makes
     """F23 for any sequence of hints, answers and departures."""
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -113,6 +114,7 @@ async def _gathered(tasks: list[asyncio.Task[Any]]) -> list[Any]:
 SingleFlightMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
 
 
+@pytest.mark.hypothesis
 class TestF102(SingleFlightMachine.TestCase):  # type: ignore[name-defined,misc]  # a class that hypothesis makes
     """F102 for any sequence of events."""
 
