@@ -12,7 +12,7 @@ Each load and each unload has a task of its own; callers come and go without dis
 import asyncio
 import math
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from copy import copy
 from functools import partial
 from typing import Final
@@ -27,10 +27,11 @@ from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ProgressCallback
 from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.moves import Moves
-from core.llm.residency.planner import plan
+from core.llm.residency.planner import MOVING, plan
 from core.llm.residency.refusals import never_room, no_room_in_time, queue_full
 from core.llm.residency.registry import Registry
 from core.llm.residency.resident import Resident
+from core.llm.residency.waiter import Waiter
 
 _MARGIN: Final = 0.1
 """Seconds before its deadline from which on a call is taken to have run out of time, not to have been given up."""
@@ -90,7 +91,8 @@ class Keeper:
         Args:
             resident: the model.
             until: when the caller runs out of time; a load that is under way then goes on for those who come later.
-            wait: seconds for which it may wait for room, `acquire_timeout` by default; loading does not count.
+            wait: seconds for which it may wait for room that others hold, `acquire_timeout` by default. Loads and
+                unloads that run do not count, neither its own nor those before it.
 
         Raises:
             NoCapacity: there was no room in time; names who holds it.
@@ -106,10 +108,9 @@ class Keeper:
             raise queue_full(resident)
         self._books.keep(resident)
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        now = self._clock.monotonic()
         seconds = self._books.options.acquire_timeout if wait is None else wait
-        timer = self._clock.call_at(now + seconds, partial(self._waited_enough, resident, granted, seconds))
-        resident.waiters[granted] = now
+        waiter = Waiter(self._clock, seconds, partial(self._waited_enough, resident, granted, seconds))
+        resident.waiters[granted] = waiter
         try:
             self.turn()
             await granted
@@ -119,7 +120,7 @@ class Keeper:
                 self.release(resident)
             raise
         finally:
-            timer.cancel()
+            waiter.end()
             resident.waiters.pop(granted, None)
             self._left(resident, load_goes_on=self._clock.monotonic() >= until - _MARGIN)
 
@@ -266,6 +267,7 @@ class Keeper:
             self._moves.unload(self._books[key], reason)
         for key in todo.load:
             self._moves.load(self._books[key])
+        self._let_time_run(todo.soon)
         self._restless = any(view.waiting_since is not None and view.phase == "absent" for view in views)
         self._arm(todo.next_at)
 
@@ -296,8 +298,15 @@ class Keeper:
             message = f"the local model {resident.name} has crashed and is started again in {wait:.1f} s"
             raise ModelNotReady(message, model=resident.name)
 
+    def _let_time_run(self, soon: Collection[Hashable]) -> None:
+        """Count the time of those who wait for room, and not that of those who wait for a load or an unload."""
+        for resident in self._books:
+            lacking = not (resident.key in soon or resident.incoming or resident.phase in MOVING)
+            for waiter in resident.waiters.values():
+                waiter.wait_for_room(lacking=lacking)
+
     def _waited_enough(self, resident: Resident, granted: "asyncio.Future[None]", seconds: float) -> None:
-        if granted.done() or resident.incoming or resident.phase == "loading":
+        if granted.done() or resident.incoming:
             return
         granted.set_exception(no_room_in_time(resident, self._books.holders(resident), seconds))
 

@@ -9,11 +9,13 @@ on. What is leased is never unloaded.
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 from core.llm.residency.eviction import Occupant, choose_victims
 
 ModelPhase = Literal["absent", "loading", "ready", "draining", "unloading"]
+MOVING: Final[frozenset[ModelPhase]] = frozenset({"loading", "unloading"})
+"""What ends by itself, without a call that has to end first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,8 @@ class Plan:
     """Models in use that get no new leases, each with the reason; they are unloaded when the last one ends."""
     refused: dict[Hashable, str] = field(default_factory=dict)
     """Models for which there can be no room, with the reason."""
+    soon: set[Hashable] = field(default_factory=set)
+    """Models that wait for nothing but loads and unloads, their own back-off included: no call holds their room."""
     next_at: float = math.inf
     """When to look again although nothing has happened until then."""
 
@@ -94,8 +98,12 @@ class _Planner:
         self.coming_places = self._count(going)
         """Places of models that are on their way out."""
         self.coming = {device: sum(m.size for m in going if m.device == device) for device in self.free}
-        self.slots: set[Hashable] = set()
-        """Slots for which somebody is served, or waits, already."""
+        moving = [model for model in self.present if _moves(model)]
+        self.moving_places = self._count(moving)
+        """Places of models that load, or go without waiting for a call: nobody uses them yet, or any more."""
+        self.moving = {device: sum(m.size for m in moving if m.device == device) for device in self.free}
+        self.slots: dict[Hashable, Hashable] = {}
+        """Slots for which somebody is served, or waits, already: with who that is."""
         self.loading: dict[str, int] = {}
         for model in self.present:
             if model.phase == "loading":
@@ -109,6 +117,7 @@ class _Planner:
         waiting = [m for m in self.models if m.phase == "absent" and m.waiting_since is not None]
         for model in sorted(waiting, key=lambda m: m.waiting_since or 0.0):
             if model.not_before > self.now:
+                self.plan.soon.add(model.key)
                 self._look_again(model.not_before)
             else:
                 self._serve(model)
@@ -146,19 +155,29 @@ class _Planner:
             self.plan.refused[model.key] = reason
             return
         if model.slot is not None:
-            if model.slot in self.slots:
+            first = self.slots.setdefault(model.slot, model.key)
+            if first != model.key:
+                if first in self.plan.soon or first in self.plan.load:
+                    self.plan.soon.add(model.key)
                 return
-            self.slots.add(model.slot)
         for rival in rivals:
             self._clear_slot(rival, model)
-        if not rivals and self.places >= 1 and self.free.get(model.device, math.inf) >= model.size:
-            self._reserve(model)
-            if self.loading.get(model.device, 0) < self.limits.max_parallel_loads:
-                self.loading[model.device] = self.loading.get(model.device, 0) + 1
-                self.plan.load.append(model.key)
-            return
+        fits = not rivals and self.places >= 1 and self.free.get(model.device, math.inf) >= model.size
         self._reserve(model)
-        self._make_room(model)
+        if fits and self.loading.get(model.device, 0) < self.limits.max_parallel_loads:
+            self.loading[model.device] = self.loading.get(model.device, 0) + 1
+            self.plan.load.append(model.key)
+        elif not fits:
+            self._make_room(model)
+        if all(_moves(rival) or rival.key in self.plan.unload for rival in rivals) and not self._held_by_calls(model):
+            if model.key not in self.plan.load:
+                self.plan.soon.add(model.key)
+            self._count_as_moving(model)
+
+    def _held_by_calls(self, model: ModelView) -> bool:
+        """Whether some of what *model* needs is held by models in use, or for somebody who waits for those."""
+        lacks = -self.free.get(model.device, 0) > self.moving.get(model.device, 0)
+        return lacks or -self.places > self.moving_places
 
     def _never_fits(self, model: ModelView) -> str | None:
         fixed = [m for m in self.present if m.phase == "ready" and m.pinned and m.key != model.key]
@@ -233,6 +252,7 @@ class _Planner:
         self.plan.unload[model.key] = reason
         if not _goes(model):
             self._count_as_going(model)
+            self._count_as_moving(model)
 
     def _drain(self, model: ModelView, wanted: ModelView) -> None:
         self.plan.drain[model.key] = f"{wanted.name} has waited for {self.now - (wanted.waiting_since or 0.0):.0f} s"
@@ -242,6 +262,11 @@ class _Planner:
         self.coming_places += not model.foreign
         if model.device in self.coming:
             self.coming[model.device] += model.size
+
+    def _count_as_moving(self, model: ModelView) -> None:
+        self.moving_places += not model.foreign
+        if model.device in self.moving:
+            self.moving[model.device] += model.size
 
     def _reserve(self, model: ModelView) -> None:
         self.places -= 1
@@ -266,3 +291,7 @@ def _kept_out(rivals: Sequence[ModelView]) -> str | None:
 
 def _goes(model: ModelView) -> bool:
     return model.phase in {"draining", "unloading"}
+
+
+def _moves(model: ModelView) -> bool:
+    return model.phase in MOVING or (model.phase == "draining" and not model.leases)

@@ -13,6 +13,7 @@ from core.llm.providers.base.residency import Keepable, Placement, Watchable
 from core.llm.residency.failures import FailureLog
 from core.llm.residency.planner import ModelPhase, ModelView
 from core.llm.residency.residence import Residence
+from core.llm.residency.waiter import Waiter
 
 if TYPE_CHECKING:
     from core.llm.residency.keeper import Keeper
@@ -68,8 +69,8 @@ class Resident:
         self.size_override: int | None = None
         self.phase: ModelPhase = "absent"
         self.leases = 0
-        self.waiters: dict[asyncio.Future[None], float] = {}
-        """Calls that wait, each with the moment at which it began to."""
+        self.waiters: dict[asyncio.Future[None], Waiter] = {}
+        """Calls that wait, by what tells each that it may begin."""
         self.watchers: set[asyncio.Future[None]] = set()
         """Those who wait for the end of what is going on (a load, an unload) without wanting to use it."""
         self.listeners: list[ProgressCallback] = []
@@ -188,7 +189,7 @@ class Resident:
 
     def view(self, *, evict_foreign: bool) -> ModelView:
         """What the planner has to know."""
-        since = min(self.waiters.values(), default=None)
+        since = min((waiter.since for waiter in self.waiters.values()), default=None)
         if self.wanted_since is not None:
             since = self.wanted_since if since is None else min(since, self.wanted_since)
         # `immediate` means: with its last call. What was loaded ahead stays until its first.

@@ -293,3 +293,62 @@ async def test_memory_that_was_guessed_too_small_is_put_right():
 def test_load_errors_are_of_one_kind():
     """The support's own."""
     assert isinstance(load_error(), ModelLoadError)
+
+
+async def test_a_load_that_is_waited_for_is_no_lack_of_room():
+    """Slow loads one after the other on one device: nothing is in use, so nobody is told that there is no room."""
+    house = House(options={"acquire_timeout": "2s"})
+    house.host.load_seconds = 30.0
+    calls = [house.begin(model) for model in ("a", "b", "c")]
+    await house.after(31.0)
+    await house.after(31.0)
+    await house.after(31.0)
+    await asyncio.gather(*calls)
+    assert house.ready == {"a", "b", "c"}
+
+
+async def test_a_load_in_the_place_that_is_wanted_is_no_lack_of_room_either():
+    """One place: the second one waits for the load, and for room only once the first one is in use."""
+    house = House(options={"max_loaded": 1, "acquire_timeout": "2s", "patience": "1000s"})
+    house.host.load_seconds = 30.0
+    first = house.begin("a")
+    await house.after(1.0)
+    second = house.begin("b")
+    await house.after(29.0)
+    await first
+    assert not second.done()
+    await house.after(1.9)
+    assert not second.done()
+    await house.after(0.2)
+    with pytest.raises(NoCapacity, match=r"within 2 s\. In memory: local/a \(1 calls\)"):
+        await second
+
+
+async def test_an_unload_that_is_waited_for_is_no_lack_of_room():
+    """The old model is on its way out, however slowly."""
+    house = House(options={"max_loaded": 1, "acquire_timeout": "2s"})
+    await house.loaded("a")
+    house.host.unload_seconds = 20.0
+    call = house.begin("b")
+    await house.after(20.0)
+    await house.after(1.0)
+    await call
+    assert house.ready == {"b"}
+
+
+async def test_what_was_waited_for_before_a_load_counts():
+    """The time for room is the sum of the times in which others held it."""
+    house = House(options={"max_loaded": 1, "acquire_timeout": "2s", "patience": "1000s"})
+    house.host.load_seconds = 30.0
+    await house.loaded("a")
+    assert house.keeper.lease(house["a"])
+    early, late = house.begin("b"), house.begin("c")
+    await house.after(1.5)
+    house.keeper.release(house["a"])
+    await house.after(30.0)  # b is loaded and in use from here on
+    await early
+    await house.after(0.4)
+    assert not late.done()
+    await house.after(0.2)
+    with pytest.raises(NoCapacity):
+        await late

@@ -106,7 +106,7 @@ def test_ML08_idle_models_go_at_their_time():
 
 def test_ML11_a_failed_model_is_not_loaded_before_its_time():
     """The plan says when to look again."""
-    assert plan([wanted("a", not_before=9.0)], Limits(), 5.0) == Plan(next_at=9.0)
+    assert plan([wanted("a", not_before=9.0)], Limits(), 5.0) == Plan(soon={"a"}, next_at=9.0)
 
 
 def test_models_of_one_slot_exclude_each_other():
@@ -245,3 +245,31 @@ def test_carried_out_again_and_again_every_plan_serves_everyone_who_can_be_serve
     stuck = [m for m in views.values() if m.phase == "absent" and m.waiting_since is not None]
     foreign = [m for m in views.values() if m.foreign or (m.pinned and m.phase == "ready")]
     assert stuck == [] or foreign != []
+
+
+def test_who_waits_for_loads_and_unloads_only_waits_for_no_call():
+    """The one behind another load, the one whose place is on its way out, and whoever comes after them."""
+    assert plan([wanted("b"), view("a", "loading")], Limits(), 1.0).soon == {"b"}
+    assert plan([wanted("b"), wanted("c", 0.5)], ONE, 1.0).soon == {"c"}
+    assert plan([wanted("b"), view("a", "unloading")], ONE, 1.0).soon == {"b"}
+    assert plan([wanted("b"), view("a")], ONE, 1.0).soon == {"b"}
+    memory = Limits(budget={"cpu": 25})
+    assert plan([wanted("c"), view("a", "loading"), view("b", "draining")], memory, 1.0).soon == {"c"}
+
+
+def test_who_waits_for_a_call_to_end_does_not_wait_for_a_load_only():
+    """Also where other models load meanwhile, and where it stands behind one who waits for a call."""
+    used = view("a", leases=1)
+    assert plan([wanted("b"), used], ONE, 1.0).soon == set()
+    assert plan([wanted("b"), view("a", "draining", leases=1)], ONE, 1.0).soon == set()
+    assert plan([wanted("b"), wanted("c", 0.5), used], ONE, 1.0).soon == set()
+    other = view("x", "loading", device="cuda:0")
+    assert plan([wanted("b"), used, other], Limits(budget={"cpu": 15}), 1.0).soon == set()
+
+
+def test_of_two_ways_of_loading_one_model_the_second_waits_for_the_first():
+    """As long as that one comes; not where a call holds it."""
+    first, second = view("a", "loading", slot="s"), wanted("b", slot="s")
+    assert plan([first, second], Limits(), 1.0).soon == {"b"}
+    assert plan([wanted("a", slot="s"), wanted("b", 0.5, slot="s")], Limits(), 1.0).soon == {"b"}
+    assert plan([view("a", slot="s", leases=1), second], Limits(patience=9.0), 1.0).soon == set()

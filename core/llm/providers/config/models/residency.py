@@ -45,7 +45,9 @@ class ResidencyOptions(Frozen):
     pinned: tuple[str, ...] = Field((), description="Always in memory: never let go, and loaded again after a crash.")
     max_parallel_loads: int = Field(1, gt=0, le=64, description="Loads at the same time on one device.")
     acquire_timeout: Duration = Field(
-        60.0, description="How long a call waits for room; the load itself counts in the call's own time."
+        60.0,
+        description="How long a call waits for room that others hold; loads, its own and those before it, count only in "
+        "the call's own time.",
     )
     patience: Duration = Field(
         5.0, description="A call that has waited this long for room gets it: a model in use takes no new calls then."
