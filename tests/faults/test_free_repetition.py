@@ -1,5 +1,6 @@
 """F10, F11, I5: used connections that are dead cost a call one request more than it may make, wherever they are."""
 
+import asyncio
 from contextlib import AsyncExitStack
 
 import pytest
@@ -12,8 +13,37 @@ from core.llm.testing.call_log import CallLog
 from core.llm.testing.fault_dialects import OPENAI
 from core.llm.testing.fault_plan import reset
 from core.llm.testing.oracle import Bounds, Oracle
+from core.llm.testing.wire_dialects import openai_answer, openai_stream
+from core.llm.testing.wire_steps import Rst, WaitFor, answer, script
+from core.llm.testing.wire_steps import stream as wire_stream
 
 ATTEMPTS = 4
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+async def test_F10_F163_a_pool_full_of_dead_connections_costs_one_free_repetition(stream: bool) -> None:
+    """A load balancer that has forgotten all of them answers each with a reset; the server behind it is well."""
+    together = asyncio.Event()
+    async with WireServer() as server:
+        provider = {**OPENAI.provider, "base_url": server.url, "models": ["m"]}
+        config = {"providers": {"one": provider}, "health_check": {"enabled": False}, "retry": {"max_retries": 0}}
+        module = ProviderModule({"llm_service": config}, watch=False, env={})
+        async with Container([module]) as container:
+            llm = container.get(LLMService)
+            whole, streamed = answer(openai_answer("hello")), wire_stream(openai_stream("hello"))
+            server.otherwise(script(WaitFor(together), *whole.steps))
+            calls = [asyncio.create_task(llm.generate("hello", model="one/m")) for _ in range(4)]
+            await server.wait_for_requests(4)
+            together.set()
+            await asyncio.gather(*calls)
+            healthy = streamed if stream else whole
+            server.choose(lambda request: script(Rst()) if request.connection.number <= 4 else healthy)
+            if stream:
+                response = await llm.stream("hello", model="one/m").response()
+            else:
+                response = await llm.generate("hello", model="one/m")
+    assert response.content == "hello"
+    assert [attempt.error_type for attempt in response.trace.attempts] == ["network_error", None]
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

@@ -138,6 +138,9 @@ class HttpTransport:
             error = attempt.error(self.where)
         else:
             error = error_of_request(cause, attempt, self.where, tls=self._tls)
+            if error.code == "stale_connection" and self._session is not None:
+                # Where one had gone, the others have most likely gone too: the next attempt opens a new one.
+                cast("Connector", self._session.connector).distrust_idle()
         return attempt.end(error)
 
     def _answer(self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall) -> "HttpAnswer":

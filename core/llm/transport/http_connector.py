@@ -1,9 +1,9 @@
-"""The connection pool: aiohttp's, with four additions.
+"""The connection pool: aiohttp's, with five additions.
 
 It tells the attempt at hand when it is waiting for a connection, opening one, or sending. It never hands out a
-connection on which bytes arrived that nobody asked for (a smuggled second answer). It wakes the reader of a body that
-turns out not to be HTTP, which aiohttp leaves waiting. And it turns on TCP keep-alive, because a model may be silent
-for minutes.
+connection on which bytes arrived that nobody asked for (a smuggled second answer), nor one that was idle when another
+of them turned out to be dead. It wakes the reader of a body that turns out not to be HTTP, which aiohttp leaves
+waiting. And it turns on TCP keep-alive, because a model may be silent for minutes.
 """
 
 import functools
@@ -42,6 +42,8 @@ class Wire(ResponseHandler):
     """One connection. Knows whether the request at hand has been answered with even a single byte."""
 
     heard = False
+    era = 0
+    """How often connections of its pool had been found dead when it was last used."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the server."""
@@ -61,6 +63,7 @@ class Connector(TCPConnector):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._era = 0
         self._factory = functools.partial(cast("type[ResponseHandler]", Wire), loop=self._loop)
 
     async def connect(self, req: ClientRequest, traces: "list[Trace]", timeout: ClientTimeout) -> Connection:
@@ -69,15 +72,23 @@ class Connector(TCPConnector):
         while True:
             connection = await super().connect(req, traces, timeout)
             wire = connection.protocol
-            if attempt.connected_anew or wire is None or not wire.should_close:
+            if attempt.connected_anew or wire is None or not (wire.should_close or self._is_old(wire)):
                 break
-            # Unasked-for bytes wait on this pooled connection; aiohttp would hand them to us as our answer.
+            # Unasked-for bytes wait on this pooled connection, which aiohttp would hand to us as our answer; or it is
+            # likely as dead as another one was.
             connection.close()
         if isinstance(wire, Wire):
-            wire.heard = False
+            wire.heard, wire.era = False, self._era
             attempt.wire = wire
         attempt.sent()
         return connection
+
+    def distrust_idle(self) -> None:
+        """Use none of the connections again that are idle now: a server that restarts closes all of them."""
+        self._era += 1
+
+    def _is_old(self, wire: ResponseHandler) -> bool:
+        return isinstance(wire, Wire) and wire.era != self._era
 
     async def _create_connection(
         self, req: ClientRequest, traces: "list[Trace]", timeout: ClientTimeout

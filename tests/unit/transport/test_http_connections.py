@@ -67,6 +67,22 @@ async def test_a_reused_connection_closed_without_a_byte_is_stale_and_unbilled(s
     ) == ("network_error", "stale_connection", "none", True)
 
 
+async def test_F10_F163_after_a_stale_connection_no_other_idle_one_is_used(server, transport):
+    """All of them were open while the server, or the laptop, slept: the next attempt goes out on a new one."""
+    together = asyncio.Event()
+    server.will(*[script(WaitFor(together), *answer(b"{}").steps)] * 5)
+    calls = [asyncio.create_task(call(transport)) for _ in range(5)]
+    await server.wait_for_requests(5)
+    together.set()
+    await asyncio.gather(*calls)
+    server.choose(lambda request: script(Rst()) if request.connection.number <= 5 else answer(b"{}"))
+    assert (await failed(transport)).code == "stale_connection"
+    assert await call(transport) == b"{}"
+    assert (len(server.requests), len(server.connections)) == (7, 6)
+    assert await call(transport) == b"{}"
+    assert len(server.connections) == 6
+
+
 @pytest.mark.parametrize("ending", [Fin(), Rst()], ids=["fin", "rst"])
 async def test_a_fresh_connection_closed_without_a_byte_may_have_been_billed(server, transport, ending):
     server.will(script(ending))
