@@ -43,6 +43,7 @@ async def test_F10_F163_a_pool_full_of_dead_connections_costs_one_free_repetitio
             else:
                 response = await llm.generate("hello", model="one/m")
     assert response.content == "hello"
+    assert response.trace is not None
     assert [attempt.error_type for attempt in response.trace.attempts] == ["network_error", None]
 
 
