@@ -4,11 +4,11 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
-from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, UnsupportedFeature
+from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, ProviderError, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.model_survey import ModelSurvey, survey
@@ -21,15 +21,14 @@ from core.llm.providers.base.provider import (
     ModelPuller,
     ModelStatus,
     ProgressCallback,
+    PullRules,
+    PullStrategy,
 )
 from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.residence import Residence
 from core.llm.residency.resident import Resident
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
-
-PullStrategy = Literal["always", "when_missing", "never"]
-"""Download a model that is there already as well (a newer version), only one that is missing, or none."""
 
 _START_MARGIN: Final = 5.0
 
@@ -248,9 +247,15 @@ class ModelManager:
         return await puller.pull_model(ref.model, progress)
 
     async def ensure_model_available(
-        self, model: str, progress: ProgressCallback | None = None, *, pull: PullStrategy = "when_missing"
+        self, model: str, progress: ProgressCallback | None = None, *, pull: PullStrategy | None = None
     ) -> ModelInfo:
-        """Return once the server has the model on disk, downloading it by the strategy *pull*.
+        """Return once the server has the model on disk, downloading it where that is allowed.
+
+        Args:
+            model: alias, `provider/model` or model name.
+            progress: told how far a download is.
+            pull: the strategy; by default what its provider is configured to do, else `when_missing`. Where `always`
+                is only configured, an installed version does while its registry is away.
 
         Raises:
             ModelNotReady: it is not there, and *pull* is `never`.
@@ -260,14 +265,26 @@ class ModelManager:
         provider = self._runtime.provider(ref.provider)
         if pull == "always":
             return await self.pull(str(ref), progress)
+        configured = provider.pull_strategy(ref.model) if isinstance(provider, PullRules) else None
+        strategy = pull or configured or "when_missing"
         if not isinstance(provider, ModelLister):
             raise UnsupportedFeature(f"provider {ref.provider!r} cannot list its models")
-        for info in await provider.list_models():
-            if info.name in {ref.model, f"{ref.model}:latest"}:
-                return info
-        if pull == "when_missing":
+        names = {ref.model, f"{ref.model}:latest"}
+        installed = next((info for info in await provider.list_models() if info.name in names), None)
+        if installed is None and strategy == "never":
+            raise ModelNotReady(
+                f"{ref} is not installed: pull it, or allow it with pull='when_missing' here or in the configuration",
+                model=str(ref),
+            )
+        if installed is not None and strategy != "always":
+            return installed
+        try:
             return await self.pull(str(ref), progress)
-        raise ModelNotReady(f"{ref} is not installed: pull it, or allow it with pull='when_missing'", model=str(ref))
+        except ProviderError as error:
+            if installed is None:
+                raise
+            log("WARNING", "{}: the installed version is used, a newer one could not be looked for: {}", ref, error)
+            return installed
 
     async def pin(self, model: str) -> None:
         """Keep a local model in memory: it is loaded when it is not there, never let go, and loaded after a crash."""

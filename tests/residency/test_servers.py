@@ -195,6 +195,26 @@ async def test_ML22_a_model_is_made_available_by_the_strategy(ollama):
         assert len(ollama.calls_to("/api/pull")) == 2
 
 
+async def test_ML22_the_configured_strategy_holds_where_none_is_named(ollama):
+    """An explicit `never` refuses, and `always` looks for a newer version; what is installed does while its registry is away."""
+    ollama.publish("new")
+    config = at(ollama)
+    config["providers"]["ollama"]["pull"] = "never"
+    async with Served(config) as served:
+        with pytest.raises(ModelNotReady, match="not installed"):
+            await served.models.ensure_model_available("ollama/new")
+        assert ollama.calls_to("/api/pull") == []
+    config["providers"]["ollama"]["models"] = {"new": {"pull": "always"}, "a": {"pull": "always"}}
+    async with Served(config) as served:
+        for _ in range(2):
+            await served.models.ensure_model_available("ollama/new")
+        assert len(ollama.calls_to("/api/pull")) == 2
+        found = await served.models.ensure_model_available("ollama/a")  # its registry does not have it
+        assert found.name == "a:latest"
+        with pytest.raises(ProviderError):
+            await served.models.ensure_model_available("ollama/a", pull="always")
+
+
 async def test_ML22_a_model_that_is_pulled_serves_on_in_its_older_version(ollama):
     """A pull takes nothing out of memory."""
     ollama.publish("a")

@@ -201,6 +201,18 @@ class ModelPuller(Protocol):
         """Download *model*; cancelling stops the download and keeps what can be resumed."""
 
 
+PullStrategy = Literal["always", "when_missing", "never"]
+"""Download a model that is there already as well (a newer version), only one that is missing, or none."""
+
+
+@runtime_checkable
+class PullRules(Protocol):
+    """A provider whose configuration says when a model is downloaded."""
+
+    def pull_strategy(self, model: str) -> PullStrategy | None:
+        """What is configured for *model*; `None`: nothing."""
+
+
 @runtime_checkable
 class TokenCounter(Protocol):
     """A provider that can count the tokens of a request."""

@@ -1,18 +1,16 @@
 """What can be configured for an Ollama server."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
+from core.llm.providers.base.provider import PullStrategy
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
-
-PullStrategy = Literal["always", "when_missing", "never"]
-"""When a model is pulled by itself."""
 
 
 class OllamaTimeouts(TimeoutOptions):
@@ -127,6 +125,12 @@ class OllamaConfig(ProviderConfig):
         if entry is not None and entry.pull is not None:
             return entry.pull
         return "when_missing" if self.auto_pull else self.pull
+
+    def configured_pull(self, model: str) -> PullStrategy | None:
+        """As `pull_of`, and `None` where the configuration says nothing about it."""
+        entry = self._entry(model)
+        said = {"pull", "auto_pull"} & self.model_fields_set or (entry is not None and entry.pull is not None)
+        return self.pull_of(model) if said else None
 
     def keep_alive_of(self, model: str) -> ConfiguredKeepAlive | None:
         """How long *model* stays in memory."""

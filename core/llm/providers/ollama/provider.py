@@ -17,6 +17,7 @@ from core.llm.providers.base.provider import (
     ModelStatus,
     ProgressCallback,
     ProviderServices,
+    PullStrategy,
 )
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.residency import Placement
@@ -277,6 +278,10 @@ class OllamaProvider(HttpProvider):
         except ProviderError as error:
             raise error.at(self.name, model) from None
         return ModelInfo(model, self.facts(model), loaded=False, size_bytes=found[0].size if found else None)
+
+    def pull_strategy(self, model: str) -> PullStrategy | None:
+        """What the configuration says about pulling *model*."""
+        return self.config.configured_pull(model)
 
     async def model_status(self, model: str) -> ModelStatus:
         """Where *model* is in its life, asked from the server."""
