@@ -13,12 +13,14 @@ from core.llm.pipeline.provider_breaker import ProviderBreaker
 
 def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> Layer:
     """The layer before the attempts at *target*."""
-    model = provider.model(target.model)
+    models = provider.models
     name = str(target)
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
             now = call.clock.monotonic()
+            # Looked up each time: an edit of the configuration drops the breakers that know nothing.
+            model = models.get(target.model) or provider.model(target.model)
             # Closed is how it nearly always is; no further function for it.
             admission = provider.admit(now) if provider.state == "closed" else admit(provider, target.provider, now)
             if admission is None:
@@ -30,16 +32,21 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
             try:
                 reply = await inner(call)
             except BaseException as error:
-                ended(call, admission, narrow, error)
+                ended(call, model, admission, narrow, error)
                 raise
-            reply.on_end(partial(over, call, admission, narrow))
+            reply.on_end(partial(over, call, model, admission, narrow))
             return reply
 
         def over(
-            call: Call, admission: Admission, narrow: Admission, reply: Reply, error: BaseException | None
+            call: Call,
+            model: Breaker,
+            admission: Admission,
+            narrow: Admission,
+            reply: Reply,
+            error: BaseException | None,
         ) -> None:
             if reply.outcome != "answered":
-                ended(call, admission, narrow, error)
+                ended(call, model, admission, narrow, error)
                 return
             now = call.clock.monotonic()
             if provider.succeeded(now, admission):
@@ -47,7 +54,9 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
             if model.succeeded(now, narrow):
                 events.publish(ProviderStateChanged(name, "closed", "its probes were answered"))
 
-        def ended(call: Call, admission: Admission, narrow: Admission, error: BaseException | None) -> None:
+        def ended(
+            call: Call, model: Breaker, admission: Admission, narrow: Admission, error: BaseException | None
+        ) -> None:
             suspect = suspect_of(error)
             now = call.clock.monotonic()
             if suspect == "model":

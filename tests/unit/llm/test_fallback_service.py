@@ -93,6 +93,22 @@ async def test_G04_a_candidate_that_rests_is_skipped_without_an_attempt_and_expl
         assert len(world.alpha.requests) == 1
 
 
+async def test_F91_a_model_behind_an_alias_with_conditions_is_left_alone_like_any_other() -> None:
+    """Conditions are looked at before the configuration goes live; what is learnt later counts all the same."""
+    facts = {name: {"models": {"m": {"context_window": 1000}}} for name in ("alpha", "beta")}
+    config = chain("alpha", "beta", where={"min_context_window": 10})
+    async with serving("alpha", "beta", providers=facts, **config) as world:
+        failing(world, "alpha", "overloaded", times=3, scope="model")
+        for _ in range(3):
+            await world.service.generate("hi", model="a")
+        assert world.service.explain("hi", model="a").first == ModelRef("beta", "m")
+        response = await world.service.generate("hi", model="a")
+        assert response.trace is not None
+        assert [attempt.target.provider for attempt in response.trace.attempts] == ["beta"]
+        (part,) = world.service.get_provider_status()["alpha"].parts
+        assert part.startswith("model m: left alone")
+
+
 async def test_F16_F52_reasons_of_an_alias_hold_for_streams_too() -> None:
     """One code path for both."""
     options = {"fallback_on": {"context_length": ["gamma/m"], "content_filter": ["delta/m"]}}
