@@ -14,8 +14,9 @@ import random
 from collections import deque
 from typing import Final, Literal
 
-Admission = Literal["call", "probe"]
-"""An attempt through the closed breaker, or the one that finds out whether the other side is back."""
+Admission = Literal["call", "probe", "beside"]
+"""An attempt through the closed breaker; the one that finds out whether the other side is back; or one that runs beside
+that: a probe whose stream has begun, so that nobody waits for its end."""
 BreakerState = Literal["closed", "open", "half_open"]
 
 _REMEMBERED: Final = 64
@@ -124,7 +125,7 @@ class Breaker:
     def succeeded(self, now: float, admission: Admission) -> bool:
         """An attempt was answered; `True` where that closes the breaker."""
         self.in_flight -= 1
-        if admission == "call":
+        if admission != "probe":
             # What was sent before the breaker opened tells nothing about the time after.
             if self.state == "closed":
                 self.answered_at = now
@@ -133,25 +134,26 @@ class Breaker:
                 self._results += 1
                 self._window.append((now, True))
             return False
-        self._probing = self._panicking = False
-        self.answered_at = now
-        self._good_probes += 1
-        if self._good_probes < self.PROBES_TO_CLOSE:
-            return False
-        self.state, self.since, self._ramp_end = "closed", now, now + self.RAMP
-        self._consecutive = self._recent = self._results = self._relapses = 0
-        self._window.clear()
-        return True
+        return self._good_probe(now)
+
+    def began(self, now: float) -> bool:
+        """The probe streams its answer, so the other side is there; `True` where that closes the breaker.
+
+        From now on it is an attempt `beside`: the next probe need not wait until its consumer has read it.
+        """
+        return self._good_probe(now)
 
     def failed(self, now: float, rng: random.Random, admission: Admission, *, may_open: bool = True) -> bool:
         """An attempt failed; `True` where that opens the breaker. `may_open=False` only counts it."""
         self.in_flight -= 1
         if admission == "probe":
             self._probing = False
-            self._reopen(now, rng)
-            return True
         if self.state != "closed":
-            return False
+            # What began well a moment ago and then broke disproves the answers since.
+            disproved = self.state == "half_open" and (admission == "probe" or (admission == "beside" and may_open))
+            if disproved:
+                self._reopen(now, rng)
+            return disproved
         if not self._consecutive:
             self._first_failure = now
         self._consecutive += 1
@@ -215,6 +217,19 @@ class Breaker:
             return False
         if now < self.open_until:
             self._panicking, self.open_until = True, now
+        return True
+
+    def _good_probe(self, now: float) -> bool:
+        self._probing = self._panicking = False
+        self.answered_at = now
+        if self.state != "half_open":
+            return False
+        self._good_probes += 1
+        if self._good_probes < self.PROBES_TO_CLOSE:
+            return False
+        self.state, self.since, self._ramp_end = "closed", now, now + self.RAMP
+        self._consecutive = self._recent = self._results = self._relapses = 0
+        self._window.clear()
         return True
 
     def _needed(self) -> int:

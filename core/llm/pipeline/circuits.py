@@ -34,6 +34,8 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
             except BaseException as error:
                 ended(call, model, admission, narrow, error)
                 raise
+            if (admission == "probe" or narrow == "probe") and call.mode == "stream":
+                admission, narrow = began(call, provider, target.provider, admission), began(call, model, name, narrow)
             reply.on_end(partial(over, call, model, admission, narrow))
             return reply
 
@@ -50,9 +52,20 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
                 return
             now = call.clock.monotonic()
             if provider.succeeded(now, admission):
-                events.publish(ProviderStateChanged(target.provider, "closed", "its probes were answered"))
+                closed(target.provider)
             if model.succeeded(now, narrow):
-                events.publish(ProviderStateChanged(name, "closed", "its probes were answered"))
+                closed(name)
+
+        def began(call: Call, state: Breaker, subject: str, admission: Admission) -> Admission:
+            """The first output of a stream says that who sends it is there; its end may be minutes away."""
+            if admission != "probe":
+                return admission
+            if state.began(call.clock.monotonic()):
+                closed(subject)
+            return "beside"
+
+        def closed(subject: str) -> None:
+            events.publish(ProviderStateChanged(subject, "closed", "its probes were answered"))
 
         def ended(
             call: Call, model: Breaker, admission: Admission, narrow: Admission, error: BaseException | None

@@ -62,7 +62,7 @@ class ProviderBreaker(Breaker):
         if not self._consecutive:
             self._suspects.clear()
         self._suspects.add(model)
-        alone = admission == "call" and len(self._suspects) == 1 and self._another_answers(model, now)
+        alone = admission != "probe" and len(self._suspects) == 1 and self._another_answers(model, now)
         return self.failed(now, rng, admission, may_open=not alone)
 
     def forget_idle_models(self) -> None:

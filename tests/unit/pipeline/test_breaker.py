@@ -2,7 +2,6 @@
 
 import math
 import random
-from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -20,8 +19,8 @@ class BreakerModel(RuleBasedStateMachine):
         self.breaker = Breaker()
         self.rng = random.Random(1)
         self.now = 0.0
-        self.running: list[Any] = []
-        """Admitted attempts: was each one a probe?"""
+        self.running: list[Admission] = []
+        """How each attempt under way was admitted."""
         self.state = "closed"
         self.row = 0
         self.results: list[tuple[float, bool]] = []
@@ -30,7 +29,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.most_running = 0
 
     def probing(self) -> bool:
-        return any(self.running)
+        return "probe" in self.running
 
     @rule(seconds=st.floats(0.0, 40.0))
     def time_passes(self, seconds: float) -> None:
@@ -50,7 +49,16 @@ class BreakerModel(RuleBasedStateMachine):
         admission = self.breaker.admit(self.now)
         assert admission == expected
         if admission is not None:
-            self.running.append(admission == "probe")
+            self.running.append(admission)
+
+    @precondition(probing)
+    @rule()
+    def the_probe_begins_to_stream(self) -> None:
+        self.running[self.running.index("probe")] = "beside"
+        before = self.state
+        changed = self.breaker.began(self.now)
+        self._good_probe()
+        assert changed == (self.state != before)
 
     @rule()
     def a_check_passes(self) -> None:
@@ -68,8 +76,7 @@ class BreakerModel(RuleBasedStateMachine):
     @precondition(lambda self: self.running)
     @rule(data=st.data(), end=st.sampled_from(["good", "bad", "bad", "given up"]))
     def an_attempt_ends(self, data: st.DataObject, end: str) -> None:
-        probe = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
-        admission: Admission = "probe" if probe else "call"
+        admission = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
         if end == "given up":
             self.breaker.released(admission)
             return
@@ -78,15 +85,19 @@ class BreakerModel(RuleBasedStateMachine):
         else:
             changed = self.breaker.failed(self.now, self.rng, admission)
         before = self.state
-        if probe:
-            self.good = self.good + 1 if end == "good" else 0
-            if end == "bad":
-                self.state = "open"
-            elif self.good == Breaker.PROBES_TO_CLOSE:
-                self.state, self.row, self.results, self.back_since = "closed", 0, [], self.now
+        if admission == "probe" and end == "good":
+            self._good_probe()
         elif self.state == "closed":
             self._note(good=end == "good")
+        elif self.state == "half_open" and end == "bad" and admission != "call":
+            self.state = "open"
         assert changed == (self.state != before)
+
+    def _good_probe(self) -> None:
+        if self.state == "half_open":
+            self.good += 1
+            if self.good == Breaker.PROBES_TO_CLOSE:
+                self.state, self.row, self.results, self.back_since = "closed", 0, [], self.now
 
     def _note(self, *, good: bool) -> None:
         earlier = [one for _, one in self.results][-64:]
@@ -109,7 +120,7 @@ class BreakerModel(RuleBasedStateMachine):
 
     @invariant()
     def F94_at_most_one_probe_is_out(self) -> None:
-        assert sum(self.running) <= 1
+        assert self.running.count("probe") <= 1
 
     @invariant()
     def it_never_stays_open_for_ever(self) -> None:

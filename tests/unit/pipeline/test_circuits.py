@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -11,8 +12,9 @@ from core.llm.common.exceptions import ErrorType, ProviderError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.circuits import breaker
-from core.llm.pipeline.handler import Handler
+from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.provider_breaker import ProviderBreaker
+from core.llm.providers.base.response import StreamEvent, TextDelta
 from core.llm.testing import EventRecorder, FakeClock
 from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answered
 
@@ -138,6 +140,49 @@ async def test_F94_half_open_lets_one_of_a_hundred_callers_through() -> None:
     assert inner.calls == 1
     assert sum(isinstance(result, ProviderError) for result in results) == 99
     assert state.state == "half_open"
+
+
+def a_stream(call: Call) -> Reply:
+    """An answer that has begun, and whose end is not here yet."""
+    return Reply(call, head=[TextDelta("begun")], tail=_endless())
+
+
+async def _endless() -> AsyncIterator[StreamEvent]:
+    await asyncio.get_running_loop().create_future()
+    yield TextDelta("never")
+
+
+async def test_F94_a_probe_that_streams_for_long_holds_nobody_up() -> None:
+    """Its first output shows that the provider is there: after three of them the breaker is closed, none has ended."""
+    clock, events = FakeClock(), EventBus()
+    seen = EventRecorder(events)
+    state = opened(clock)
+    await clock.advance(7.0)
+    handler = guarded(state, Scripted(*[a_stream] * 3), events)
+    running = [await handler(a_call("stream", clock=clock)) for _ in range(3)]
+    assert state.state == "closed"
+    assert [event.state for event in seen.of(ProviderStateChanged)] == ["half_open", "closed"]
+    assert (await answered(handler, a_call(clock=clock))).content == "hello"
+    for reply in running:
+        await reply.end("answered")
+    assert (state.in_flight, state.model("m").in_flight) == (0, 0)
+
+
+async def test_F94_a_probe_whose_stream_breaks_opens_it_again() -> None:
+    """As long as the breaker has not closed, also after a later probe has gone out."""
+    clock = FakeClock()
+    state = opened(clock)
+    await clock.advance(7.0)
+    handler = guarded(state, Scripted(*[a_stream] * 2))
+    first, second = [await handler(a_call("stream", clock=clock)) for _ in range(2)]
+    await first.end("failed", an_error("network_error", code="body_cut"))
+    assert (state.state, state.rests(clock.monotonic())) == ("open", True)
+    await second.end("failed", an_error("network_error", code="body_cut"))
+    assert (state.state, state.in_flight, state.model("m").in_flight) == ("open", 0, 0)
+    await clock.advance(10.0)
+    for _ in range(3):
+        await answered(handler, a_call(clock=clock))
+    assert state.state == "closed"
 
 
 async def test_F94_every_change_of_state_is_one_event() -> None:
