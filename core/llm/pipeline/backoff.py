@@ -146,6 +146,10 @@ class RetryBudget:
         self._balance -= 1.0
         return True
 
+    def give_back(self) -> None:
+        """A retry was taken, and then not made."""
+        self._balance = min(self.CAPACITY, self._balance + 1.0)
+
     def refund(self) -> None:
         """A retry has been answered."""
         self._balance = min(self.CAPACITY, self._balance + self.REFUND)

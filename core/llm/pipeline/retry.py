@@ -65,8 +65,13 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                     elif not verdict.next_key:
                         retries += 1
                     if waited:
-                        with call.guard:
-                            await call.clock.sleep(waited)
+                        try:
+                            with call.guard:
+                                await call.clock.sleep(waited)
+                        except BaseException:
+                            if not (costless or verdict.next_key):
+                                upstream.budget.give_back()
+                            raise
                 except LLMError as error:
                     attempt.duration = call.elapsed() - attempt.started
                     attempt.error_type, attempt.error = type(error).__name__, str(error)

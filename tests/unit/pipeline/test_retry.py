@@ -104,6 +104,20 @@ async def test_an_empty_budget_ends_retries_but_not_first_attempts() -> None:
     assert rig.decisions() == ["raise"]
 
 
+async def test_F95_calls_that_are_cancelled_while_they_wait_for_their_retry_use_up_nobody_elses() -> None:
+    """What was taken for a retry that is never made goes back: a hundred impatient callers leave the others theirs."""
+    rig = Rig(*[an_error() for _ in range(100)], auto_advance=False)
+    balance = rig.upstream.budget._balance
+    for _ in range(100):
+        task = asyncio.ensure_future(rig.handler(rig.call()))
+        await rig.clock.settle()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert rig.inner.calls == 100
+    assert rig.upstream.budget._balance >= balance
+
+
 @pytest.mark.parametrize("keys", [1, 4])
 async def test_F96_another_key_costs_no_retry_but_an_attempt(keys: int) -> None:
     """With nothing left in the budget and no retries allowed, a call goes through its keys, within its attempts."""
