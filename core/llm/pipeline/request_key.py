@@ -17,7 +17,9 @@ from pydantic import BaseModel, SecretStr
 
 from core.llm.common.messages import MediaPart
 from core.llm.providers.base.request import LLMRequest
+from core.llm.providers.config.models.aliases import AliasOptions
 from core.llm.providers.config.models.service import LLMServiceConfig
+from core.llm.routing.strategies.registry import STRATEGIES
 
 _SAME_ANSWER: Final = frozenset({"cache", "timeout", "cost_limit", "metadata"})
 """Fields of a request that say nothing about its answer."""
@@ -36,6 +38,8 @@ _PROVIDER_SAME: Final = frozenset(
     }
 )
 _NONE: Final[Mapping[str, tuple[str, ...]]] = {}
+_ALL: Final = ""
+"""Every key of the metadata: a function of the host's own chooses the model, and may look at any of them."""
 _MEANING: Final = ("default_model", "fallback_chain", "parameter_policy")
 
 
@@ -46,10 +50,13 @@ class NoKey(Exception):
 class RequestKeys:
     """Keys of the requests of one configuration: what its names stand for is a part of them."""
 
-    __slots__ = ("_configuration", "_tenant")
+    __slots__ = ("_configuration", "_default", "_routed_by", "_tenant")
 
     def __init__(self, config: LLMServiceConfig) -> None:
         self._tenant = config.cache.tenant
+        self._default = config.default_model or ""
+        routed_by = {name: _routed_by(alias) for name, alias in config.models.items()}
+        self._routed_by = {name: key for name, key in routed_by.items() if key is not None}
         aliases = {name: _but(alias, _ALIAS_SAME) for name, alias in config.models.items()}
         providers = {name: _but(provider, _PROVIDER_SAME) for name, provider in config.providers.items()}
         found: list[bytes] = []
@@ -70,6 +77,8 @@ class RequestKeys:
                 if tenant is None:
                     return None
                 _write(tenant, written, exact=True)
+            if self._routed_by:
+                self._write_what_routes(request, written)
             for name in LLMRequest.model_fields:
                 if name not in _SAME_ANSWER:
                     value = getattr(request, name)
@@ -79,6 +88,19 @@ class RequestKeys:
         except (NoKey, RecursionError):
             return None
         return _digest(written).hex()
+
+    def _write_what_routes(self, request: LLMRequest, written: list[bytes]) -> None:
+        """What of the metadata decides which model answers."""
+        key = self._routed_by.get(request.model or self._default)
+        if key is not None and request.provider is None:
+            _write(request.metadata if key == _ALL else request.metadata.get(key), written, exact=True)
+
+
+def _routed_by(alias: AliasOptions) -> str | None:
+    """The key of the metadata that decides which model of *alias* answers; `None` where none does."""
+    if alias.classifier is not None or alias.strategy not in STRATEGIES:
+        return _ALL
+    return None if alias.sticky_by in {None, "user", "prompt"} else alias.sticky_by
 
 
 def _digest(written: Sequence[bytes]) -> bytes:

@@ -192,6 +192,35 @@ def test_s69_without_its_tenant_a_request_has_no_key() -> None:
 
 
 @pytest.mark.parametrize(
+    ("alias", "counts"),
+    [
+        ({}, set()),
+        ({"sticky_by": "user"}, set()),
+        ({"sticky_by": "team"}, {"team"}),
+        ({"classifier": "app:kind", "classes": {"big": "alpha/m"}}, {"team", "tier"}),
+        ({"strategy": "app:mine"}, {"team", "tier"}),
+    ],
+)
+@pytest.mark.parametrize("model", ["fast", None])
+def test_g23_metadata_by_which_an_alias_chooses_its_model_is_a_part_of_the_key(
+    alias: dict[str, Any], counts: set[str], model: str | None
+) -> None:
+    """A customer of another tier is answered by another model, and not out of the cache by this one's."""
+    options = {"use": "alpha/m", **alias}
+    config = {"providers": PROVIDERS, "models": {"fast": options}, "default_model": "fast"}
+    keys = RequestKeys(LLMServiceConfig.model_validate(config))
+
+    def key(provider: str | None = None, **metadata: str) -> str | None:
+        request = LLMRequest(
+            messages="hi", model=model, provider=provider, metadata={"team": "a", "tier": "1"} | metadata
+        )
+        return keys.key(request)
+
+    assert {name for name in ("team", "tier") if key(**{name: "other"}) != key()} == counts
+    assert key("alpha", team="other", tier="other") == key("alpha")
+
+
+@pytest.mark.parametrize(
     "fields",
     [
         {"messages": [Message("user", (ImagePart(url="https://example.org/a.png"),))]},
