@@ -133,19 +133,39 @@ async def test_F137_an_unpinned_model_that_was_killed_takes_no_room_any_more():
         assert served.ready() == {"local/b"}
 
 
-async def test_F137_a_worker_killed_while_it_loads_fails_the_load_and_the_next_one_works(monkeypatch):
+async def test_F137_a_worker_killed_while_it_loads_is_started_once_more(monkeypatch):
+    """Nobody who waits hears of it: a load that was killed by chance need not fail a call."""
+    monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
+    async with Served(llama("a")) as served:
+        calls = [asyncio.ensure_future(served.llm.generate("hi", model="local/a", max_tokens=2)) for _ in range(5)]
+        await kill_loader()
+        assert all(answer.content for answer in await asyncio.gather(*calls))
+        assert served.loads() == 1
+
+
+async def test_F137_a_worker_killed_twice_while_it_loads_fails_the_load_and_the_next_one_works(monkeypatch):
     """All who waited are told; nothing of the process is left."""
     monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
     async with Served(llama("a")) as served:
         calls = [asyncio.ensure_future(served.llm.load_model("local/a")) for _ in range(5)]
-        me = psutil.Process()
-        await eventually(lambda: bool(me.children()))
-        children = me.children()
-        for child in children:
-            child.kill()
+        first = await kill_loader()
+        await kill_loader(first)
         ends = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(end, ModelLoadError) for end in ends), ends
         assert (await served.llm.load_model("local/a")).state == "ready"
+
+
+async def kill_loader(before: int = 0) -> int:
+    """Kill the worker that comes next, after the one with the process id *before*."""
+    me = psutil.Process()
+
+    def found() -> list[psutil.Process]:
+        return [child for child in me.children() if child.pid != before]
+
+    await eventually(lambda: bool(found()))
+    child = found()[0]
+    child.kill()
+    return child.pid
 
 
 async def test_F137_a_worker_killed_while_it_is_unloaded_is_simply_gone():

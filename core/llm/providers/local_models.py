@@ -86,6 +86,8 @@ class WorkerModel(WorkerObserver, ABC):
     async def load(self, *, force: bool = False, deadline: float = float("inf")) -> None:
         """Return once the model is in memory; one load for all who wait. A file that was replaced is loaded anew.
 
+        Where the process dies while it loads, it is started once more.
+
         Raises:
             ModelLoadError: the file cannot be loaded, or loading it takes too long; says why.
             ProviderError: it crashed lately and is restarting, or the deadline passed while it loads.
@@ -93,12 +95,21 @@ class WorkerModel(WorkerObserver, ABC):
         if self._worker.state == "ready":
             await self._look_for_changes()
         try:
-            await self._worker.start(force=force, deadline=deadline)
+            await self._start(force=force, deadline=deadline)
         except ModelLoadError as error:
             raise self._explained(error) from None
         except WorkerCrashed as error:
             message = f"the local model {self.name} cannot be loaded: {error}"
             raise ModelLoadError(message, model=self.name, output=error.output) from None
+
+    async def _start(self, *, force: bool, deadline: float) -> None:
+        try:
+            await self._worker.start(force=force, deadline=deadline)
+        except WorkerCrashed as error:
+            if error.code != "worker_crashed":
+                raise
+            # A process that died by chance need not fail those who wait; one that dies again has a reason.
+            await self._worker.start(deadline=deadline)
 
     async def unload(self) -> None:
         """Take the model out of memory; running calls may end first. Returns once its process is gone."""

@@ -16,6 +16,7 @@ from core.llm.providers.llama_cpp.model_file import FileOptions, ModelFile, insp
 from core.llm.providers.local_files import FileState, ModelFileError, file_state
 from core.llm.providers.local_models import WorkerModel
 from core.llm.transport.process import Setup, WorkerSpec
+from core.llm.transport.process_memory import says_out_of_memory
 
 _ENGINE: Final = "core.llm.providers.llama_cpp.engine"
 _REFUSED: Final = "llama.cpp refuses the file"
@@ -145,7 +146,13 @@ class LocalModel(WorkerModel):
         found = next((one for reason in _REASONS if (one := reason.search(error.output))), None)
         if found is None or not str(error).endswith(_REFUSED):
             return error
-        explained = ModelLoadError(f"{error}: {found[1]}", model=error.model, output=error.output)
+        message = f"{error}: {found[1]}"
+        if says_out_of_memory(found[1]):
+            message = (
+                f"the local model {self.name} does not fit into memory ({found[1]}): use a smaller model or n_ctx, keep "
+                "fewer models in memory, or raise memory_limit where it is set"
+            )
+        explained = ModelLoadError(message, model=error.model, output=error.output)
         self._load_problem = str(explained)
         return explained
 

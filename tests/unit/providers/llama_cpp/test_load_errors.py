@@ -157,6 +157,13 @@ async def test_a_worker_that_may_not_have_enough_memory_fails_to_load_F138(make_
     assert (await provider.model_status("tiny")).pid is None
 
 
+async def test_a_context_that_does_not_fit_into_memory_says_what_to_change_F138(make_provider):
+    """It is no fault of the file."""
+    provider = await make_provider({"tiny": {"path": "embedded", "n_ctx": 200_000}}, memory_limit="200MiB")
+    with pytest.raises(ModelLoadError, match=r"does not fit into memory.*n_ctx.*memory_limit"):
+        await provider.load_model("tiny")
+
+
 def test_the_file_of_the_embedded_model_is_shipped():
     """`path: embedded` needs no download."""
     assert Path(embedded.path()).is_file()
