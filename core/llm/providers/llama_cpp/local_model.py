@@ -149,8 +149,8 @@ class LocalModel(WorkerModel):
         message = f"{error}: {found[1]}"
         if says_out_of_memory(found[1]):
             message = (
-                f"the local model {self.name} does not fit into memory ({found[1]}): use a smaller model or n_ctx, keep "
-                "fewer models in memory, or raise memory_limit where it is set"
+                f"the local model {self.name} does not fit into memory ({found[1]}): use a smaller model or n_ctx, "
+                "keep fewer models in memory, or raise memory_limit where it is set"
             )
         explained = ModelLoadError(message, model=error.model, output=error.output)
         self._load_problem = str(explained)
