@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
 from core.llm.object_stream import ObjectStream
+from core.llm.providers.base.request import AnswerMode, ObjectOptions, RequestOptions, ToolInput
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse
 from core.llm.service import LLMService, Prompt
 from core.llm.stream import LLMStream
@@ -33,21 +34,46 @@ class ChatModel:
     def __repr__(self) -> str:
         return f"ChatModel({self.name!r})"
 
-    async def generate(self, request: Prompt, **options: Any) -> LLMResponse:
+    async def generate(self, request: Prompt, **options: Unpack[RequestOptions]) -> LLMResponse:
         """See `LLMService.generate`."""
-        return await self._service.generate(request, **{**options, "model": self.name})
+        options["model"] = self.name
+        return await self._service.generate(request, **options)
 
-    def stream(self, request: Prompt, **options: Any) -> LLMStream:
+    def stream(self, request: Prompt, **options: Unpack[RequestOptions]) -> LLMStream:
         """See `LLMService.stream`."""
-        return self._service.stream(request, **{**options, "model": self.name})
+        options["model"] = self.name
+        return self._service.stream(request, **options)
 
-    async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> LLMResponse:
+    @overload
+    async def generate_object(
+        self,
+        request: Prompt,
+        model_class: type[T],
+        *,
+        mode: AnswerMode = "auto",
+        tools: None = None,
+        **options: Unpack[ObjectOptions],
+    ) -> LLMResponse[T]: ...
+    @overload
+    async def generate_object(
+        self,
+        request: Prompt,
+        model_class: type[T],
+        *,
+        mode: AnswerMode = "auto",
+        tools: Sequence[ToolInput],
+        **options: Unpack[ObjectOptions],
+    ) -> LLMResponse[T | None]: ...
+    async def generate_object(self, request: Prompt, model_class: type[T], **options: Any) -> Any:
         """See `LLMService.generate_object`."""
         return await self._service.generate_object(request, model_class, **{**options, "model": self.name})
 
-    def stream_object(self, request: Prompt, model_class: type[T], **options: Any) -> ObjectStream[T]:
+    def stream_object(
+        self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Unpack[ObjectOptions]
+    ) -> ObjectStream[T]:
         """See `LLMService.stream_object`."""
-        return self._service.stream_object(request, model_class, **{**options, "model": self.name})
+        options["model"] = self.name
+        return self._service.stream_object(request, model_class, mode=mode, **options)
 
     async def embed(self, texts: str | Sequence[str], **options: Any) -> EmbeddingResponse:
         """See `LLMService.embed`."""

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Generic, TypeVar, Unpack, overload
 
 from pydantic import BaseModel
 
@@ -18,9 +18,13 @@ from core.llm.common.exceptions import (
     StructuredOutputError,
 )
 from core.llm.common.trace import CallTrace
+from core.llm.common.types import ObjectT
 from core.llm.pipeline.reasons import ends_the_call
+from core.llm.providers.base.request import RequestOptions
 from core.llm.providers.base.response import LLMResponse
 from core.llm.service import LLMService, Prompt
+
+T = TypeVar("T", bound=BaseModel)
 
 
 class ResponseType(StrEnum):
@@ -32,15 +36,15 @@ class ResponseType(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ClientResponse:
+class ClientResponse(Generic[ObjectT]):
     """An answer, or the error that stands in its place."""
 
     response_type: ResponseType
     text: str = ""
     """The text of the answer; where an object could not be made of it, the raw text."""
-    object: Any = None
+    object: ObjectT | None = None
     error: LLMError | None = None
-    response: LLMResponse | None = field(default=None, repr=False)
+    response: LLMResponse[ObjectT] | None = field(default=None, repr=False)
     """The whole answer; `None` where there is none."""
     errors: tuple[LLMError, ...] = ()
     """What went wrong at preferred models that were passed over, in order."""
@@ -63,6 +67,24 @@ class LLMClient:
         self._service = service
         self._clock = clock or SystemClock()
 
+    @overload
+    async def get_response(
+        self,
+        messages: Prompt,
+        response_model: None = None,
+        preferred_models: Sequence[tuple[str, str | None] | str] | None = None,
+        auto: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> ClientResponse: ...
+    @overload
+    async def get_response(
+        self,
+        messages: Prompt,
+        response_model: type[T],
+        preferred_models: Sequence[tuple[str, str | None] | str] | None = None,
+        auto: bool = True,
+        **options: Unpack[RequestOptions],
+    ) -> ClientResponse[T]: ...
     async def get_response(
         self,
         messages: Prompt,
@@ -70,7 +92,7 @@ class LLMClient:
         preferred_models: Sequence[tuple[str, str | None] | str] | None = None,
         auto: bool = True,
         **options: Any,
-    ) -> ClientResponse:
+    ) -> ClientResponse[Any]:
         """The answer to *messages*; never raises but for cancellation.
 
         Args:

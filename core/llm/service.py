@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,7 +22,7 @@ from core.llm.outcomes import Scored, experiment_report, record
 from core.llm.pipeline.guardrails import screen
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus, ProgressCallback
-from core.llm.providers.base.request import AnswerMode, LLMRequest
+from core.llm.providers.base.request import AnswerMode, LLMRequest, ObjectOptions, RequestOptions, ToolInput
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
@@ -79,7 +79,7 @@ class LLMService:
         await self._live.shut_down()
         self._holder.close_admission("the service has stopped")
 
-    async def generate(self, request: Prompt, **options: Any) -> LLMResponse:
+    async def generate(self, request: Prompt, **options: Unpack[RequestOptions]) -> LLMResponse:
         """The whole answer to *request*: a string, messages, or an `LLMRequest`; its fields may be given as keywords.
 
         Raises:
@@ -101,7 +101,7 @@ class LLMService:
             raise RuntimeError("a handler finished without an answer: a layer has lost it")
         return response
 
-    def stream(self, request: Prompt, **options: Any) -> LLMStream:
+    def stream(self, request: Prompt, **options: Unpack[RequestOptions]) -> LLMStream:
         """The answer as it is made: `async with llm.stream(…) as stream: async for event in stream: …`.
 
         Entering returns once the first output is here; until then failed candidates are passed over. A stream that
@@ -115,7 +115,7 @@ class LLMService:
 
         return LLMStream(begin)
 
-    def stream_generate(self, request: Prompt, **options: Any) -> AsyncIterator[StreamEvent]:
+    def stream_generate(self, request: Prompt, **options: Unpack[RequestOptions]) -> AsyncIterator[StreamEvent]:
         """Like `stream`, as a plain iterator. Read it to its end, or close it with `aclose`."""
         return self.stream(request, **options)
 
@@ -130,9 +130,29 @@ class LLMService:
         """
         return self._streams.cancel(call_id, reason)
 
+    @overload
+    async def generate_object(
+        self,
+        request: Prompt,
+        model_class: type[T],
+        *,
+        mode: AnswerMode = "auto",
+        tools: None = None,
+        **options: Unpack[ObjectOptions],
+    ) -> LLMResponse[T]: ...
+    @overload
+    async def generate_object(
+        self,
+        request: Prompt,
+        model_class: type[T],
+        *,
+        mode: AnswerMode = "auto",
+        tools: Sequence[ToolInput],
+        **options: Unpack[ObjectOptions],
+    ) -> LLMResponse[T | None]: ...
     async def generate_object(
         self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Any
-    ) -> LLMResponse:
+    ) -> Any:
         """An answer that fits the pydantic model *model_class*; the validated object is in `response.object`.
 
         *mode* is how it is asked for: natively, as the arguments of a tool, in words, or by the first of these that the
@@ -152,7 +172,7 @@ class LLMService:
         return response
 
     def stream_object(
-        self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Any
+        self, request: Prompt, model_class: type[T], *, mode: AnswerMode = "auto", **options: Unpack[ObjectOptions]
     ) -> ObjectStream[T]:
         """A *model_class* as it grows: `async with llm.stream_object(…) as stream: async for partial in stream: …`.
 
@@ -160,7 +180,8 @@ class LLMService:
         Nothing is asked again, because what has been seen cannot be taken back.
         """
         wanted = answer_format(model_class, mode)
-        return ObjectStream(self.stream(request, **{**options, "response_format": wanted}), model_class, wanted)
+        fields: dict[str, Any] = {**options, "response_format": wanted}
+        return ObjectStream(self.stream(request, **fields), model_class, wanted)
 
     async def embed(
         self, texts: str | Sequence[str], *, model: str | None = None, dimensions: int | None = None, **options: Any
@@ -182,7 +203,7 @@ class LLMService:
             raise RuntimeError("a handler finished without vectors: a layer has lost them")
         return vectors
 
-    async def count_tokens(self, request: Prompt, **options: Any) -> TokenCount:
+    async def count_tokens(self, request: Prompt, **options: Unpack[RequestOptions]) -> TokenCount:
         """Prompt tokens of *request* at the model it would go to first, and the bound of that number.
 
         The provider is asked where it can count; else, and where it fails, it is an estimate: `source` says which.
@@ -205,7 +226,7 @@ class LLMService:
         finally:
             self._leave(call, runtime)
 
-    def explain(self, request: Prompt, *, stream: bool = False, **options: Any) -> Explanation:
+    def explain(self, request: Prompt, *, stream: bool = False, **options: Unpack[RequestOptions]) -> Explanation:
         """Where *request* would go now and why. Nothing is sent, and nobody's turn is used up."""
         mode: Mode = "stream" if stream else "generate"
         return explain(self._holder.current, self._request(request, options), self._rng, mode)

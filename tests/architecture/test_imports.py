@@ -67,6 +67,8 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
     "google": ("core.llm.transport.google_token",),
     "pydantic": ("core.llm",),
     "pydantic_core": ("core.llm",),
+    # For type checkers only, which bring it.
+    "typing_extensions": ("core.llm.common.types",),
     "pytest": ("core.llm.testing",),
     "pytest_asyncio": ("core.llm.testing",),
     "trustme": ("core.llm.testing",),

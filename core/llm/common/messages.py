@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast, get_args
 
 from pydantic_core import from_json, to_json
 
@@ -158,6 +158,17 @@ class Message:
     name: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     tool_call_id: str | None = None
+
+    if TYPE_CHECKING:
+        # Type checkers would take the types of the fields, which are narrower than what is accepted.
+        def __init__(
+            self,
+            role: Role,
+            content: str | Sequence[Part | str | Mapping[str, Any]] = "",
+            name: str | None = None,
+            tool_calls: Sequence[ToolCall | Mapping[str, Any]] = (),
+            tool_call_id: str | None = None,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         if not isinstance(self.role, str) or self.role not in _ROLES:

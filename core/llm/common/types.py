@@ -3,7 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    # A default needs Python 3.13 elsewhere. `LLMResponse` alone is an answer whose object may be anything.
+    from typing_extensions import TypeVar
+
+    ObjectT = TypeVar("ObjectT", default=Any)
+else:
+    from typing import TypeVar
+
+    ObjectT = TypeVar("ObjectT")
 
 Role = Literal["system", "user", "assistant", "tool"]
 

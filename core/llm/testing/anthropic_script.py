@@ -27,9 +27,9 @@ class AnthropicAnswer:
     """The text, or the pieces in which a stream sends it."""
     thinking: str = ""
     redacted: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
+    tool_calls: Sequence[ToolCall] = ()
     """Where `raw_arguments` is set, a stream sends it as it is, valid or not."""
-    blocks: tuple[Mapping[str, Any], ...] = ()
+    blocks: Sequence[Mapping[str, Any]] = ()
     stop_reason: str | None = None
     """`None`: `tool_use` where there are tool calls, else `end_turn`."""
     stop_details: Mapping[str, Any] | None = None

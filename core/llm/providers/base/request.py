@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Annotated, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypedDict, Unpack, cast, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
@@ -61,6 +61,44 @@ class ResponseFormat:
     model: type[BaseModel] | None = None
     """The pydantic model the schema was made from; answers are validated against it."""
     mode: AnswerMode = "auto"
+
+
+MessagesInput = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]
+"""What a request takes for its messages."""
+
+ToolInput = ToolDefinition | type[BaseModel] | Mapping[str, Any]
+
+
+class ObjectOptions(TypedDict, total=False):
+    """The keywords of `generate_object` and `stream_object`: `LLMRequest` says what each of them means."""
+
+    model: str | None
+    provider: str | None
+    temperature: float | None
+    top_p: float | None
+    top_k: int | None
+    max_tokens: int | None
+    stop: str | Sequence[str] | None
+    seed: int | None
+    frequency_penalty: float | None
+    presence_penalty: float | None
+    tool_choice: ToolChoice | str | Mapping[str, Any] | None
+    parallel_tool_calls: bool | None
+    thinking: ThinkingLevel | int | None
+    parameter_policy: ParameterPolicy | None
+    timeout: float | None
+    cost_limit: float | None
+    cache: bool | Literal["refresh", "only"] | None
+    metadata: Mapping[str, Any]
+    user: str | None
+    extra: Mapping[str, Mapping[str, Any]]
+
+
+class RequestOptions(ObjectOptions, total=False):
+    """The keywords of a call: every field of `LLMRequest` but its messages."""
+
+    tools: Sequence[ToolInput] | None
+    response_format: ResponseFormat | type[BaseModel] | Mapping[str, Any] | Literal["json", "json_object"] | None
 
 
 def _messages(value: object) -> tuple[Message, ...]:
@@ -204,6 +242,10 @@ class LLMRequest(BaseModel):
     user: str | None = None
     extra: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: MappingProxyType({}))
     """Raw body fields by provider name: `{"openai": {"service_tier": "flex"}}`; sent to that provider only."""
+
+    if TYPE_CHECKING:
+        # Type checkers would take the types of the fields, which are narrower than what is accepted.
+        def __init__(self, *, messages: MessagesInput, **options: Unpack[RequestOptions]) -> None: ...
 
 
 _CHECKED_LATER: Final = frozenset({"response_format"})

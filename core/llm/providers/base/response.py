@@ -2,18 +2,24 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final, Generic
 
 from core.llm.common.messages import Message, TextPart, ThinkingPart, ToolCall
 from core.llm.common.trace import CallTrace
-from core.llm.common.types import CallWarning, Cost, FinishReason, ModelRef, PartialOutput, Usage
+from core.llm.common.types import CallWarning, Cost, FinishReason, ModelRef, ObjectT, PartialOutput, Usage
+
+# Without an object there is `None`, which is of no type that an object was asked for.
+_NO_OBJECT: Final[Any] = None
 
 AnswerPart = TextPart | ThinkingPart | ToolCall
 
 
 @dataclass(slots=True)
-class LLMResponse:
-    """A complete answer. A truncated, blocked or empty one never becomes an `LLMResponse`."""
+class LLMResponse(Generic[ObjectT]):
+    """A complete answer. A truncated, blocked or empty one never becomes an `LLMResponse`.
+
+    `LLMResponse[Invoice]` is one to `generate_object(…, Invoice)`.
+    """
 
     parts: tuple[AnswerPart, ...]
     finish_reason: FinishReason
@@ -31,7 +37,7 @@ class LLMResponse:
     trace: CallTrace | None = field(default=None, repr=False)
     metadata: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
-    object: Any = None
+    object: ObjectT = _NO_OBJECT
     """The validated object, where one was asked for."""
     request_id: str | None = None
     refusal: str | None = None

@@ -1,0 +1,96 @@
+"""A host application as a developer with a type checker writes it; `test_types_for_hosts` checks it and never runs it."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, assert_type
+
+from injector import Injector, inject
+from pydantic import BaseModel
+
+from core.container import Container
+from core.lifecycle import Lifecycle, LifecycleModule
+from core.llm import (
+    ChatModel,
+    ClientResponse,
+    ImagePart,
+    LLMClient,
+    LLMRequest,
+    LLMResponse,
+    LLMService,
+    Message,
+    Named,
+    ObjectStream,
+    ProviderModule,
+    TextPart,
+    ToolDefinition,
+    ToolResultPart,
+)
+
+
+class Invoice(BaseModel):
+    """What is read out of a text."""
+
+    number: str
+
+
+class Weather(BaseModel):
+    """A tool."""
+
+    city: str
+
+
+class Service:
+    """Asks in every way there is."""
+
+    @inject
+    def __init__(self, llm: LLMService, fast: Annotated[ChatModel, Named("fast")], client: LLMClient) -> None:
+        self.llm = llm
+        self.fast = fast
+        self.client = client
+
+    async def requests(self) -> None:
+        """Requests of every shape."""
+        await self.llm.generate(LLMRequest(messages="hi"))
+        await self.llm.generate(
+            LLMRequest(messages=[{"role": "user", "content": "hi"}], model="smart", temperature=0.2)
+        )
+        await self.llm.generate(LLMRequest(messages=[Message("user", "hi")], stop="END", tools=[Weather], extra={}))
+        await self.llm.generate([Message("user", [TextPart("what is this?"), ImagePart(path="a.png")])])
+        await self.llm.generate([Message("user", [{"type": "text", "text": "hi"}])])
+        await self.llm.generate([Message("tool", [ToolResultPart("call_1", "no such city", is_error=True)])])
+        await self.llm.generate("hi", thinking=1000, tool_choice="Weather", tools=[Weather, ToolDefinition("add"), {}])
+        await self.llm.generate("hi", response_format=Invoice, cache="refresh", metadata={"tab": 7}, timeout=3)
+        options: dict[str, Any] = {"temperature": 0.1}
+        await self.llm.generate("hi", **options)
+        await self.llm.generate_object("hi", Invoice, **options)
+
+    async def answers(self, messages: Sequence[Message]) -> None:
+        """What comes back has the type that was asked for."""
+        assert_type(await self.llm.generate(messages), LLMResponse)
+        assert_type((await self.llm.generate_object("hi", Invoice, max_tokens=5)).object, Invoice)
+        assert_type((await self.llm.generate_object("hi", Invoice, tools=[Weather])).object, Invoice | None)
+        assert_type((await self.fast.generate_object("hi", Invoice)).object, Invoice)
+        assert_type(await self.client.get_response("hi", Invoice), ClientResponse[Invoice])
+        assert_type((await self.client.get_response("hi", Invoice)).object, Invoice | None)
+        assert_type(self.llm.stream_object("hi", Invoice), ObjectStream[Invoice])
+        async with self.fast.stream_object("hi", Invoice, temperature=0) as stream:
+            assert_type(stream.object, Invoice)
+        plain: LLMResponse = await self.llm.generate_object("hi", Invoice)
+        assert_type(plain.message, Message)
+
+    async def mistakes(self) -> None:
+        """What a checker has to find; each line is an error."""
+        await self.llm.generate("hi", temprature=0.2)  # type: ignore[call-arg]
+        await self.llm.generate("hi", max_tokens="many")  # type: ignore[arg-type]
+        self.llm.stream("hi", thinking="hard")  # type: ignore[arg-type]
+        LLMRequest(messages="hi", modle="fast")  # type: ignore[call-arg]
+        LLMRequest(model="fast")  # type: ignore[call-arg]
+        await self.fast.generate("hi", temprature=0.2)  # type: ignore[call-arg]
+        await self.client.get_response("hi", temprature=0.2)  # type: ignore[call-overload]
+
+
+async def main() -> None:
+    """Both ways of holding the service."""
+    async with Container([ProviderModule("llm.yaml")]) as container:
+        assert_type(container.get(LLMService), LLMService)
+    injector = Injector([LifecycleModule(), ProviderModule({"default_model": "fast"})])
+    assert_type(injector.get(Lifecycle), Lifecycle)
