@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.errors import ErrorBody, classify
-from core.llm.dialects.framing import SSESplitter
-from core.llm.dialects.json import MAX_BYTES
+from core.llm.dialects.framing import SSESplitter, last_event
+from core.llm.dialects.json import MAX_BYTES, parse_object
 from core.llm.dialects.json_body import BOM, not_json
 from core.llm.dialects.stream_decoder import AnswerDecoder
 from core.llm.providers.base.response import (
@@ -59,25 +59,47 @@ class EventDecoder(AnswerDecoder):
             self._collect(self._json, data)
             return
         for name, payload in self._splitter.feed(data):
-            if payload == b"[DONE]":
-                self._marker(events)
-            elif name == b"error" and payload[:1] not in {b"{", b"["}:
-                raise classify(ErrorBody(payload.decode("utf-8", "replace")), billing=self._billing())
-            elif payload:
+            if payload[:1] == b"{":
                 self._event(name, payload, events)
+            else:
+                self._other(name, payload, events)
             if self.done:
                 break
+
+    def _other(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
+        """Take an event into account whose data does not begin like a JSON object."""
+        if is_end_mark(payload):
+            self._marker(events)
+        elif name == b"error" and payload[:1] != b"[":
+            body = ErrorBody(payload.decode("utf-8", "replace"))
+            raise classify(body, headers=self._headers, billing=self._billing())
+        elif payload.strip():
+            self._event(name, payload, events)
 
     def _end(self, events: list[StreamEvent]) -> None:
         if self._json is not None:
             self._whole(bytes(self._json), events)
-        elif self._has_finish():
+            return
+        rest = self._splitter.rest
+        if rest:
+            self._unended(rest, events)
+        if self.done:
+            return
+        if self._has_finish():
             self._complete(events)
-        else:
-            rest = self._splitter.rest
-            self._last_words(rest, events)
-            if not self.done:
-                raise self._incomplete(rest)
+            return
+        self._last_words(rest, events)
+        if not self.done:
+            raise self._incomplete(rest)
+
+    def _unended(self, rest: bytes, events: list[StreamEvent]) -> None:
+        """Take the last event although its blank line is missing: a JSON object tells by itself that it is whole."""
+        for name, payload in last_event(rest):
+            try:
+                parse_object(payload)
+            except ProviderError:
+                return
+            self._event(name, payload, events)
 
     def _decide(self, data: bytes) -> bytes:
         """Look at the first visible byte: JSON begins with a bracket, a page with `<`, a stream with neither."""
@@ -104,6 +126,11 @@ class EventDecoder(AnswerDecoder):
                 retryable=False,
                 billing="ambiguous",
             )
+
+
+def is_end_mark(payload: bytes) -> bool:
+    """Whether *payload* is `[DONE]`, however it is spelt."""
+    return payload.strip().upper() == b"[DONE]"
 
 
 def events_of(answer: LLMResponse) -> list[StreamEvent]:

@@ -98,6 +98,13 @@ class SSESplitter:
         return head[3:] if head.startswith(_BOM) else head
 
 
+def last_event(rest: bytes) -> list[tuple[bytes, bytes]]:
+    """The event in what is left at the end of a body, where its blank line never came; by the standard it is none."""
+    events: list[tuple[bytes, bytes]] = []
+    _parse_block(rest, events)
+    return events
+
+
 def _parse_block(block: bytes, events: list[tuple[bytes, bytes]]) -> None:
     name = b""
     data: list[bytes] = []

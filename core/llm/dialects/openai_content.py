@@ -14,13 +14,17 @@ FINISH_REASONS: Final[Mapping[str, UnifiedFinish]] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "length": "length",
+    "complete": "stop",
     "max_tokens": "length",
+    "max_output_tokens": "length",
     "model_length": "length",
+    "model_context_window_exceeded": "length",
     "tool_calls": "tool_calls",
     "tool_call": "tool_calls",
     "function_call": "tool_calls",
     "content_filter": "content_filter",
     "sensitive": "content_filter",
+    "safety": "content_filter",
     "refusal": "refusal",
 }
 
@@ -31,6 +35,10 @@ _FAILURES: Final[Mapping[str, ErrorType]] = {
     "insufficient_system_resource": "overloaded",
 }
 """Words in the place of a finish reason that mean: this answer was not finished."""
+_MISMADE: Final = "function_call_filter"
+"""Google's word for a tool call that the model got wrong."""
+_SEEN: Final = frozenset({"text", "output_text", "thinking", "refusal", "reference"})
+"""Kinds of content parts that are read, or say nothing that is not in the text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,7 @@ def finish_from_openai(raw: str | None, *, has_calls: bool, has_refusal: bool) -
     """Our word for *raw*; unknown ones become `other`, and the provider's own word is always kept."""
     if has_refusal and raw in {"stop", "content_filter", None}:
         return FinishReason("refusal", raw)
-    unified = FINISH_REASONS.get(raw or "", "other")
+    unified = FINISH_REASONS.get(raw or "") or FINISH_REASONS.get(_word(raw), "other")
     if has_calls and unified == "stop":
         # Some servers say `stop` after a tool call; the caller has to know that it is his turn.
         unified = "tool_calls"
@@ -67,10 +75,42 @@ def check_finish(raw: str | None, *, has_output: bool, billing: Billing) -> None
             code=raw,
             billing="estimated" if has_output else billing,
         )
-    if not has_output and FINISH_REASONS.get(raw or "") == "content_filter":
+    if has_output or not raw:
+        return
+    word = _word(raw)
+    if FINISH_REASONS.get(word) == "content_filter":
         raise ProviderError(
             "content_filter", "the provider's content filter withheld the answer", code=raw, billing=billing
         )
+    if word == _MISMADE:
+        raise ProviderError("protocol", f"the model gave no answer ({raw})", code=_MISMADE, billing=billing)
+
+
+def _word(raw: str | None) -> str:
+    """*raw* as plain as can be: gateways hand through words of other formats, and details behind them."""
+    return (raw or "").partition(":")[0].strip().lower()
+
+
+def is_first(choice: Mapping[str, Any]) -> bool:
+    """Whether *choice* is the first of several: by its number, which some servers write as a text or leave out."""
+    return choice.get("index") in (0, None, "", "0")  # not a set: what stands there may not be hashable
+
+
+def first_of(choices: list[Any]) -> dict[str, Any]:
+    """The first of several choices wherever it stands in the list; where none is the first, any other."""
+    found: dict[str, Any] = next((one for one in choices if isinstance(one, dict) and is_first(one)), choices[0])
+    return found
+
+
+def lost_in(message: Mapping[str, Any]) -> Iterator[str]:
+    """What *message* holds that cannot be read here: sound, pictures, parts of other kinds."""
+    for kind in ("audio", "images"):
+        if message.get(kind):
+            yield kind
+    content = message.get("content")
+    for part in content if isinstance(content, list) else ():
+        if isinstance(part, Mapping) and isinstance(kind := part.get("type", "text"), str) and kind not in _SEEN:
+            yield kind
 
 
 def text_of(content: object) -> str:

@@ -9,7 +9,15 @@ from core.llm.common.types import Billing
 from core.llm.dialects.errors import classify, error_of, request_id
 from core.llm.dialects.json import schema_error
 from core.llm.dialects.json_body import json_answer
-from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
+from core.llm.dialects.lost_parts import report_lost
+from core.llm.dialects.openai_content import (
+    check_finish,
+    finish_from_openai,
+    first_of,
+    lost_in,
+    text_of,
+    thoughts_of,
+)
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_tool_calls import calls_from_openai
 from core.llm.dialects.openai_usage import usage_from_openai
@@ -26,7 +34,7 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     """
     answer = json_answer(body, headers)
     billing: Billing = "settled" if answer.get("usage") else "ambiguous"
-    choice = _first_choice(answer, billing)
+    choice = _first_choice(answer, headers, billing)
     message = choice.get("message")
     if not isinstance(message, dict):
         raise _lacking("a message", billing)
@@ -42,6 +50,8 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
             parts.append(ThinkingPart(thinking, provider=request.provider))
     if text:
         parts.append(TextPart(text))
+    for kind in lost_in(message):
+        report_lost(request, kind)
     calls = calls_from_openai(
         message.get("tool_calls") or message.get("function_call"),
         identifier if isinstance(identifier, str) else "",
@@ -68,17 +78,18 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     )
 
 
-def _first_choice(answer: dict[str, Any], billing: Billing) -> dict[str, Any]:
+def _first_choice(answer: dict[str, Any], headers: Mapping[str, str], billing: Billing) -> dict[str, Any]:
     choices = answer.get("choices")
     if not isinstance(choices, list) or not choices:
+        if answer.get("message") or answer.get("detail"):
+            # As in a stream: some gateways describe failures without the word.
+            raise classify(error_of(answer), headers=headers, billing=billing)
         raise _lacking("choices", billing)
-    chosen = choices[0]
-    if len(choices) > 1:
-        chosen = next((one for one in choices if isinstance(one, dict) and not one.get("index")), chosen)
+    chosen = first_of(choices) if len(choices) > 1 else choices[0]
     if not isinstance(chosen, dict):
         raise _lacking("choices", billing)
     if chosen.get("error"):
-        raise classify(error_of(chosen), billing=billing)
+        raise classify(error_of(chosen), headers=headers, billing=billing)
     return chosen
 
 

@@ -3,8 +3,9 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 
-from core.llm.dialects.errors import request_id
-from core.llm.dialects.event_decoder import EventDecoder
+from core.llm.common.exceptions import ProviderError
+from core.llm.dialects.errors import classify, error_of, request_id
+from core.llm.dialects.event_decoder import EventDecoder, is_end_mark
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import StreamEvent, StreamStart
@@ -37,8 +38,12 @@ class OpenAIEventDecoder(EventDecoder):
         self._complete(events)
 
     def _last_words(self, rest: bytes, events: list[StreamEvent]) -> None:
-        if rest.strip() == b"data: [DONE]":
+        if is_end_mark(rest.strip().removeprefix(b"data:")):
             self._complete(events)
+
+    def _failed(self, told: object) -> ProviderError:
+        """The error that a decoded event stands for."""
+        return classify(error_of(told), headers=self._headers, billing=self._billing())
 
     def _start(self, model: object, events: list[StreamEvent]) -> None:
         self._started = True

@@ -7,10 +7,19 @@ Terminal markers are a finish reason and `[DONE]`; either one is enough. After t
 from collections.abc import Mapping
 from typing import Any
 
-from core.llm.dialects.errors import classify, error_of, is_error
+from core.llm.dialects.errors import is_error
 from core.llm.dialects.event_decoder import events_of
 from core.llm.dialects.json import parse_object, schema_error
-from core.llm.dialects.openai_content import check_finish, finish_from_openai, text_of, thoughts_of
+from core.llm.dialects.lost_parts import report_lost
+from core.llm.dialects.openai_content import (
+    check_finish,
+    finish_from_openai,
+    first_of,
+    is_first,
+    lost_in,
+    text_of,
+    thoughts_of,
+)
 from core.llm.dialects.openai_decode import decode_answer
 from core.llm.dialects.openai_event_stream import OpenAIEventDecoder
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -54,7 +63,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
         if "error" in chunk or "choices" not in chunk:
             self._check_error(name, chunk)
         usage = chunk.get("usage")
-        if usage is not None:
+        if usage:
             self._usage = usage
             self._tier = chunk.get("service_tier") or self._tier
         elif "x_groq" in chunk:
@@ -65,12 +74,12 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
             return
         if choices.__class__ is not list or choices[0].__class__ is not dict:
             raise schema_error("choices is not a list of objects")
+        choice = choices[0] if len(choices) == 1 else first_of(choices)
         if not self._started:
             identifier = chunk.get("id")
             self._id = identifier if isinstance(identifier, str) else ""
             self._start(chunk.get("model"), events)
-        choice = choices[0]
-        if choice.get("index"):
+        if choice.get("index") and not is_first(choice):
             return
         delta = choice.get("delta")
         if delta is None:
@@ -83,6 +92,9 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
         # Some servers send an empty word with every chunk: that is no reason yet.
         if finish and finish.__class__ is str:
             self._finish = finish
+            if choice.get("error"):
+                raise self._failed(choice)
+            self._usage = self._usage or choice.get("usage")
 
     def _delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         content = delta.get("content")
@@ -97,6 +109,10 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
                 self._text(content, events)
             if len(delta) == 1:
                 return
+        if content.__class__ is list or "audio" in delta or "images" in delta:
+            for kind in lost_in(delta):
+                self._output = True
+                report_lost(self._request, kind)
         pieces = delta.get("tool_calls")
         if pieces:
             self._output = True
@@ -128,7 +144,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
     def _groq(self, extra: object) -> None:
         if isinstance(extra, Mapping):
             if extra.get("error"):
-                raise classify(error_of(extra), billing=self._billing())
+                raise self._failed(extra)
             self._usage = extra.get("usage") or self._usage
 
     def _check_error(self, name: bytes, chunk: Mapping[str, Any]) -> None:
@@ -138,7 +154,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
             or is_error(chunk)
             or ("choices" not in chunk and ("message" in chunk or "detail" in chunk))
         ):
-            raise classify(error_of(chunk), billing=self._billing())
+            raise self._failed(chunk)
 
     def _close(self, events: list[StreamEvent]) -> None:
         check_finish(self._finish, has_output=self._output, billing=self._billing())
