@@ -1,13 +1,15 @@
 """Tool calls that arrive in pieces, told apart although servers number and name the pieces each in their own way.
 
-Seen in the wild: no index, an empty id or a null name on later pieces, one index for several calls, pieces of two calls
-in turn. An index wins; within one index a new id that comes with a name, or a name after complete arguments, begins
-another call. Two calls are never mixed.
+Seen in the wild: no index or one written as text, an empty id or a null name on later pieces, one index for several
+calls, pieces of two calls in turn, names in pieces, a new id (and the name again) on every piece. An index wins; within
+one index a new id that comes with a name, or a name after complete arguments, begins another call. Two calls are never
+mixed.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from pydantic_core import from_json
 
@@ -16,6 +18,8 @@ from core.llm.common.messages import ToolCall
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_messages import tool_call_id
 from core.llm.providers.base.response import StreamEvent, ToolCallDelta, ToolCallReady
+
+_NUMBER: Final = re.compile(r"[0-9]{1,6}")
 
 
 class _Open:
@@ -32,14 +36,20 @@ class _Open:
 
     def is_whole(self) -> bool:
         """True where the arguments so far are complete JSON: what follows belongs to another call."""
-        text = "".join(self.arguments)
-        if not text.endswith("}"):
+        if not self.arguments or not self.arguments[-1].endswith("}"):
             return False
         try:
-            from_json(text)
+            from_json("".join(self.arguments))
         except ValueError:
             return False
         return True
+
+    def add_name(self, name: str) -> None:
+        """Take a *name* into account: the first one, or another piece of it while nothing else has come."""
+        if not self.name:
+            self.name = name
+        elif name and name != self.name and not self.arguments:
+            self.name = name if name.startswith(self.name) else self.name + name
 
 
 class ToolCallAssembler:
@@ -74,15 +84,15 @@ class ToolCallAssembler:
             self._add(piece, events)
 
     def _add(self, piece: Mapping[str, Any], events: list[StreamEvent]) -> None:
-        function = piece.get("function")
+        function = piece.get("function") or piece.get("custom")
         source: Mapping[str, Any] = function if isinstance(function, Mapping) else piece
-        name, arguments = _text(source.get("name")), source.get("arguments")
+        name, arguments = _text(source.get("name")), source.get("arguments", source.get("input"))
         if isinstance(arguments, Mapping):
             arguments = encode_json(arguments).decode()
         text = _text(arguments)
         identifier, index = _text(piece.get("id")), piece.get("index")
         if not isinstance(index, int) or isinstance(index, bool):
-            index = None
+            index = int(index) if isinstance(index, str) and _NUMBER.fullmatch(index) else None
         call = self._find(index, identifier, name, text)
         if call is None:
             if not name and not identifier and index is None:
@@ -94,7 +104,7 @@ class ToolCallAssembler:
         call.id = call.id or identifier
         if identifier:
             self._by_id.setdefault(identifier, call)
-        call.name = call.name or name
+        call.add_name(name)
         call.signature = call.signature or signature_of(piece)
         if text:
             call.arguments.append(text)
@@ -104,12 +114,15 @@ class ToolCallAssembler:
         known = self._by_id.get(identifier) if identifier else None
         if index is not None:
             call = self._by_index.get(index)
-            if call is None or not identifier or not call.id or call.id == identifier:
-                return None if call is not None and _begins_another(call, identifier, name, text) else call
-            return known or (None if name else call)
+            if call is None:
+                return None
+            if not identifier or not call.id or call.id == identifier:
+                is_name = bool(call.id) and not call.arguments
+                return call if is_name or not _begins_another(call, identifier, name, text) else None
+            return known or (call if not name or _goes_on(call, name, text) else None)
         if identifier:
             current = self._current
-            if known is None and current is not None and not current.id and not name:
+            if known is None and current is not None and not name and (not current.id or _lacks(current, text)):
                 return current
             return known
         call = self._current
@@ -143,6 +156,16 @@ def _begins_another(call: _Open, identifier: str, name: str, text: str) -> bool:
     if not name or not call.name or (identifier and identifier == call.id):
         return False
     return name != call.name or (bool(text) and call.is_whole())
+
+
+def _goes_on(call: _Open, name: str, text: str) -> bool:
+    """Whether a piece with *name* and an id of its own belongs to *call*: its arguments are not whole yet."""
+    return name == call.name and bool(call.arguments) and (not text.strip() or not call.is_whole())
+
+
+def _lacks(call: _Open, text: str) -> bool:
+    """Whether *text*, which came with an id of its own and without a name, is what *call* still lacks."""
+    return bool(text and call.name) and not call.is_whole()
 
 
 def calls_from_openai(raw: object, response_id: str, provider: str | None = None) -> list[ToolCall]:

@@ -17,7 +17,7 @@ def piece(
     *,
     name: str | None = None,
     id: str | None = None,  # noqa: A002 - as on the wire
-    index: int | None = None,
+    index: int | str | None = None,
 ) -> dict[str, Any]:
     """One piece, with only the fields that are given."""
     out: dict[str, Any] = {"function": {"arguments": arguments}}
@@ -75,6 +75,18 @@ TWO = [("a", "f", '{"x":1}'), ("b", "g", '{"y":2}')]
             [piece('{"x":', name="f", id="a", index=0), piece("1}", id="another", index=0), piece('{"y":2}', name="g", id="b", index=1)],
             id="a new id on every piece",
         ),
+        pytest.param(
+            [piece('{"x":', name="f", id="a", index=0), piece("1", name="f", id="r1", index=0), piece("}", name="f", id="r2", index=0), piece("", name="f", id="r3", index=0), piece('{"y":2}', name="g", id="b", index=1)],
+            id="a new id and the name on every piece",
+        ),
+        pytest.param(
+            [piece('{"x":', name="f", id="a"), piece("1}", id="r1"), piece('{"y":2}', name="g", id="b")],
+            id="a new id on every piece, no index",
+        ),
+        pytest.param(
+            [piece(name="f", id="a", index="0"), piece(name="g", id="b", index="1"), piece('{"x":', index="0"), piece('{"y":', index="1"), piece("1}", index="0"), piece("2}", index="1")],
+            id="interleaved, with numbers written as text",
+        ),
     ],
 )  # fmt: skip
 def test_f82_two_calls_are_never_mixed(pieces: list[dict[str, Any]]) -> None:
@@ -87,6 +99,26 @@ def test_two_calls_of_one_tool_without_index_and_id() -> None:
     found = calls(piece('{"x":1}', name="f"), piece('{"x":2}', name="f"))
     assert [(name, arguments) for _, name, arguments in found] == [("f", '{"x":1}'), ("f", '{"x":2}')]
     assert len({identifier for identifier, _, _ in found}) == 2
+
+
+def test_a_name_may_come_in_pieces_too() -> None:
+    """OpenAI's own SDK joins them; a call without an id of its own is another one, as ever."""
+    assert calls(piece(name="get_", id="a", index=0), piece(name="time", index=0), piece("{}", index=0)) == [
+        ("a", "get_time", "{}")
+    ]
+    assert [name for _, name, _ in calls(piece(name="f", index=0), piece("{}", name="g", index=0))] == ["f", "g"]
+
+
+def test_calls_of_free_text_are_kept_and_flagged() -> None:
+    """What OpenAI calls a custom tool: its input is no JSON, and must not be lost."""
+    call = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "grep", "input": "-r foo"}}
+    first = {**call, "custom": {"name": "grep", "input": "-r "}}
+    later = {"index": 0, "custom": {"input": "foo"}}
+    streamed = collected(sse(chunk({"tool_calls": [first]}), chunk({"tool_calls": [later]}), END))
+    for found in (decoded(answer({"tool_calls": [call]}, "tool_calls")), streamed):
+        (one,) = found.tool_calls
+        assert (one.id, one.name, one.raw_arguments) == ("a", "grep", "-r foo")
+        assert one.arguments_error
 
 
 def test_missing_ids_are_made_up_and_always_the_same() -> None:
