@@ -8,7 +8,14 @@ from typing import Any, Final
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
-from core.llm.common.exceptions import LLMError, ModelLoadError, ModelNotReady, ProviderError, UnsupportedFeature
+from core.llm.common.exceptions import (
+    LLMError,
+    ModelLoadError,
+    ModelNotReady,
+    ProviderError,
+    ServiceStopping,
+    UnsupportedFeature,
+)
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.model_survey import ModelSurvey, survey
@@ -119,7 +126,8 @@ class ModelManager:
         except LLMError as error:
             if required:
                 raise
-            log("WARNING", "{} was not preloaded: {}", name, error)
+            level = "DEBUG" if isinstance(error, ServiceStopping) else "WARNING"
+            log(level, "{} was not preloaded: {}", name, error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work, name="core.llm:preload")

@@ -33,6 +33,7 @@ from core.llm.residency.registry import Registry
 from core.llm.residency.resident import Resident
 from core.llm.residency.waiter import Waiter
 
+_STOPPING: Final = "the service is stopping: no model is loaded any more"
 _MARGIN: Final = 0.1
 """Seconds before its deadline from which on a call is taken to have run out of time, not to have been given up."""
 
@@ -156,6 +157,7 @@ class Keeper:
         When the last who waits is cancelled, the load is stopped.
 
         Raises:
+            ServiceStopping: the service stops; a load that no call waits for ends with it.
             LLMError: as `acquire`.
         """
         resident.suspended = False
@@ -166,6 +168,8 @@ class Keeper:
         try:
             while resident.phase != "ready":
                 self._refuse_at_once(resident)
+                if self._stopping:
+                    raise ServiceStopping(_STOPPING)
                 if resident.phase == "draining":
                     resident.phase = "ready"
                     break
@@ -242,8 +246,7 @@ class Keeper:
         self._closed = True
         self._arm(math.inf)
         for resident in self._books:
-            error = ServiceStopping("the service is stopping: no model is loaded any more")
-            resident.fail(error)
+            resident.fail(ServiceStopping(_STOPPING))
         await self._moves.stop()
 
     # One turn: decide, then begin what was decided.
@@ -287,7 +290,7 @@ class Keeper:
 
     def _refuse_at_once(self, resident: Resident) -> None:
         if self._closed:
-            raise ServiceStopping("the service is stopping: no model is loaded any more")
+            raise ServiceStopping(_STOPPING)
         failures, now = resident.failures, self._clock.monotonic()
         if resident.phase != "absent" or now >= failures.not_before:
             return

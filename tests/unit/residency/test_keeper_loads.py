@@ -297,3 +297,15 @@ async def test_a_caller_who_does_not_wait_for_room_is_told_who_holds_it_ML06():
     with pytest.raises(NoCapacity, match=r"within 0\.2 s.*local/a \(1 calls\)"):
         await call
     assert not issubclass(NoCapacity, ModelNotReady)
+
+
+async def test_ML18_a_load_by_hand_ends_with_the_service_and_does_not_begin_anew():
+    """What waits for no call is not loaded a second time while everything ends."""
+    house = House()
+    load = asyncio.ensure_future(house.keeper.load(house["a"]))
+    await house.after(0.5)
+    house.keeper.begin_stop()
+    await house.after(0.5)
+    with pytest.raises(ServiceStopping):
+        await load
+    assert (house.host.loads, house.host.cancelled) == ({"a": 1}, {"a": 1})
