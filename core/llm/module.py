@@ -143,7 +143,14 @@ class ProviderModule(Module):
 
     @singleton
     @provider
-    def _service(self, live: LiveConfiguration, events: EventBus, models: ModelManager) -> LLMService:
+    def _service(
+        self,
+        live: LiveConfiguration,
+        events: EventBus,
+        models: ModelManager,
+        log: EventLog,  # noqa: ARG002 - written as long as there are calls, also where a host creates the service alone
+        audit: AuditLog,  # noqa: ARG002 - the same
+    ) -> LLMService:
         # After the models: what a start has to wait for is in memory before calls are admitted.
         return LLMService(live, events, self._clock, self._rng, models)
 

@@ -41,6 +41,9 @@ class CallFinished(Event):
 class CallFailed(CallFinished):
     """A call has ended without an answer, or its stream broke."""
 
+    error: str = ""
+    """What its caller was told, after the type of the error."""
+
 
 @dataclass(frozen=True, slots=True)
 class CallRecorded(Event):

@@ -41,6 +41,8 @@ class AttemptTrace:
     request_id: str | None = None
     key_id: str | None = None
     """Fingerprint of the credential that was used; never a part of it."""
+    code: str | None = None
+    """Machine-readable detail of the error: that of `ProviderError`."""
 
 
 @dataclass(slots=True)

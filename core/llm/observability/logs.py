@@ -23,7 +23,6 @@ from core.llm.common.events import (
     ProviderStateChanged,
     RequestAdjusted,
     RuntimeRetired,
-    Subscription,
     WatcherDegraded,
 )
 from core.llm.common.exceptions import BudgetExceeded, RateLimited
@@ -58,31 +57,30 @@ class EventLog:
     def __init__(self, events: EventBus, options: Callable[[], LoggingOptions]) -> None:
         self._events = events
         self._options = options
-        self._subscription: Subscription | None = None
         self._told: set[tuple[object, ...]] = set()
+        # From the beginning: the first configuration, and who is off in it, is told before this is started.
+        self._subscription = events.subscribe(self._on_event, *_WORTH_A_LINE)
 
     async def start(self) -> None:
-        """Begin to listen."""
+        """Follow the level of the configuration."""
         self._listen()
         if foreign_sink_leaks():
             log(
                 "WARNING",
                 "a loguru sink has diagnose on: it prints the values of variables, secrets included, in tracebacks. "
-                "Add it with diagnose=False, or call core.llm.observability.logs.setup_logging()",
+                "Add it with diagnose=False, or call core.llm.setup_logging()",
             )
 
     async def stop(self) -> None:
         """Listen no more."""
-        if self._subscription is not None:
-            self._subscription.close()
+        self._subscription.close()
 
     def _listen(self) -> None:
         # Answered calls are worth a line at DEBUG only: at any other level nobody builds an event for them.
         every_call = _ORDER[self._options().level] <= _ORDER["DEBUG"]
         kinds = (*_WORTH_A_LINE, CallFinished) if every_call else _WORTH_A_LINE
         before, self._subscription = self._subscription, self._events.subscribe(self._on_event, *kinds)
-        if before is not None:
-            before.close()
+        before.close()
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, ConfigApplied):
@@ -112,8 +110,9 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
                 f"{attempt.error_type}: {attempt.error}{hint}; next: {attempt.decision}"
             )
             return (
-                # That our own limits pass calls on is no trouble, and at the limit there are many of them.
-                "DEBUG" if attempt.error_type in _OUR_LIMITS else "WARNING",
+                # That our own limits pass calls on is no trouble, and at the limit there are many of them. That nothing
+                # is sent to somebody was told when it began.
+                "DEBUG" if attempt.error_type in _OUR_LIMITS or attempt.code in _NEVER_SENT else "WARNING",
                 text,
                 {"call_id": call_id, "request_id": attempt.request_id, "status": attempt.status_code},
             )
@@ -132,9 +131,10 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
             return "INFO", f"{target}: answered at attempt {attempts}", {"call_id": call_id}
         case CallFinished(call_id, "failed", _, duration):
             trace = event.trace
-            last = f", the last with {trace.attempts[-1].error_type}" if trace.attempts else ""
-            text = f"a call for {trace.requested or 'the default model'} failed after {duration:.3f} s"
-            return "ERROR", f"{text} and {len(trace.attempts)} attempts{last}", {"call_id": call_id}
+            why = f": {event.error}" if isinstance(event, CallFailed) and event.error else ""
+            count = f"{len(trace.attempts)} attempt{'' if len(trace.attempts) == 1 else 's'}"
+            text = f"a call for {trace.requested or 'the default model'} failed after {duration:.3f} s and {count}{why}"
+            return "ERROR", text, {"call_id": call_id}
         case CallFinished(call_id, outcome, target, duration, usage):
             tokens = f", {usage.total} tokens" if usage else ""
             return "DEBUG", f"{target}: {outcome} after {duration:.3f} s{tokens}", {"call_id": call_id}
@@ -158,6 +158,7 @@ def _line(event: Event) -> tuple[Level, str, dict[str, object]]:
 
 
 _OUR_LIMITS: Final = frozenset({RateLimited.__name__, BudgetExceeded.__name__})
+_NEVER_SENT: Final = frozenset({"gated", "circuit_open", "key_refused", "next_key"})
 
 # A refused key is told about once, and stays useless until somebody corrects it.
 _STATE_LEVELS: Final[Mapping[str, Level]] = {

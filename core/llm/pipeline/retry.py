@@ -119,6 +119,7 @@ def _record(attempt: AttemptTrace, error: ProviderError, call: Call) -> None:
     attempt.status_code = error.status_code
     attempt.error_type = error.type
     attempt.error = error.message
+    attempt.code = error.code
     attempt.retry_after = error.retry_after
     attempt.request_id = error.request_id
     attempt.billing = error.billing

@@ -20,12 +20,11 @@ def trace(inner: Handler) -> Handler:
             error.trace = call.trace
             # What did not become an object has been paid for all the same.
             usage = error.usage if isinstance(error, StructuredOutputError) else None
-            _publish(
-                call, "failed", usage, error.partial.text if isinstance(error, ProviderError) and error.partial else ""
-            )
+            text = error.partial.text if isinstance(error, ProviderError) and error.partial else ""
+            _publish(call, "failed", usage, text, error)
             raise
         except BaseException as error:
-            _publish(call, "cancelled" if isinstance(error, asyncio.CancelledError) else "failed", None)
+            _publish(call, "cancelled" if isinstance(error, asyncio.CancelledError) else "failed", None, "", error)
             raise
         reply.on_end(partial(_finish, call))
         return reply
@@ -51,10 +50,10 @@ def _finish(call: Call, reply: Reply, error: BaseException | None) -> None:
     text = ""
     if call.events.wants_only(CallRecorded):
         text = response.content if response is not None else reply.collector.partial().text
-    _publish(call, reply.outcome, usage, text)
+    _publish(call, reply.outcome, usage, text, error)
 
 
-def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") -> None:
+def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str, error: BaseException | None) -> None:
     events = call.events
     attempts = call.trace.attempts
     if outcome == "answered" and len(attempts) > 1 and call.target is not None and _failed_before(attempts):
@@ -64,7 +63,15 @@ def _publish(call: Call, outcome: Outcome, usage: Usage | None, text: str = "") 
     kind = CallFailed if outcome == "failed" else CallFinished
     if events.wants(kind):
         ended = "failed" if outcome == "open" else outcome
-        events.publish(kind(call.id, ended, call.target, call.elapsed(), usage, call.trace))
+        said = (call.id, ended, call.target, call.elapsed(), usage, call.trace)
+        events.publish(CallFailed(*said, _told(error)) if kind is CallFailed else CallFinished(*said))
+
+
+def _told(error: BaseException | None) -> str:
+    if isinstance(error, ProviderError):
+        return f"{error.type}: {error}"
+    # The text of a foreign error may hold anything.
+    return f"{type(error).__name__}: {error}" if isinstance(error, LLMError) else type(error).__name__
 
 
 def _failed_before(attempts: list[AttemptTrace]) -> bool:

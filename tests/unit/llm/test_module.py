@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from core.container import Container
 from core.lifecycle import Lifecycle, LifecycleModule
 from core.llm.chat_model import ChatModel, Named
-from core.llm.common.exceptions import UnknownModel
+from core.llm.common.exceptions import ProviderError, UnknownModel
 from core.llm.module import ProviderModule
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.service import LLMService
@@ -126,3 +126,36 @@ async def test_the_service_is_one_object_and_stays_it() -> None:
         assert world.container.get(LLMService) is world.service
         await world.manager.reload()
         assert world.container.get(LLMService) is world.service
+
+
+async def test_the_log_begins_with_the_configuration_and_names_who_is_off(logged: list[str]) -> None:
+    """What is told while the configuration is loaded is told before the service listens to anything."""
+    config = {
+        "default_model": "alpha/m",
+        "providers": {"alpha": {"type": "scripted", "models": ["m"]}, "openai": {"api_key": "${NO_SUCH_KEY:-}"}},
+    }
+    async with Container([ProviderModule(config, watch=False, env={}, plugins=[SCRIPTED])]):
+        told = [line for line in logged if "openai" in line or "live" in line]
+    assert [line.split(":")[0] for line in told] == ["INFO configuration 1 is live", "INFO provider openai is off"]
+    assert "NO_SUCH_KEY" in told[1]
+
+
+async def test_whoever_creates_the_service_alone_has_its_log_and_its_audit_log(
+    logged: list[str], tmp_path: Path
+) -> None:
+    """A host that owns its injector asks for the service and starts the lifecycle."""
+    config = {
+        "default_model": "alpha/m",
+        "providers": {"alpha": {"type": "scripted", "models": ["m"], "answers": [{"error": "authentication"}]}},
+        "audit": {"path": str(tmp_path / "audit.jsonl")},
+    }
+    injector = Injector([LifecycleModule(), ProviderModule(config, watch=False, env={}, plugins=[SCRIPTED])])
+    llm, lifecycle = injector.get(LLMService), injector.get(Lifecycle)
+    await lifecycle.start()
+    try:
+        with pytest.raises(ProviderError):
+            await llm.generate("hi")
+    finally:
+        await lifecycle.stop()
+    assert any(line.startswith("ERROR a call for the default model failed") for line in logged)
+    assert '"outcome":"failed"' in (tmp_path / "audit.jsonl").read_text()

@@ -11,6 +11,7 @@ from loguru import logger
 
 from core.llm.common.events import (
     AttemptFailed,
+    CallFailed,
     CallFinished,
     CallRecovered,
     ConfigApplied,
@@ -68,6 +69,14 @@ async def bus(log_level: list[str]) -> Any:
         (
             CallFinished("c1", "failed", ALPHA, 2.0, None, TRACE),
             "ERROR a call for fast failed after 2.000 s and 0 attempts",
+        ),
+        (
+            CallFailed("c1", "failed", ALPHA, 2.0, None, TRACE, "rate_limit: alpha/m: slow down"),
+            "ERROR a call for fast failed after 2.000 s and 0 attempts: rate_limit: alpha/m: slow down",
+        ),
+        (
+            AttemptFailed("c1", attempt(error="not sent: the provider asked to wait", code="gated")),
+            "DEBUG alpha/m: attempt 2 failed after 1.500 s: rate_limit: not sent: the provider asked to wait; next: retry",
         ),
         (
             CallFinished("c1", "answered", ALPHA, 2.0, Usage(3, output=4), TRACE),
