@@ -126,8 +126,7 @@ class ModelManager:
         except LLMError as error:
             if required:
                 raise
-            level = "DEBUG" if isinstance(error, ServiceStopping) else "WARNING"
-            log(level, "{} was not preloaded: {}", name, error)
+            log("DEBUG" if isinstance(error, ServiceStopping) else "WARNING", "{} was not preloaded: {}", name, error)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
         task = asyncio.get_running_loop().create_task(work, name="core.llm:preload")
