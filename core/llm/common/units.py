@@ -49,6 +49,23 @@ def parse_size(value: object) -> int:
     raise ValueError("write a size with its unit, such as 500MB, 20GiB or 64KiB")
 
 
+def format_duration(seconds: float) -> str:
+    """*seconds* as `parse_duration` reads them: `1h30m`, `250ms`."""
+    if seconds < 1:
+        return f"{seconds * 1000:g}ms"
+    parts, rest = [], seconds
+    for unit in ("d", "h", "m"):
+        count, rest = divmod(rest, _SECONDS[unit])
+        parts += [f"{count:g}{unit}"] if count else []
+    return "".join([*parts, *([f"{rest:g}s"] if rest else [])])
+
+
+def format_size(size: int) -> str:
+    """*size* as `parse_size` reads it, in the largest unit that divides it."""
+    unit = next((unit for unit in ("TiB", "GiB", "MiB", "KiB") if size and size % _BYTES[unit.lower()] == 0), "B")
+    return f"{size // _BYTES[unit.lower()]}{unit}"
+
+
 # A week is far beyond any sensible wait; more is a slip of the unit.
 Duration = Annotated[
     float,
@@ -58,10 +75,12 @@ Duration = Annotated[
 ]
 """Seconds, written as `30s`, `5m`, `250ms`; greater than zero, at most a week."""
 
+_LARGEST: Final = 2**50
+
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    Field(gt=0),
+    Field(gt=0, le=_LARGEST),
     WithJsonSchema({"type": ["string", "integer"], "examples": ["20GiB", "500MB"]}),
 ]
-"""Bytes, written as `20GiB`, `500MB`."""
+"""Bytes, written as `20GiB`, `500MB`; greater than zero, at most 1024 TiB."""

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from core.llm.common.units import Duration, Size, parse_duration, parse_size
+from core.llm.common.units import Duration, Size, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -50,3 +50,15 @@ def test_a_size_of_nothing_is_refused() -> None:
     """A budget of zero bytes is a slip."""
     with pytest.raises(ValidationError):
         TypeAdapter(Size).validate_python("0MB")
+
+
+@pytest.mark.parametrize("text", ["250ms", "500ms", "1s", "30s", "1.5s", "10m", "1h30m", "7d", "1d1s"])
+def test_a_duration_is_written_as_it_is_read(text: str) -> None:
+    """A message names a limit in the words in which it is configured."""
+    assert format_duration(parse_duration(text)) == text
+
+
+@pytest.mark.parametrize("text", ["0B", "7B", "1KiB", "64MiB", "20GiB", "1024TiB", "500000000B"])
+def test_a_size_is_written_as_it_is_read(text: str) -> None:
+    """In the largest unit that leaves nothing over."""
+    assert format_size(parse_size(text)) == text

@@ -59,7 +59,10 @@ class AzureOpenAIConfig(ProviderConfig):
 
     timeouts: AzureOpenAITimeouts = AzureOpenAITimeouts()
     resource: str | None = Field(
-        None, pattern="^[A-Za-z0-9-]+$", description="Name of the resource, in place of `base_url`."
+        None,
+        pattern="^[A-Za-z0-9-]+$",
+        examples=["my-resource"],
+        description="Name of the resource, in place of `base_url`.",
     )
     base_url: str | None = Field(None, description="Endpoint of the resource, with or without `/openai/v1`.")
     api_version: str | None = Field(

@@ -54,6 +54,7 @@ class BedrockConfig(ProviderConfig):
     region: str | None = Field(
         None,
         pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$",
+        examples=["eu-central-1"],
         description="Such as us-east-1; unset: AWS_REGION, else the region of the profile.",
     )
     profile: str | None = Field(None, description="Profile of the AWS configuration files.")
@@ -66,6 +67,7 @@ class BedrockConfig(ProviderConfig):
     control_url: str | None = Field(
         None,
         pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
+        examples=["https://bedrock.example.com"],
         description="Where models are listed; unset: the region's, or derived from base_url.",
     )
     timeouts: BedrockTimeouts = BedrockTimeouts()

@@ -3,46 +3,46 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
 
+from core.llm.providers.config.models.annotations import members
 from core.llm.providers.config.tree import Node, Path
 
 
-def members(annotation: Any) -> Iterator[Any]:
-    """The types that *annotation* allows, without `None` and `Annotated`."""
-    origin = get_origin(annotation)
-    if origin is Annotated:
-        yield from members(get_args(annotation)[0])
-    elif origin in (Union, UnionType):
-        for argument in get_args(annotation):
-            yield from members(argument)
-    elif annotation is not type(None):
-        yield annotation
-
-
-def child_types(annotation: Any, step: str | int) -> Iterator[Any]:
-    """The annotations that a value at *step* below *annotation* may have."""
+def children(annotation: Any, step: str | int) -> Iterator[tuple[Any, tuple[Any, ...]]]:
+    """The annotations that a value at *step* below *annotation* may have, and what limits them."""
     for member in members(annotation):
         origin = get_origin(member)
         if isinstance(member, type) and issubclass(member, BaseModel):
             if step in member.model_fields:
-                yield member.model_fields[str(step)].annotation
+                info = member.model_fields[str(step)]
+                yield info.annotation, tuple(info.metadata)
+            elif isinstance(step, int) and (short := getattr(member, "shorthand", None)):
+                yield from children(member.model_fields[short].annotation, step)
         elif isinstance(origin, type) and issubclass(origin, Mapping):
-            yield get_args(member)[1]
+            yield get_args(member)[1], ()
         elif origin in (tuple, list, frozenset, set):
-            yield get_args(member)[0]
+            # A mapping in the place of a list is its only item.
+            yield from [(get_args(member)[0], ())] if isinstance(step, int) else children(get_args(member)[0], step)
 
 
 def models_at(root: type[BaseModel], path: Path) -> list[type[BaseModel]]:
     """The models that a value at *path* below *root* may be."""
     found: list[Any] = [root]
     for step in path:
-        found = [child for annotation in found for child in child_types(annotation, step)]
-    return [m for a in found for m in members(a) if isinstance(m, type) and issubclass(m, BaseModel)]
+        found = [child for annotation in found for child, _ in children(annotation, step)]
+    return [model for annotation in found for model in _models(annotation)]
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    for member in members(annotation):
+        if isinstance(member, type) and issubclass(member, BaseModel):
+            yield member
+        elif get_origin(member) in (tuple, list, frozenset, set):
+            yield from _models(get_args(member)[0])
 
 
 def field_at(root: type[BaseModel], path: Path) -> FieldInfo | None:

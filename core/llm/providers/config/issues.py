@@ -1,14 +1,15 @@
 """Turn what pydantic complains about into issues with a place, a path, plain words and advice. Never a value."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import PydanticUndefined
 
 from core.llm.common.exceptions import ConfigIssue
-from core.llm.providers.config.fields import field_at, models_at
+from core.llm.providers.config.allowed import Place, allowed, choices, found, places_at, shown_default
+from core.llm.providers.config.fields import field_at, is_secret, models_at
 from core.llm.providers.config.tree import Node, Path, printable_key
 
 MAX_ISSUES: Final = 100
@@ -35,31 +36,17 @@ _ELSEWHERE: Final = {
     "context_length": "context_window",
     "kind": "type",
 }
-_WORDS: Final = {
-    "extra_forbidden": "unknown key",
-    "missing": "is missing",
-    "string_type": "must be text",
-    "int_type": "must be a whole number",
-    "int_parsing": "must be a whole number",
-    "int_from_float": "must be a whole number",
-    "float_type": "must be a number",
-    "float_parsing": "must be a number",
-    "decimal_type": "must be a number",
-    "decimal_parsing": "must be a number",
-    "bool_type": "must be true or false",
-    "bool_parsing": "must be true or false",
-    "model_type": "must be a mapping",
-    "model_attributes_type": "must be a mapping",
-    "dict_type": "must be a mapping",
-    "mapping_type": "must be a mapping",
-    "list_type": "must be a list",
-    "tuple_type": "must be a list",
-    "frozen_set_type": "must be a list",
-    "finite_number": "must be a finite number",
+_OURS: Final = {
+    r"a valid (?:dictionary(?: or instance of \w+)?|mapping)": "a mapping",
+    r"a valid (?:list|tuple|set|frozenset)": "a list",
+    r"a valid string": "text",
+    r"a valid integer.*": "a whole number",
+    r"a valid (?:number|decimal).*": "a number",
+    r"a valid boolean.*": "true or false",
 }
-_MAPPING_TYPES: Final = frozenset({"model_type", "model_attributes_type", "dict_type", "mapping_type"})
-_NUMBERS: Final = frozenset({"int_type", "int_parsing", "int_from_float", "float_type", "float_parsing"})
-_LISTS: Final = frozenset({"list_type", "tuple_type", "frozen_set_type"})
+"""What pydantic calls it, and what people do."""
+_OF_VALIDATORS: Final = frozenset({"value_error", "assertion_error"})
+"""Messages that a validator of ours has written: they say more than the type."""
 
 
 def located(tree: Node, loc: Sequence[int | str]) -> tuple[Path, Node, bool]:
@@ -101,7 +88,7 @@ def validation_issues(
     error: ValidationError, tree: Node, root: type[BaseModel], prefix: Path = ()
 ) -> list[ConfigIssue]:
     """Every error of *error*, which came from validating *tree* as a *root*; *prefix* is the path of *tree*."""
-    found: dict[tuple[Path, str], ConfigIssue] = {}
+    issues: dict[tuple[Path, str], ConfigIssue] = {}
     for detail in error.errors(include_input=False, include_url=False)[:MAX_ISSUES]:
         path, node, _ = located(tree, detail["loc"])
         kind = detail["type"]
@@ -113,36 +100,61 @@ def validation_issues(
         message, suggestion = _describe(dict(detail), node, root, path)
         issue = origin.issue(message, (*prefix, *path), suggestion=suggestion)
         # Every member of a union complains by itself; the first says enough.
-        found.setdefault((path, "" if kind != "missing" else message), issue)
-    return list(found.values())
+        issues.setdefault((path, "" if kind != "missing" else message), issue)
+    return list(issues.values())
 
 
 def _describe(detail: dict[str, Any], node: Node, root: type[BaseModel], path: Path) -> tuple[str, str | None]:
+    """What is wrong with *node*: what may stand there, and what does; and what to do next."""
     kind: str = detail["type"]
-    context: dict[str, Any] = detail.get("ctx", {})
     if kind == "extra_forbidden":
-        return _WORDS[kind], suggest_key(str(path[-1]), known_keys(root, path[:-1]))
+        return "unknown key", suggest_key(str(path[-1]), known_keys(root, path[:-1]))
     if kind == "missing":
         name = detail["loc"][-1]
         what = field_at(root, path)
         meaning = f" ({what.description.rstrip('.')})" if what is not None and what.description else ""
         return f"`{printable_key(name)}` is missing", f"add `{printable_key(name)}: …`{meaning}"
-    if isinstance(node.value, bool | int | float) and (kind == "string_type" or kind in _MAPPING_TYPES):
-        return "must be text, but YAML reads it as a number or boolean", "quote this value"
-    if kind in _MAPPING_TYPES:
-        return "must be a mapping", "write `key: value` lines indented below it"
-    if kind in _LISTS:
-        return _WORDS[kind], "write it as [a, b]"
-    if kind == "literal_error":
-        options = str(context.get("expected", ""))
-        names = options.replace("'", "").replace(" or ", ", ").split(", ")
-        close = get_close_matches(str(node.value), names, 1, 0.5)
-        return f"must be one of {options}", f"did you mean `{close[0]}`?" if close else _default_advice(root, path)
-    message = _WORDS.get(kind) or str(detail["msg"]).removeprefix("Value error, ").replace("Input should be", "must be")
-    advice = _default_advice(root, path)
-    if kind in _NUMBERS:
-        advice = "write digits only" if "whole" in message else "write a number such as 0.5"
-    return message[:1].lower() + message[1:], advice
+    # A key that is wrong is found at its value: the mapping that it stands in says which keys there may be.
+    if detail["loc"][-1:] == ("[key]",):
+        names = _expected(detail)
+        return f"must be one of {', '.join(names)}", suggest_name(str(path[-1]), names, "allowed")
+    places = places_at(root, path)
+    wanted = allowed(places)
+    if kind in {"too_short", "string_too_short"}:
+        return "must not be empty", _default_advice(root, path, places)
+    shape = "list" if isinstance(node.value, list) else "mapping" if isinstance(node.value, dict) else ""
+    fits = any(place.wants(shape) for place in places)
+    if not wanted or fits or (kind in _OF_VALIDATORS and not any(place.wants("quantity") for place in places)):
+        return plain_words(str(detail["msg"])), _default_advice(root, path, places)
+    secret = node.secret or is_secret(root, path)
+    text = str(node.value)
+    if kind == "string_pattern_mismatch":
+        info = field_at(root, path)
+        example = info.examples[0] if info is not None and info.examples else None
+        pattern = f"match the pattern `{detail['ctx']['pattern']}`"
+        return f"must {f'be text such as {example}' if example else pattern}", _default_advice(root, path, places)
+    message = f"must be {wanted}, not {found(node.value, secret=secret)}"
+    close = get_close_matches(text, choices(places), 1, 0.5) if isinstance(node.value, str) else []
+    if close:
+        return message, f"did you mean `{close[0]}`?"
+    if isinstance(node.value, bool | int | float) and any(place.wants("text") for place in places):
+        return message, "quote this value"
+    for form, advice in (("list", "write it as [a, b]"), ("mapping", "write `key: value` lines indented below it")):
+        if isinstance(node.value, str) and any(place.wants(form) for place in places):
+            return message, advice
+    return message, _default_advice(root, path, places)
+
+
+def _expected(detail: Mapping[str, Any]) -> list[str]:
+    return str(detail.get("ctx", {}).get("expected", "")).replace("'", "").replace(" or ", ", ").split(", ")
+
+
+def plain_words(message: str) -> str:
+    """What a validator has said, as it stands behind the path of its field."""
+    text = message.removeprefix("Value error, ").replace("Input should be", "must be")
+    for theirs, ours in _OURS.items():
+        text = re.sub(theirs, ours, text)
+    return text[:1].lower() + text[1:]
 
 
 def known_keys(root: type[BaseModel], path: Path) -> list[str]:
@@ -173,11 +185,14 @@ def suggest_name(name: str, known: Iterable[str], what: str = "known") -> str:
     return f"{what}: {', '.join(names[:20])}" if names else f"{what}: none"
 
 
-def _default_advice(root: type[BaseModel], path: Path) -> str | None:
+def _default_advice(root: type[BaseModel], path: Path, places: Sequence[Place]) -> str | None:
     info = field_at(root, path)
-    if info is not None and info.default is None:
-        return "leave it out for no limit" if "limit" in str(path) else "leave it out where it is not needed"
-    if info is None or info.default is PydanticUndefined or not isinstance(info.default, str | int | float):
+    if path and (isinstance(path[-1], int) or info is None):
+        return "correct it, or take it out"
+    if info is None or info.is_required():
         return "see docs/configuration.md"
-    default = f"{info.default:g}" if isinstance(info.default, float) else info.default
-    return f"leave it out for the default, {default}"
+    if info.default is None:
+        return "leave it out for no limit" if "limit" in str(path) else "leave it out where it is not needed"
+    if not isinstance(info.default, str | int | float) or info.default == "":
+        return "leave it out where it is not needed"
+    return f"leave it out for the default, {shown_default(info.default, places)}"

@@ -197,7 +197,9 @@ class _Loading:
                     continue
                 found = validation_issues(error, data, model, prefix)
                 for issue in found:
-                    if not any(issue.path == other or _within(issue.path, other) for other in self._broken):
+                    # What misses something that was taken out because it is wrong says nothing new.
+                    told = attempt and any(_within(other, issue.path) for other in self._broken)
+                    if not told and not any(issue.path == o or _within(issue.path, o) for o in self._broken):
                         self._issues.append(issue)
                         self._broken.add(issue.path)
                 data = _without(data, error)

@@ -84,6 +84,9 @@ class Names:
 
     def _target(self, path: Path, name: str) -> Iterator[Finding]:
         config = self._config
+        if not name.strip():
+            yield Finding(path, "is empty", "name an alias, a `provider/model` or a provider, or take it out")
+            return
         if name in config.models or name in self.providers or name in self._listed:
             return
         provider, slash, model = name.partition("/")

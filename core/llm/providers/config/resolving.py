@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.common.secrets import MASK
+from core.llm.providers.config.allowed import found
 from core.llm.providers.config.fields import is_secret, secret_nodes, secret_shape
 from core.llm.providers.config.interpolation import BadSubstitution, UnsetVariable, substitute
 from core.llm.providers.config.issues import suggest_name
@@ -106,21 +107,24 @@ class TreeResolver:
         given = node.value.get("type")
         if given is not None and given.value is None:
             given = None
-        if given is not None:
+        if given is not None and isinstance(given.value, str):
             self._substitute(given, (*path, "type"), secret=False)
         kind = name if given is None else given.value
         if not isinstance(kind, str):
+            if given is not None and not any(issue.path == dotted((*path, "type")) for issue in self._issues):
+                message = f"must be the name of a provider type, not {found(kind, secret=False)}"
+                self._issues.append(given.at.issue(message, (*path, "type"), suggestion=self._advice("")))
             return
         if kind in self._plugins.broken:
             self.disabled[name] = f"the plugin `{kind}` cannot be used: {self._plugins.broken[kind]}"
             return
         try:
-            found = self._plugins.classes.get(kind) or self._types.resolve(kind)
+            owner = self._plugins.classes.get(kind) or self._types.resolve(kind)
         except Exception as error:  # noqa: BLE001 - a plugin that cannot be imported switches itself off, nothing else
             self.disabled[name] = f"type {kind!r} cannot be imported: {type(error).__name__}"
             return
-        if found is not None:
-            self.classes[name] = found
+        if owner is not None:
+            self.classes[name] = owner
             return
         where = node.key_origin if given is None else given.at
         missing = "" if given is not None else "; add `type: …` where the name is not the type"

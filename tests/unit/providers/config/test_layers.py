@@ -153,7 +153,7 @@ def test_environment_variables_override_any_key(
         (
             "LLM__RETRY__MAX_RETRIES",
             "-1",
-            "LLM__RETRY__MAX_RETRIES: retry.max_retries: must be greater than or equal to 0",
+            "LLM__RETRY__MAX_RETRIES: retry.max_retries: must be a whole number from 0 to 10, not -1",
         ),
         ("LLM__PROVIDERS__OLLAMA__MODELS__A__CONTEXT_WINDOW", "1", "cannot override a part of a list"),
         ("LLM__MODELS__FAST__FALLBACK", "[]", "cannot override a part of a single value"),

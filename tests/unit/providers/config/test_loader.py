@@ -47,7 +47,7 @@ def test_cf_02_the_place_is_that_of_the_value(tmp_path: Path) -> None:
     """CF-02, as seen in practice: a limit deep inside."""
     text = "llm_service:\n  providers:\n    openai:\n      rate_limits: {requests_per_minute: -5}\n"
     assert str(issues_in(tmp_path, text)[0]).startswith(
-        f"{tmp_path}/llm.yaml:4:42: providers.openai.rate_limits.requests_per_minute: must be greater than 0"
+        f"{tmp_path}/llm.yaml:4:42: providers.openai.rate_limits.requests_per_minute: must be a whole number from 1 to"
     )
 
 

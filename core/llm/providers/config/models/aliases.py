@@ -1,17 +1,20 @@
 """Options of an alias: the models that answer to a name, and how one of them is chosen."""
 
 from collections.abc import Mapping
-from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
 from core.llm.common.types import Capability
 from core.llm.providers.config.models.experiments import BanditOptions, ShadowOptions
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.reasons import FallbackReason
 from core.llm.providers.config.models.streams import HedgeOptions, MidStreamOptions
+
+_NAME: Final = Also("text", "text")
+_POLICY: Final = Also("text", "one of error, restart, continue, buffer")
+_AFTER: Final = Also("quantity", "true, a duration such as 800ms, p95")
 
 
 class AliasTarget(Frozen):
@@ -59,22 +62,25 @@ BuiltInStrategy = Literal[
 class WhereOptions(Frozen):
     """Which models are admitted; one about which a fact is not known does not meet a condition on it."""
 
-    capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings)] = ()
-    min_context_window: int | None = Field(None, gt=0)
-    min_output_tokens: int | None = Field(None, gt=0, description="Tokens that an answer may have at least.")
-    max_input_price: Decimal | None = Field(None, ge=0, description="Per million tokens.")
-    max_output_price: Decimal | None = Field(None, ge=0, description="Per million tokens.")
+    capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings), _NAME] = ()
+    min_context_window: Tokens | None = None
+    min_output_tokens: Tokens | None = Field(None, description="Tokens that an answer may have at least.")
+    max_input_price: Price | None = Field(None, description="Per million tokens.")
+    max_output_price: Price | None = Field(None, description="Per million tokens.")
 
 
 class AliasOptions(Frozen):
     """A name that services ask for, and the models that answer to it."""
 
-    use: Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets)] = Field(min_length=1)
+    shorthand: ClassVar[str] = "use"
+    """What may stand in the place of the whole mapping."""
+
+    use: Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), _NAME] = Field(min_length=1)
     where: WhereOptions | None = Field(None, description="Which of the models behind the alias are admitted.")
-    fallback: Annotated[tuple[str, ...] | None, BeforeValidator(_strings)] = Field(
+    fallback: Annotated[tuple[str, ...] | None, BeforeValidator(_strings), _NAME] = Field(
         None, description="Models tried in order after `use`; unset: the general `fallback_chain`; `[]`: none."
     )
-    fallback_on: Mapping[FallbackReason, Annotated[tuple[str, ...], BeforeValidator(_strings)]] = Field(
+    fallback_on: Mapping[FallbackReason, Annotated[tuple[str, ...], BeforeValidator(_strings), _NAME]] = Field(
         default_factory=dict,
         description="Models that come next after a failure of this kind, before the rest of `fallback`: "
         "`context_length: [big]`. A refusal is routed around only where `content_filter` is named here.",
@@ -94,11 +100,11 @@ class AliasOptions(Frozen):
     classifier: str | None = Field(
         None, min_length=1, description="A function of your own that names the class of a request, one of `classes`."
     )
-    classes: Mapping[str, Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), Field(min_length=1)]] = Field(
-        default_factory=dict, description="Models instead of `use`, by the class of the request."
+    classes: Mapping[str, Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), _NAME, Field(min_length=1)]] = (
+        Field(default_factory=dict, description="Models instead of `use`, by the class of the request.")
     )
-    mid_stream: Annotated[MidStreamOptions, BeforeValidator(_policy)] = MidStreamOptions()
-    hedge: Annotated[HedgeOptions | None, BeforeValidator(_hedge)] = None
+    mid_stream: Annotated[MidStreamOptions, BeforeValidator(_policy), _POLICY] = MidStreamOptions()
+    hedge: Annotated[HedgeOptions | None, BeforeValidator(_hedge), _AFTER] = None
     shadow: ShadowOptions | None = None
     bandit: BanditOptions = BanditOptions()
     limits: RequestLimitOptions | None = Field(None, description="Instead of the general `request_limits`.")

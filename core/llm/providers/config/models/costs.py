@@ -57,7 +57,7 @@ class CostOptions(Frozen):
         description="Budgets of a part: `<provider or alias>_daily`, `…_monthly`, or a list of scope, amount, period.",
     )
     timezone: str = Field("UTC", description="Whose midnight ends a day and a month, such as Europe/Berlin.")
-    currency: str = Field("USD", pattern="^[A-Z]{3}$")
+    currency: str = Field("USD", pattern="^[A-Z]{3}$", examples=["USD"])
 
     @field_validator("timezone")
     @classmethod

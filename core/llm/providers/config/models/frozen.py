@@ -1,8 +1,12 @@
 """The base of all configuration classes: immutable, strict about keys, silent about values in errors."""
 
-from typing import Any, NoReturn
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from core.llm.providers.config.models.annotations import members
 
 
 class FrozenDict(dict[Any, Any]):
@@ -28,6 +32,26 @@ def _frozen(value: Any) -> Any:
     return value
 
 
+Tokens = Annotated[int, Field(gt=0, le=10**12)]
+Price = Annotated[Decimal, Field(ge=0, le=10**9)]
+"""Per million tokens. What is multiplied with tokens stays an amount that can be stored."""
+
+
+class Also(NamedTuple):
+    """What may stand in a place besides what its type says: a validator turns it into that. For messages."""
+
+    kind: str
+    """text, list or boolean."""
+    words: str
+
+
+@cache
+def _numbers(model: type[BaseModel]) -> frozenset[str]:
+    """The fields of *model* that hold a number and nothing else."""
+    fields = {name: set(members(info.annotation)) for name, info in model.model_fields.items()}
+    return frozenset(name for name, kinds in fields.items() if kinds <= {int, float, Decimal})
+
+
 class Frozen(BaseModel):
     """Base of all configuration: immutable, strict about keys, silent about values in errors."""
 
@@ -38,11 +62,15 @@ class Frozen(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _drop_nulls(cls, data: Any) -> Any:
+    def _mean_what_is_written(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
         # `retry:` with every line below it commented out is null: it means the defaults, as if it were not there.
-        if isinstance(data, dict) and None in data.values():
-            return {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
-        return data
+        if None in data.values():
+            data = {key: value for key, value in data.items() if value is not None or key not in cls.model_fields}
+        # `true` is no number, although it can be counted with: as text it is refused like any other.
+        wrong = [name for name in _numbers(cls) if isinstance(data.get(name), bool)]
+        return data if not wrong else {**data, **{name: str(data[name]).lower() for name in wrong}}
 
     def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - the signature is pydantic's
         """Make the mappings inside as immutable as the model."""

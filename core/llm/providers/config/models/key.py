@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import Also, Frozen
 
 
 class WeightedKey(Frozen):
@@ -25,4 +25,6 @@ def _key_from(value: object) -> Any:
     return {"key": value} if isinstance(value, str | SecretStr) else value
 
 
-PooledKey = Annotated[WeightedKey, BeforeValidator(_key_from, json_schema_input_type=str | WeightedKey)]
+PooledKey = Annotated[
+    WeightedKey, BeforeValidator(_key_from, json_schema_input_type=str | WeightedKey), Also("text", "text")
+]

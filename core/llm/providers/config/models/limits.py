@@ -1,12 +1,11 @@
 """Options that bound what is sent: quotas of a provider, and limits of one request."""
 
-from decimal import Decimal
 from typing import Literal
 
 from pydantic import Field
 
 from core.llm.common.units import Duration, Size
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import Frozen, Price, Tokens
 
 
 class QuotaOptions(Frozen):
@@ -47,10 +46,12 @@ class RateLimitOptions(QuotaOptions):
 class RequestLimitOptions(Frozen):
     """What a single request may ask for; more is refused before anything is sent."""
 
-    max_input_tokens: int | None = Field(None, gt=0)
+    max_input_tokens: Tokens | None = None
     max_input_bytes: Size = Field(64 * 2**20, description="Text and attachments of one request together.")
-    max_output_tokens: int | None = Field(
-        None, gt=0, description="`max_tokens` is lowered to this, and set to it where a request leaves it open."
+    max_output_tokens: Tokens | None = Field(
+        None, description="`max_tokens` is lowered to this, and set to it where a request leaves it open."
     )
-    max_cost: Decimal | None = Field(None, ge=0, description="In `costs.currency`; what may cost more is refused.")
-    max_concurrency: int | None = Field(None, gt=0, description="Calls of one `user` in flight at the same time.")
+    max_cost: Price | None = Field(None, description="In `costs.currency`; what may cost more is refused.")
+    max_concurrency: int | None = Field(
+        None, gt=0, le=10**6, description="Calls of one `user` in flight at the same time."
+    )

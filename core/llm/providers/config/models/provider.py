@@ -1,14 +1,13 @@
 """Options that every provider has. Provider folders derive their own configuration from `ProviderConfig`."""
 
 from collections.abc import Mapping
-from decimal import Decimal
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, SecretStr
 
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens
 from core.llm.providers.config.models.key import PooledKey
 from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions
 
@@ -33,17 +32,17 @@ class TimeoutOptions(Frozen):
 class PriceOptions(Frozen):
     """Prices per million tokens."""
 
-    input: Decimal = Field(ge=0)
-    output: Decimal = Field(ge=0)
-    cache_read: Decimal | None = Field(None, ge=0)
-    cache_write: Decimal | None = Field(None, ge=0)
+    input: Price
+    output: Price
+    cache_read: Price | None = None
+    cache_write: Price | None = None
 
 
 class ModelOptions(Frozen):
     """One model of a provider: facts that override the packaged ones, and defaults for its requests."""
 
-    context_window: int | None = Field(None, gt=0, description="Tokens of prompt and answer together.")
-    max_output_tokens: int | None = Field(None, gt=0)
+    context_window: Tokens | None = Field(None, description="Tokens of prompt and answer together.")
+    max_output_tokens: Tokens | None = None
     capabilities: frozenset[Capability] | None = None
     price: PriceOptions | None = None
     rate_limits: QuotaOptions | None = Field(
@@ -83,7 +82,7 @@ class ProviderConfig(Frozen):
         (), description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls."
     )
     base_url: str | None = None
-    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models)] = Field(
+    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), Also("list", "a list")] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
     default_model: str | None = Field(None, description="Used where a chain names the provider only.")

@@ -20,7 +20,9 @@ class ResidencyOptions(Frozen):
     decides alone.
     """
 
-    max_loaded: int | None = Field(None, gt=0, description="Models in memory at the same time, on all devices.")
+    max_loaded: int | None = Field(
+        None, gt=0, le=100_000, description="Models in memory at the same time, on all devices."
+    )
     memory_budget: Mapping[str, Size] = Field(
         default_factory=dict, description="Memory for models by device: `cpu`, `cuda:0`. A device without is unlimited."
     )
@@ -46,8 +48,8 @@ class ResidencyOptions(Frozen):
     max_parallel_loads: int = Field(1, gt=0, le=64, description="Loads at the same time on one device.")
     acquire_timeout: Duration = Field(
         60.0,
-        description="How long a call waits for room that others hold; loads, its own and those before it, count only in "
-        "the call's own time.",
+        description="How long a call waits for room that others hold; loads, its own and those before it, count only "
+        "in the call's own time.",
     )
     patience: Duration = Field(
         5.0, description="A call that has waited this long for room gets it: a model in use takes no new calls then."
