@@ -7,8 +7,9 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing, FinishReason, UnifiedFinish
 from core.llm.dialects.errors import classify, error_of, request_id
-from core.llm.dialects.json import schema_error
+from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
+from core.llm.dialects.lost_parts import report_lost
 from core.llm.dialects.openai_messages import tool_call_id
 from core.llm.dialects.openai_responses_input import PHASE
 from core.llm.dialects.openai_usage import usage_from_openai
@@ -21,6 +22,12 @@ _INCOMPLETE: Final[Mapping[str, UnifiedFinish]] = {
     "length": "length",
     "content_filter": "content_filter",
 }
+LOST: Final = frozenset(
+    {"image_generation_call", "mcp_approval_request", "computer_call", "local_shell_call", "shell_call",
+     "apply_patch_call"}
+)  # fmt: skip
+"""Items with a result, or a question to the caller, that has no form here; traces of other tools of the server are no
+part of the answer."""
 
 
 def decode_response(request: ChatRequest, headers: Mapping[str, str], body: bytes) -> LLMResponse:
@@ -34,11 +41,15 @@ def decode_response(request: ChatRequest, headers: Mapping[str, str], body: byte
     refusals: list[str] = []
     for number, item in enumerate(output_of(answer)):
         parts.extend(parts_of(item, request.provider, f"{answer.get('id')}:{number}"))
+        kind = item.get("type")
+        if isinstance(kind, str) and kind in LOST:
+            report_lost(request, kind)
         refusals.extend(refusals_of(item))
     refusal = "".join(refusals) or None
     billing: Billing = "settled" if answer.get("usage") else "ambiguous"
     finish = finish_of(
         answer,
+        headers,
         has_calls=any(isinstance(part, ToolCall) for part in parts),
         has_refusal=refusal is not None,
         has_output=bool(parts or refusal),
@@ -78,13 +89,14 @@ def parts_of(item: Mapping[str, Any], provider: str, seed: str) -> Iterator[Answ
         case "message":
             if (marker := phase_of(item)) is not None:
                 yield ThinkingPart("", marker, provider=provider)
-            for part in _dicts(item.get("content")):
+            content = item.get("content")
+            for part in _dicts([{"type": "text", "text": content}] if isinstance(content, str) else content):
                 # Not a set: what stands there may not be hashable.
                 if part.get("type") in ("output_text", "text") and isinstance(text := part.get("text"), str) and text:
                     yield TextPart(text)
         case "reasoning":
             yield from _reasoning(item, provider)
-        case "function_call":
+        case "function_call" | "custom_tool_call":
             yield call_of(item, seed)
 
 
@@ -109,17 +121,25 @@ def call_of(item: Mapping[str, Any], seed: str, written: str = "") -> ToolCall:
     Raises:
         ProviderError: `protocol`, code `tool_delta`: it has no name.
     """
-    name, arguments = item.get("name"), item.get("arguments")
+    name, arguments = item.get("name"), item.get("arguments") or item.get("input")
     if not isinstance(name, str) or not name:
         raise ProviderError("protocol", "unreadable tool call: it has no name", code="tool_delta", billing="ambiguous")
     identifier = item.get("call_id") or item.get("id")
     if not isinstance(identifier, str) or not identifier:
         identifier = "call_" + tool_call_id(f"{seed}:{name}")
+    if isinstance(arguments, Mapping):
+        arguments = encode_json(arguments).decode()
     return ToolCall.from_text(identifier, name, arguments if isinstance(arguments, str) and arguments else written)
 
 
 def finish_of(
-    answer: Mapping[str, Any], *, has_calls: bool, has_refusal: bool, has_output: bool, billing: Billing
+    answer: Mapping[str, Any],
+    headers: Mapping[str, str],
+    *,
+    has_calls: bool,
+    has_refusal: bool,
+    has_output: bool,
+    billing: Billing,
 ) -> FinishReason:
     """Why the model stopped.
 
@@ -131,7 +151,7 @@ def finish_of(
     spent: Billing = "estimated" if has_output else billing
     match raw:
         case "failed":
-            raise classify(error_of({"error": answer.get("error")}), billing=spent)
+            raise classify(error_of({"error": answer.get("error")}), headers=headers, billing=spent)
         case "cancelled":
             raise ProviderError(
                 "server_error", "the provider cancelled the answer", code=raw, retryable=False, billing=spent
