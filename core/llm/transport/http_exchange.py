@@ -18,9 +18,11 @@ from core.llm.transport.http_connector import Connector
 
 # aiohttp refuses the same when it writes headers; everything else may be in a value.
 _TOKEN: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_USUAL: Final = frozenset({"accept", "authorization", "content-type", "x-api-key"})
+_FORBIDDEN_IN_VALUE: Final = re.compile(r"[\r\n\0]")
 _FORBIDDEN_IN_TARGET: Final = re.compile(r"[\x00-\x20\x7f-\uffff]")
 _NO_TIMEOUT: Final = ClientTimeout(total=None, connect=None, sock_connect=None, sock_read=None)
+_BODY_EXPECTED: Final = frozenset({"POST", "PUT", "PATCH"})
+_HEADS_KEPT: Final = 64
 _TARGETS_KEPT: Final = 256
 
 
@@ -71,6 +73,8 @@ class Exchanger:
         self._host = self._template.headers["Host"]
         self._common = dict(headers), dict(stream_headers)
         self._prepared = _lines(headers), _lines(stream_headers)
+        # By all that a head is made of. What calls to one model with one key differ in is the length of the body.
+        self._heads: dict[tuple[object, ...], bytes] = {}
         self._targets: dict[str, str] = {}
 
     async def send(
@@ -82,7 +86,18 @@ class Exchanger:
             aiohttp.ClientError, aiohttp.HttpProcessingError: no answer, or none that is HTTP.
             ValueError: a header or the path holds what HTTP forbids.
         """
-        head = self._head(method, path, headers, body, streaming=streaming)
+        made_of = (method, path, streaming, *headers.items())
+        head = self._heads.get(made_of)
+        if head is None:
+            head = self._head(method, path, headers, streaming=streaming)
+            if len(self._heads) >= _HEADS_KEPT:
+                self._heads.clear()
+            self._heads[made_of] = head
+        if body is not None or method in _BODY_EXPECTED:
+            body = body or b""
+            data = b"%bcontent-length: %d\r\n\r\n%b" % (head, len(body), body)
+        else:
+            data = head + b"\r\n"
         connection = await self._connector.connect(self._template, [], _NO_TIMEOUT)
         try:
             protocol = connection.protocol
@@ -91,7 +106,7 @@ class Exchanger:
             protocol.set_response_params(
                 skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False, max_field_size=self._limit
             )
-            protocol.transport.write(head + body if body else head)
+            protocol.transport.write(data)
             while True:
                 message, content = await protocol.read()
                 if message.code >= 200 or message.code == 101:
@@ -100,19 +115,15 @@ class Exchanger:
             connection.close()
             raise
 
-    def _head(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes | None, *, streaming: bool
-    ) -> bytes:
-        target = self._targets.get(path) or self._target(path)
+    def _head(self, method: str, path: str, headers: Mapping[str, str], *, streaming: bool) -> bytes:
+        """The head of a request but for the length of its body."""
         common = self._common[streaming]
         prepared = self._prepared[streaming]
         own = {name.lower(): value for name, value in headers.items()}
         if not common.keys().isdisjoint(own):
             prepared, own = "", {**common, **own}
-        length = ""
-        if body is not None or method in {"POST", "PUT", "PATCH"}:
-            length = f"content-length: {len(body) if body else 0}\r\n"
-        return f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n{prepared}{_lines(own)}{length}\r\n".encode()
+        target = self._targets.get(path) or self._target(path)
+        return f"{method} {target} HTTP/1.1\r\nHost: {self._host}\r\n{prepared}{_lines(own)}".encode()
 
     def _target(self, path: str) -> str:
         target = URL(self._base + path, encoded=True).raw_path_qs
@@ -127,8 +138,7 @@ class Exchanger:
 def _lines(headers: Mapping[str, str]) -> str:
     lines = ""
     for name, value in headers.items():
-        # The common names are known to be good, and three searches for one character cost less than an expression.
-        if "\r" in value or "\n" in value or "\0" in value or not (name in _USUAL or _TOKEN.fullmatch(name)):
+        if _FORBIDDEN_IN_VALUE.search(value) or not _TOKEN.fullmatch(name):
             raise ValueError("a header holds a character that HTTP forbids")
         lines += f"{name}: {value}\r\n"
     return lines

@@ -31,6 +31,21 @@ async def test_a_call_reaches_the_server_as_it_was_given(server, open_transport)
     assert (request.headers["x-team"], request.headers["x-kind"]) == ("a", "special")
 
 
+async def test_calls_in_turn_keep_their_own_key_path_and_length(server, transport):
+    """What is prepared once for calls that are alike is never sent with one that is not."""
+    sent = [(path, key, body) for body in (b"{}", b"[1,2]", b"") for key in ("a", "b") for path in ("/x", "/y")]
+    for path, key, body in sent:
+        server.will(answer(b"{}"))
+        await body_of(transport, HttpCall("POST", path, body, {"authorization": key}))
+    server.will(answer(b"{}"))
+    await body_of(transport, HttpCall("GET", "/x", headers={"authorization": "a"}, idempotent=True))
+
+    *posts, get = server.requests
+    assert [(one.path, one.headers["authorization"], one.body) for one in posts] == sent
+    assert [one.headers["content-length"] for one in posts] == [str(len(body)) for _, _, body in sent]
+    assert (get.method, "content-length" in get.headers) == ("GET", False)
+
+
 async def test_an_encoded_path_segment_arrives_untouched(server, transport):
     """A model name that was percent-encoded by the provider is neither decoded nor encoded again."""
     server.will(answer(b"{}"))
