@@ -9,9 +9,8 @@ import asyncio
 import io
 import os
 import ssl
-import warnings
-from collections.abc import AsyncIterator, Mapping
-from typing import Self, cast
+from collections.abc import Awaitable
+from typing import cast
 
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar
 from aiohttp.abc import AbstractResolver
@@ -22,14 +21,13 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.timers import timers
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
+from core.llm.transport.http_answer import HttpAnswer
 from core.llm.transport.http_attempt import Attempt
 from core.llm.transport.http_connector import Connector, current_attempt, keepalive_socket
-from core.llm.transport.http_encoding import ACCEPTED, Inflater, inflater, too_large
-from core.llm.transport.http_errors import CAUGHT, error_of_body, error_of_request, redirect_error
+from core.llm.transport.http_encoding import ACCEPTED
+from core.llm.transport.http_errors import CAUGHT, error_of_request, redirect_error
 from core.llm.transport.http_exchange import Exchange, Exchanger
-from core.llm.transport.http_headers import HeaderView
 from core.llm.transport.http_options import HttpOptions
-from core.llm.transport.http_phase import Phase
 
 ERROR_BODY_SECONDS = 5.0
 """The body of an error is worth no longer wait; its status says most."""
@@ -66,14 +64,14 @@ class HttpTransport:
         self._live: set[Attempt] = set()
         self._session: ClientSession | None = None
         self._exchanger: Exchanger | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._closed = False
 
     def __repr__(self) -> str:
         return f"HttpTransport({self.where}, {len(self._live)} live)"
 
-    async def send(self, call: HttpCall, limits: PhaseLimits) -> "HttpAnswer":
+    async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpAnswer:
         """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
         session = self._session_here()
         attempt = Attempt(
@@ -107,7 +105,7 @@ class HttpTransport:
             raise failure or attempt.error(self.where)
         return self._answer(response, attempt, call)
 
-    async def _exchange(self, session: ClientSession, call: HttpCall) -> Exchange:
+    def _exchange(self, session: ClientSession, call: HttpCall) -> Awaitable[Exchange]:
         """The short way, for everything that fits into one write and needs no proxy."""
         exchanger = self._exchanger
         if exchanger is None:
@@ -116,7 +114,7 @@ class HttpTransport:
             exchanger = Exchanger(connector, self._base, self._headers, self._stream_headers, limit)
             self._exchanger = exchanger
         body = cast("bytes | None", call.body)
-        return await exchanger.send(call.method, call.path, call.headers, body, streaming=call.streaming)
+        return exchanger.send(call.method, call.path, call.headers, body, streaming=call.streaming)
 
     async def _request(self, session: ClientSession, call: HttpCall) -> ClientResponse:
         """The long way, for proxies and for bodies that are written bit by bit."""
@@ -143,7 +141,7 @@ class HttpTransport:
                 cast("Connector", self._session.connector).distrust_idle()
         return attempt.end(error)
 
-    def _answer(self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall) -> "HttpAnswer":
+    def _answer(self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall) -> HttpAnswer:
         status = response.status
         attempt.answered(response)
         encoding = response.headers.get("Content-Encoding")
@@ -178,7 +176,7 @@ class HttpTransport:
     def _session_here(self) -> ClientSession:
         session = self._session
         loop = asyncio.get_running_loop()
-        if session is not None and self._loop is loop and self._pid == os.getpid():
+        if session is not None and self.loop is loop and self._pid == os.getpid():
             return session
         if self._closed:
             raise ProviderError(
@@ -189,7 +187,7 @@ class HttpTransport:
             )
         if session is None:
             return self._open(loop)
-        reason = "another event loop" if self._loop is not loop else "the process that this one was forked from"
+        reason = "another event loop" if self.loop is not loop else "the process that this one was forked from"
         raise ProviderError(
             "network_error",
             f"the connections to {self.where} belong to {reason}: start a container of its own here",
@@ -199,7 +197,7 @@ class HttpTransport:
 
     def _open(self, loop: asyncio.AbstractEventLoop) -> ClientSession:
         options = self.options
-        self._loop = loop
+        self.loop = loop
         self._pid = os.getpid()
         self._session = ClientSession(
             connector=Connector(
@@ -221,7 +219,7 @@ class HttpTransport:
         """Cut whatever is still open and close the pool; readers get a `ProviderError` at once. Idempotent."""
         self._closed = True
         session, self._session = self._session, None
-        if session is None or self._pid != os.getpid() or self._loop is None or self._loop.is_closed():
+        if session is None or self._pid != os.getpid() or self.loop is None or self.loop.is_closed():
             return
         # Closing the session alone would leave readers waiting for ever.
         for attempt in tuple(self._live):
@@ -231,170 +229,3 @@ class HttpTransport:
 
 def _fits_one_write(body: object) -> bool:
     return body is None or (isinstance(body, bytes) and len(body) <= _ONE_WRITE)
-
-
-class HttpAnswer:
-    """The head of an answer, and its body piece by piece; see `core.llm.common.wire.HttpReply`."""
-
-    __slots__ = ("_attempt", "_call", "_content", "_inflate", "_limit", "_received", "_transport", "headers", "status")
-
-    def __init__(
-        self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall, transport: HttpTransport
-    ) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = HeaderView(response.headers)
-        self._content = response.content
-        self._attempt = attempt
-        self._call = call
-        self._transport = transport
-        options = transport.options
-        if self.status >= 400:
-            self._limit = options.max_error_bytes
-        else:
-            self._limit = options.max_stream_bytes if call.streaming else options.max_response_bytes
-        self._received = 0
-        self._inflate: Inflater | None = None
-
-    def decode(self, encoding: str) -> None:
-        """Undo *encoding* while reading; an encoding nobody asked for cuts the connection."""
-        try:
-            self._inflate = inflater(encoding, self._limit, self._transport.where)
-        except ProviderError:
-            self.cut()
-            if self.status < 400:
-                raise
-
-    async def read(self) -> bytes:
-        """The whole body. Of an error, what can be had quickly: its status matters more than its text."""
-        pieces: list[bytes] = []
-        try:
-            async for data in self:
-                pieces.append(data)  # noqa: PERF401 - what arrived before a failure is kept
-        except ProviderError:
-            if self.status < 400 or self._attempt.failure == "transport_closed":
-                raise
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-    def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it arrives. The iterator is the answer itself: there is one reader."""
-        return self
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        attempt, content = self._attempt, self._content
-        data = b""
-        while not data:
-            if attempt.failure is not None:
-                raise attempt.error(self._transport.where)
-            if attempt.phase >= Phase.LINGER:
-                raise StopAsyncIteration
-            if content.exception() is not None:
-                data = self._rescued()
-            elif content.total_bytes > self._received or content.is_eof():
-                data = await content.readany()
-            else:
-                data = await self._next_from_network()
-            if not data:
-                attempt.finish()
-                if self._inflate is not None:
-                    self._inflate.end()
-                raise StopAsyncIteration
-            self._received += len(data)
-            if self._received > self._limit:
-                self.cut()
-                if self.status < 400:
-                    raise too_large(self._transport.where, self._limit)
-                data = data[: self._limit - self._received]
-            if self._inflate is not None:
-                data = self._inflated(data)
-        return data
-
-    async def _next_from_network(self) -> bytes:
-        attempt = self._attempt
-        if self._received and not attempt.begun and not attempt.streaming:
-            attempt.begin()
-        attempt.begin_wait()
-        failure: ProviderError | None = None
-        try:
-            return await self._content.readany()
-        except asyncio.CancelledError:
-            self.cut()
-            raise
-        except CAUGHT as cause:
-            failure = error_of_body(cause, attempt, self._transport.where)
-        finally:
-            attempt.end_wait()
-        self.cut()
-        raise failure
-
-    def _rescued(self) -> bytes:
-        """What had arrived before the connection broke; when that is delivered, the error."""
-        content = self._content
-        broken = content.exception()
-        if broken is None or content.total_bytes <= self._received:
-            failure = error_of_body(broken or EOFError(), self._attempt, self._transport.where)
-            self.cut()
-            raise failure
-        content.set_exception(None)  # type: ignore[arg-type]  # the only public way to read on behind an error
-        try:
-            return content.read_nowait()
-        finally:
-            content.set_exception(broken)
-
-    def _inflated(self, data: bytes) -> bytes:
-        assert self._inflate is not None  # noqa: S101 - for the type checker; the caller has looked
-        try:
-            return self._inflate.feed(data)
-        except ProviderError:
-            self.cut()
-            raise
-
-    def output_seen(self) -> None:
-        """Real output has arrived, not just bytes."""
-        self._attempt.output_seen()
-
-    def expect_end_within(self, seconds: float) -> None:
-        """Only the end of the body is missing."""
-        self._attempt.expect_end_within(seconds)
-
-    def cut(self) -> None:
-        """Close the connection at once."""
-        self._attempt.cut()
-        self._attempt.finish()
-
-    def close(self) -> None:
-        """Give the connection back. A body that has not ended gets a moment to do so, then the connection is cut."""
-        attempt = self._attempt
-        if attempt.phase >= Phase.LINGER:
-            return
-        response = attempt.response
-        if response is None or response.closed:
-            attempt.finish()
-        elif self.status < 400 and attempt.failure is None:
-            # The terminal marker of a stream and the end of its body often come in two packets. Cutting between them
-            # would cost every stream its connection.
-            attempt.linger()
-        else:
-            self.cut()
-
-    def __del__(self) -> None:
-        attempt = self._attempt
-        if attempt.phase >= Phase.LINGER or attempt.response is None:
-            return
-        loop = self._transport._loop  # noqa: SLF001 - the answer is a part of its transport
-        if loop is None or loop.is_closed():
-            return
-        if attempt.response.closed:
-            loop.call_soon_threadsafe(attempt.finish)
-            return
-        warnings.warn(
-            f"an answer to {self._call.method} {self._call.path} was dropped without close(): "
-            "use `async with`, or close the stream",
-            ResourceWarning,
-            stacklevel=2,
-            source=self,
-        )
-        # The collector may run in any thread.
-        loop.call_soon_threadsafe(attempt.fail, "abandoned")
