@@ -66,7 +66,8 @@ class LateHook(ContainerError):
     def __str__(self) -> str:
         return (
             f"{self.hook} came after the start, so its start() would never run. Bind it with scope=singleton, or name "
-            f"it in Container(roots=[...]), so that it is created before the first hook runs."
+            f"it in Container(roots=[...]), so that it is created before the first hook runs; with an injector of your "
+            f"own, get it before lifecycle.start()."
         )
 
 

@@ -222,7 +222,10 @@ class Lifecycle:
         if self._loop is None or (self._stop_task is None and self._state is ContainerState.FAILED):
             return
         if self._loop is not asyncio.get_running_loop():
-            raise WrongState("stop() was called on another event loop than start().")
+            raise WrongState(
+                "stop() was called on another event loop than start(): start and stop within one asyncio.run, or from "
+                "elsewhere by asyncio.run_coroutine_threadsafe(container.stop(), loop)."
+            )
         await asyncio.shield(self._begin_stop())
 
     def request_stop(self) -> None:
@@ -347,7 +350,8 @@ def _log(event: LifecycleEvent) -> None:
     elif isinstance(event.error, asyncio.CancelledError):
         journal.write("INFO", f"{event.hook}: {event.phase}() was cancelled after {event.duration:.3f} s")
     elif event.error is not None:
-        text = f"{event.hook}: {event.phase}() failed after {event.duration:.3f} s: {event.error!r}"
+        why = f"{type(event.error).__name__}: {event.error}"
+        text = f"{event.hook}: {event.phase}() failed after {event.duration:.3f} s: {why}"
         # start() raises to its caller, who reports it; the caller of stop() may be gone.
         journal.write("ERROR", text, event.error if event.phase == "stop" else None)
     else:

@@ -24,6 +24,7 @@ from core.llm.pipeline.handler import Call, Mode
 from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus, ProgressCallback
 from core.llm.providers.base.request import AnswerMode, LLMRequest, ObjectOptions, RequestOptions, ToolInput
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
+from core.llm.request_problems import problems
 from core.llm.runtime.live import LiveConfiguration
 from core.llm.runtime.runtime import Runtime
 from core.llm.runtime.streams import ActiveStream, ActiveStreams, StreamSession
@@ -292,11 +293,7 @@ class LLMService:
         try:
             return LLMRequest(**{**fields, **options})
         except ValidationError as error:
-            problems = "; ".join(
-                f"{'.'.join(map(str, item['loc']))}: {item['msg'].removeprefix('Value error, ')}"
-                for item in error.errors(include_input=False, include_url=False)
-            )
-            raise RequestError(f"the request is not valid: {problems}") from None
+            raise RequestError(f"the request is not valid: {problems(error)}") from None
 
     async def _prepared(self, request: Prompt, options: Mapping[str, Any]) -> LLMRequest:
         prepared = self._request(request, options)

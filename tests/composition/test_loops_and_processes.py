@@ -7,7 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
+from core.container import Container, WrongState
+from core.llm import LLMService, ProviderModule
 from core.llm.common.exceptions import ConfigError, LLMError, WrongEventLoop
+from core.llm.testing import SCRIPTED
 from tests.unit.llm.support import World, serving
 
 
@@ -53,6 +56,18 @@ async def test_F130_a_call_from_another_thread_and_loop_is_refused_with_what_to_
         assert "run_coroutine_threadsafe" in str(error)
         assert world.leases() == 0
         assert (await world.service.generate("hi")).content == "hi"
+
+
+def test_a_call_after_its_event_loop_has_ended_says_that_each_run_is_a_loop_of_its_own() -> None:
+    """Nobody can call into a loop that has ended: the advice is another one."""
+    module = ProviderModule({"default_model": "a/m", "providers": {"a": {"type": "scripted"}}}, plugins=[SCRIPTED])
+    container = Container([module])
+    asyncio.run(container.start())
+
+    with pytest.raises(WrongEventLoop, match=r"has ended.*asyncio\.run"):
+        asyncio.run(container.get(LLMService).generate("hi"))
+    with pytest.raises(WrongState, match=r"one asyncio\.run"):
+        asyncio.run(container.stop())
 
 
 async def test_F130_a_thread_may_call_through_the_loop_of_the_service() -> None:

@@ -41,7 +41,9 @@ class RuntimeHolder:
             ServiceStopping: there is none.
         """
         if self._current is None:
-            raise ServiceStopping(self._closing_reason or "the service has no configuration")
+            raise ServiceStopping(
+                self._closing_reason or "the service has no configuration: start the container, or the lifecycle"
+            )
         return self._current
 
     @property
@@ -77,12 +79,19 @@ class RuntimeHolder:
         """
         runtime = self._current
         if self._closing_reason is not None or runtime is None:
-            raise ServiceStopping(self._closing_reason or "the service has no configuration")
+            raise ServiceStopping(
+                self._closing_reason or "the service has no configuration: start the container, or the lifecycle"
+            )
         if self._pid != os.getpid():
             raise WrongEventLoop(
                 "this process was forked from the one that started the service: start a container of its own here"
             )
         if self._loop is not asyncio.get_running_loop():
+            if self._loop is not None and self._loop.is_closed():
+                raise WrongEventLoop(
+                    "the service was started in an event loop that has ended (each asyncio.run is a loop of its own): "
+                    "start the container, call, and stop it within one asyncio.run"
+                )
             raise WrongEventLoop(
                 "the service was started in another event loop: call it there, from a thread with "
                 "asyncio.run_coroutine_threadsafe(…, loop), or start a container of its own here"

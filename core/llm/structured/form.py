@@ -26,7 +26,8 @@ def answer_format(model: type[BaseModel], mode: AnswerMode = "auto") -> Response
     """
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         raise RequestError(
-            "an object is asked for by a class that derives from pydantic.BaseModel: hand over such a one"
+            "an object is asked for by a class that derives from pydantic.BaseModel: hand over such a one; for a list "
+            "or a union derive from pydantic.RootModel[…]"
         )
     schema = _schema(model)
     return ResponseFormat(schema, model.__name__, model=model, mode=mode)

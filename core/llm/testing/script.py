@@ -141,6 +141,8 @@ class Script:
         delay: float = 0.0,
     ) -> None:
         """Queue one complete answer. Dictionaries describe tool calls by `id`, `name` and `arguments`."""
+        if not isinstance(text, str):
+            raise TypeError(f"an answer is a text, not {type(text).__name__}: give an object as its model_dump_json()")
         steps: list[Step] = [ThinkingDelta(thinking)] if thinking else []
         if text:
             steps.append(text)

@@ -251,7 +251,7 @@ async def test_host_with_its_own_injector_starts_what_it_has_created() -> None:
     lifecycle = injector.get(Lifecycle)
     await lifecycle.start()
     assert Recorded.running == ["SqlStore"]
-    with pytest.raises(LateHook):
+    with pytest.raises(LateHook, match=r"get it before lifecycle\.start\(\)"):
         injector.get(Poller)
     await lifecycle.stop()
 

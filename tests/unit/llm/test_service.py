@@ -102,6 +102,27 @@ async def test_a_wrong_request_is_an_error_that_names_the_field(
         assert world.leases() == 0
 
 
+@pytest.mark.parametrize(
+    ("option", "advice"),
+    [
+        ("temprature", "temprature: unknown option (did you mean `temperature`?)"),
+        ("max_completion_tokens", "max_completion_tokens: unknown option (did you mean `max_tokens`?)"),
+        ("reasoning_effort", "reasoning_effort: unknown option (did you mean `thinking`?)"),
+        ("system", "system: unknown option (make it the first message: {'role': 'system', 'content': …})"),
+        (
+            "service_tier",
+            "service_tier: unknown option (a field of one provider goes into extra: {'<provider>': {'service_tier': …}})",
+        ),
+    ],
+)
+async def test_a_misspelt_or_foreign_option_is_named_with_what_was_meant(option: str, advice: str) -> None:
+    """People come from other libraries, and they mistype."""
+    async with serving() as world:
+        with pytest.raises(RequestError) as caught:
+            await world.service.generate("hi", **{option: 1})
+    assert str(caught.value) == f"the request is not valid: {advice}"
+
+
 async def test_files_are_read_before_a_provider_sees_them(tmp_path: Path) -> None:
     """The provider gets bytes and a media type, never a path of this machine."""
     picture = tmp_path / "picture.png"
