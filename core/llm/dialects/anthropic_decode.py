@@ -8,6 +8,7 @@ from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing
 from core.llm.dialects.anthropic_blocks import carried
 from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field, unfinished
+from core.llm.dialects.anthropic_history import wire_id
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_tools import answer_tool
 from core.llm.dialects.anthropic_usage import usage_from_anthropic
@@ -37,7 +38,8 @@ def decode_answer(
     name = answer_tool(request, quirks)
     parts: list[AnswerPart] = []
     for block in content:
-        part = _part(block, request, name)
+        seed = f"{text_field(answer, 'id')}:{sum(isinstance(part, ToolCall) for part in parts)}"
+        part = _part(block, request, name, seed)
         if part is not None:
             parts.append(part)
     usage, warning = usage_from_anthropic(answer.get("usage"))
@@ -59,7 +61,7 @@ def decode_answer(
     )
 
 
-def _part(block: dict[str, Any], request: ChatRequest, answer_name: str | None) -> AnswerPart | None:
+def _part(block: dict[str, Any], request: ChatRequest, answer_name: str | None, seed: str) -> AnswerPart | None:
     match block.get("type"):
         case "text":
             text = text_field(block, "text")
@@ -72,15 +74,21 @@ def _part(block: dict[str, Any], request: ChatRequest, answer_name: str | None) 
         case "tool_use":
             if answer_name is not None and block.get("name") == answer_name:
                 return TextPart(encode_json(block.get("input") or {}).decode())
-            return _call(block)
+            return _call(block, seed)
         case _:
             return ThinkingPart("", None, carried(block), request.provider)
 
 
-def _call(block: Mapping[str, Any]) -> ToolCall:
+def made_up_id(seed: str, name: str) -> str:
+    """The id of a call that came without one; *seed* is the answer and the call's place in it."""
+    return wire_id(f":{seed}:{name}")
+
+
+def _call(block: Mapping[str, Any], seed: str) -> ToolCall:
     name, identifier = text_field(block, "name"), text_field(block, "id")
     if not name:
         raise schema_error("a tool call has no name")
+    identifier = identifier or made_up_id(seed, name)
     arguments = block.get("input")
     if arguments is None:
         arguments = {}

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.llm.common.messages import ToolCall
 from core.llm.dialects.anthropic_blocks import carried
-from core.llm.dialects.anthropic_decode import decode_answer, placed_id
+from core.llm.dialects.anthropic_decode import decode_answer, made_up_id, placed_id
 from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_tools import answer_tool
@@ -61,6 +61,7 @@ class AnthropicStreamDecoder(EventDecoder):
         "_calls",
         "_counted",
         "_finish",
+        "_id",
         "_output",
         "_quirks",
         "_refusal",
@@ -74,6 +75,7 @@ class AnthropicStreamDecoder(EventDecoder):
         self._request = request
         self._quirks = quirks
         self._started = False
+        self._id = ""
         self._output = False
         self._answer_name = answer_tool(request, quirks)
         self._answered = False
@@ -117,7 +119,7 @@ class AnthropicStreamDecoder(EventDecoder):
                 self._complete(events)
             case "ping":
                 return
-            case _ if name == b"error" or is_error(event):
+            case _ if name == b"error" or kind == "error" or is_error(event):
                 raise placed_id(classify(error_of(event), headers=self._headers, billing=self._billing()), event)
 
     def _start(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
@@ -127,6 +129,7 @@ class AnthropicStreamDecoder(EventDecoder):
         if self._started:
             raise schema_error("a second message began in the same stream")
         self._started = True
+        self._id = text_field(message, "id")
         events.append(StreamStart(text_field(message, "model"), request_id=request_id(self._headers)))
         self._add_usage(message.get("usage"))
         if self._usage:
@@ -169,6 +172,7 @@ class AnthropicStreamDecoder(EventDecoder):
         if not opened.name:
             raise schema_error("a tool call has no name")
         opened.number = self._calls
+        opened.id = opened.id or made_up_id(f"{self._id}:{opened.number}", opened.name)
         self._calls += 1
         events.append(ToolCallDelta(opened.number, opened.id, opened.name))
         return opened

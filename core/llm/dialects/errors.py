@@ -74,6 +74,7 @@ _BY_KIND: Final[dict[str, ErrorType]] = {
     "bad_request": "invalid_request",
     "badrequesterror": "invalid_request",
     "invalid_request": "invalid_request",
+    "request_too_large": "invalid_request",
     "tool_use_failed": "invalid_request",
     "permission_error": "permission",
     "permission_denied": "permission",

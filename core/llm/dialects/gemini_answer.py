@@ -11,6 +11,7 @@ from core.llm.dialects.gemini_calls import CallReader
 from core.llm.dialects.gemini_errors import gemini_error
 from core.llm.dialects.gemini_usage import usage_from_gemini
 from core.llm.dialects.json import schema_error
+from core.llm.dialects.lost_parts import report_lost
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
     StreamEvent,
@@ -39,6 +40,10 @@ _FAILURES: Final[Mapping[str, ErrorType]] = {
     "MISSING_THOUGHT_SIGNATURE": "invalid_request",
 }
 """Words in the place of a finish reason that mean, where nothing came with them: the model got it wrong."""
+
+
+_BESIDE: Final = frozenset({"thought", "thoughtSignature", "partMetadata"})
+"""What stands beside the content of a part."""
 
 
 class AnswerReader:
@@ -79,7 +84,7 @@ class AnswerReader:
         Raises:
             ProviderError: it is an error object, says that the prompt was blocked, or is no chunk.
         """
-        if "error" in chunk:
+        if chunk.get("error") is not None:
             raise gemini_error(chunk, headers=self._headers, billing=self.billing)
         usage = chunk.get("usageMetadata")
         if isinstance(usage, dict):
@@ -162,17 +167,15 @@ class AnswerReader:
                     events.append(ThinkingDelta(text, signature))
                 return
             self._text(text, signature, events)
-        elif "functionCall" in part:
+        elif part.get("functionCall") is not None:
             self.output = True
             self._last = "call"
             self._calls.add(part["functionCall"], signature, events)
         else:
-            kind = next((key for key in part if key not in {"thought", "thoughtSignature"}), None)
+            kind = next((key for key, value in part.items() if key not in _BESIDE and value is not None), None)
             if kind is not None:
                 self.output = True
-                self._request.warn(
-                    "dropped", "response", f"the answer has a part {one_line(kind, 40)!r}, which has no form here"
-                )
+                report_lost(self._request, kind)
 
     def _text(self, text: str, signature: str | None, events: list[StreamEvent]) -> None:
         if text or (signature and self._last == "thinking"):

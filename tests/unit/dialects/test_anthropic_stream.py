@@ -293,3 +293,36 @@ def test_hostile_answers_raise_nothing_but_provider_errors(content: list[dict], 
     """Whatever the blocks and the counts hold."""
     with suppress(ProviderError):
         decoded(answer(*content, usage=usage))
+
+
+def test_an_error_is_known_by_its_type_alone() -> None:
+    """Some proxies leave out the name of the event and the inner object."""
+    with pytest.raises(ProviderError, match="boom") as caught:
+        collected(sse(START) + b'data: {"type": "error", "message": "boom"}\n\n')
+    assert caught.value.type == "server_error"
+
+
+def test_a_request_that_is_too_large_is_not_sent_again() -> None:
+    """Told inside a stream, where there is no status to go by."""
+    told = {"type": "error", "error": {"type": "request_too_large", "message": "Request exceeds the maximum size"}}
+    with pytest.raises(ProviderError) as caught:
+        collected(sse(START, told))
+    assert (caught.value.type, caught.value.retryable) == ("invalid_request", False)
+
+
+def test_a_call_without_an_id_gets_one() -> None:
+    """Servers that imitate the format forget it; results could not be matched. Always the same for the same answer."""
+    tool = {"type": "tool_use", "name": "f", "input": {"x": 1}}
+    body = sse(START, *block(0, tool), *block(1, tool), ending("tool_use"), STOP)
+    streamed = [call.id for call in collected(body).tool_calls]
+    assert len(set(streamed)) == 2
+    assert all(identifier.startswith("toolu_") for identifier in streamed)
+    assert [call.id for call in decoded(answer(tool, tool, reason="tool_use")).tool_calls] == streamed
+    other = collected(body.replace(b"msg_1", b"msg_2")).tool_calls
+    assert not {call.id for call in other} & set(streamed)
+
+
+def test_the_last_event_needs_no_blank_line() -> None:
+    """A JSON object tells by itself that it is whole."""
+    text = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
+    assert collected(sse(START, *text, ending()).rstrip()).content == "Hi"

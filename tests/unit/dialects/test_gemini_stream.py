@@ -223,3 +223,29 @@ def test_a_count_that_is_none_is_an_error(body: bytes) -> None:
     with pytest.raises(ProviderError):
         decode_count({}, body)
     assert decode_count({}, b"{}") == 0
+
+
+def test_a_part_without_a_form_here_is_reported_whatever_the_policy() -> None:
+    """The policy is about parameters; this answer has been made and paid for. It is said once, not per piece."""
+    code = {"executableCode": {"language": "PYTHON", "code": "1"}}
+    body = sse(chunk(code, code), chunk(code), chunk({"text": "Hi"}, finish="STOP"))
+    for policy in ("error", "warn", "drop"):
+        request = chat(stream=True)
+        request.policy = policy
+        assert collected(body, request).content == "Hi"
+        assert [(one.code, one.parameter) for one in request.warnings] == [("dropped", "response")]
+
+
+def test_null_in_the_place_of_something_is_nothing() -> None:
+    """An error, a call, arguments and parts that are null are not there."""
+    null = {"functionCall": None}
+    assert collected(sse(chunk(null, {"text": "Hi"}, finish="STOP", error=None))).content == "Hi"
+    assert collected(sse(chunk({"text": "Hi"}), {"candidates": [{"content": {"parts": None}, "finishReason": "STOP"}]}))
+
+
+def test_the_last_chunk_needs_no_blank_line() -> None:
+    """A JSON object tells by itself that it is whole."""
+    last = sse(chunk({"text": "!"}, finish="STOP", usageMetadata={"promptTokenCount": 3, "totalTokenCount": 4}))
+    for end in (last.rstrip(), last[:-2]):
+        found = collected(sse(chunk({"text": "Hi"})) + end)
+        assert (found.content, found.usage.input) == ("Hi!", 3)
