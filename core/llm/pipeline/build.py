@@ -6,6 +6,7 @@ from core.llm.common.events import EventBus
 from core.llm.pipeline.budgets import budgets
 from core.llm.pipeline.cache import from_cache, into_cache
 from core.llm.pipeline.circuits import breaker
+from core.llm.pipeline.cold_start import cold_start
 from core.llm.pipeline.experiment import experiment
 from core.llm.pipeline.fallback import fallback
 from core.llm.pipeline.guardrails import guardrails
@@ -80,6 +81,7 @@ def build_target_handler(
         spending(target),  # inside: what earlier attempts have cost counts before each further one
         observe(traffic),  # outside all queues: who waits there is under way to the model
         residency(config.residency, target),  # before all that is held: a model may take long to load
+        *cold_start(target),  # as above, where a server loads by itself
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent

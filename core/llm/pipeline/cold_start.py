@@ -1,0 +1,65 @@
+"""Keep the load of a model out of the limit of its first output, where its server loads it with the first call.
+
+For servers whose models are no business of ours (nothing stands under `residency`) and whose limit somebody has chosen:
+the limit that such a provider has by itself is longer than loads are. A model that has answered a moment ago costs a
+comparison. For one that has not, its server is asked, and told to load it where it is not in memory.
+"""
+
+import asyncio
+from typing import Final
+
+from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.target import Target
+from core.llm.providers.base.provider import ModelHost
+
+_TRUSTED: Final = 30.0
+"""Seconds after an answer in which the model is taken to be in memory still."""
+_ASKED: Final = 5.0
+"""Seconds that its server may take to say whether it is."""
+_THERE: Final = frozenset({"ready", "in_use"})
+
+
+def cold_start(target: Target) -> list[Layer]:
+    """The layer that has the model of *target* loaded before a stream begins; none where it is not needed."""
+    host, model = target.provider, target.ref.model
+    chosen = "first_token" in target.config.timeouts.model_fields_set
+    if target.resident is not None or not chosen or not isinstance(host, ModelHost):
+        return []
+    return [_layer(host, model)]
+
+
+def _layer(host: ModelHost, model: str) -> Layer:
+    def layer(inner: Handler) -> Handler:
+        trusted_until = 0.0
+
+        async def handle(call: Call) -> Reply:
+            if call.mode == "stream" and call.clock.monotonic() >= trusted_until:
+                began = call.clock.monotonic()
+                try:
+                    with call.guard:
+                        await _have_loaded(host, model)
+                finally:
+                    if call.attempt is not None:
+                        call.attempt.queued += call.clock.monotonic() - began
+            reply = await inner(call)
+            reply.on_end(lambda _, error: answered(call, error))
+            return reply
+
+        def answered(call: Call, error: BaseException | None) -> None:
+            nonlocal trusted_until
+            if error is None:
+                trusted_until = call.clock.monotonic() + _TRUSTED
+
+        return handle
+
+    return layer
+
+
+async def _have_loaded(host: ModelHost, model: str) -> None:
+    try:
+        async with asyncio.timeout(_ASKED):
+            there = (await host.model_status(model)).state in _THERE
+        if not there:
+            await host.load_model(model)
+    except Exception:  # noqa: BLE001, S110 - whatever is wrong, the call itself finds out, and says it in its own words
+        pass
