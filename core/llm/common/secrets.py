@@ -34,7 +34,8 @@ def redact(text: str, *known: str) -> str:
 
 def one_line(text: str, limit: int = 300) -> str:
     """*text* safe for a log line: control characters escaped, cut at *limit* characters."""
-    text = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
+    if not text.isprintable():
+        text = _CONTROL.sub(lambda match: match.group().encode("unicode_escape").decode(), text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 

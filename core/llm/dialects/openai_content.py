@@ -28,6 +28,7 @@ FINISH_REASONS: Final[Mapping[str, UnifiedFinish]] = {
     "refusal": "refusal",
 }
 
+_BESIDE_TEXT: Final = frozenset({"role", "content", "refusal", "annotations"})
 _FAILURES: Final[Mapping[str, ErrorType]] = {
     "error": "server_error",
     "abort": "server_error",
@@ -50,8 +51,13 @@ class Thought:
     redacted: str | None = None
 
 
+_PLAIN_FINISHES: Final = {raw: FinishReason(unified, raw) for raw, unified in FINISH_REASONS.items()}
+
+
 def finish_from_openai(raw: str | None, *, has_calls: bool, has_refusal: bool) -> FinishReason:
     """Our word for *raw*; unknown ones become `other`, and the provider's own word is always kept."""
+    if not has_calls and not has_refusal and raw in _PLAIN_FINISHES:
+        return _PLAIN_FINISHES[raw]
     if has_refusal and raw in {"stop", "content_filter", None}:
         return FinishReason("refusal", raw)
     unified = FINISH_REASONS.get(raw or "") or FINISH_REASONS.get(_word(raw), "other")
@@ -100,6 +106,11 @@ def first_of(choices: list[Any]) -> dict[str, Any]:
     """The first of several choices wherever it stands in the list; where none is the first, any other."""
     found: dict[str, Any] = next((one for one in choices if isinstance(one, dict) and is_first(one)), choices[0])
     return found
+
+
+def is_text_alone(message: Mapping[str, Any]) -> bool:
+    """Whether *message* holds text and neither thinking, calls nor anything that could be lost, as most do."""
+    return message.get("content").__class__ is str and message.keys() <= _BESIDE_TEXT
 
 
 def lost_in(message: Mapping[str, Any]) -> Iterator[str]:

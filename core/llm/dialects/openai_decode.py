@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.messages import TextPart, ThinkingPart
+from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing
 from core.llm.dialects.errors import classify, error_of, request_id
 from core.llm.dialects.json import schema_error
@@ -14,6 +14,7 @@ from core.llm.dialects.openai_content import (
     check_finish,
     finish_from_openai,
     first_of,
+    is_text_alone,
     lost_in,
     text_of,
     thoughts_of,
@@ -39,25 +40,32 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     if not isinstance(message, dict):
         raise _lacking("a message", billing)
     identifier = answer.get("id")
-    parts: list[AnswerPart] = [
-        ThinkingPart(thought.text, thought.signature, thought.redacted, request.provider)
-        for thought in thoughts_of(message)
-    ]
-    text = text_of(message.get("content"))
+    parts: list[AnswerPart] = []
+    calls: list[ToolCall] = []
+    text_alone = is_text_alone(message)
+    if text_alone:
+        text: str = message["content"]
+    else:
+        parts += [
+            ThinkingPart(thought.text, thought.signature, thought.redacted, request.provider)
+            for thought in thoughts_of(message)
+        ]
+        text = text_of(message.get("content"))
     if text and quirks.think_tags:
         thinking, text = _without_tags(text)
         if thinking:
             parts.append(ThinkingPart(thinking, provider=request.provider))
     if text:
         parts.append(TextPart(text))
-    for kind in lost_in(message):
-        report_lost(request, kind)
-    calls = calls_from_openai(
-        message.get("tool_calls") or message.get("function_call"),
-        identifier if isinstance(identifier, str) else "",
-        request.provider,
-    )
-    parts.extend(calls)
+    if not text_alone:
+        for kind in lost_in(message):
+            report_lost(request, kind)
+        calls = calls_from_openai(
+            message.get("tool_calls") or message.get("function_call"),
+            identifier if isinstance(identifier, str) else "",
+            request.provider,
+        )
+        parts += calls
     refusal = message.get("refusal")
     refusal = refusal if isinstance(refusal, str) and refusal else None
     raw_finish = choice.get("finish_reason")

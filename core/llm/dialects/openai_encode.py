@@ -52,7 +52,8 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
         _tools(request, quirks, params.tools, body, thinks=thinks)
     if params.response_format is not None:
         _structured(request, quirks, params.response_format, body)
-    add_raw_fields(request, body)
+    if request.extra:
+        add_raw_fields(request, body)
     return body
 
 
@@ -89,9 +90,9 @@ def encode_sampling(
     Raises:
         RequestError: one is not a finite number.
     """
-    params = request.params
+    given = vars(request.params)
     for name in fields:
-        value = getattr(params, name)
+        value = given[name]
         if value is None:
             continue
         if isinstance(value, float) and not math.isfinite(value):

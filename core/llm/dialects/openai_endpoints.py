@@ -48,8 +48,6 @@ class OpenAIEndpoints:
 
     def of(self, request: ChatRequest) -> OpenAIChatDialect | OpenAIResponsesDialect:
         """The dialect of the endpoint that *request* goes to; always the same for the same request."""
-        if self.api == "chat":
-            return self.chat
         return self.responses if endpoint_of(request, self.api) == "responses" else self.chat
 
     def encode(self, request: ChatRequest) -> HttpCall:

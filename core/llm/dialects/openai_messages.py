@@ -30,7 +30,18 @@ _ALNUM: Final = re.compile(r"[A-Za-z0-9]+")
 
 def encode_messages(request: ChatRequest, quirks: OpenAIQuirks, system_role: str) -> list[dict[str, Any]]:
     """The conversation as the wire wants it; parts that have no form there are dropped with a warning or refused."""
-    return _Encoder(request, quirks, system_role).run()
+    encoder: _Encoder | None = None
+    out: list[dict[str, Any]] = []
+    for message in request.messages:
+        content, role = message.content, message.role
+        if content.__class__ is str and message.name is None and not message.tool_calls and role != "tool":
+            # Nearly all messages are that plain.
+            out.append({"role": system_role if role == "system" else role, "content": content})
+        else:
+            if encoder is None:
+                encoder = _Encoder(request, quirks, system_role, out)
+            encoder.add(message)
+    return out
 
 
 class CallIds:
@@ -75,24 +86,23 @@ def tool_call_id(seed: str, length: int = 24) -> str:
 class _Encoder:
     __slots__ = ("_ids", "_out", "_quirks", "_request", "_system_role")
 
-    def __init__(self, request: ChatRequest, quirks: OpenAIQuirks, system_role: str) -> None:
+    def __init__(self, request: ChatRequest, quirks: OpenAIQuirks, system_role: str, out: list[dict[str, Any]]) -> None:
         self._request = request
         self._quirks = quirks
         self._system_role = system_role
-        self._out: list[dict[str, Any]] = []
+        self._out = out
         self._ids = CallIds(quirks.tool_id_length, quirks.tool_id_max)
 
-    def run(self) -> list[dict[str, Any]]:
-        for message in self._request.messages:
-            if message.content.__class__ is str and not message.tool_calls and message.role != "tool":
-                self._add(message, message.content)
-            elif message.role == "assistant":
-                self._assistant(message)
-            elif message.role == "tool":
-                self._tool(message)
-            else:
-                self._user_or_system(message)
-        return self._out
+    def add(self, message: Message) -> None:
+        """Append what *message* is on the wire."""
+        if message.content.__class__ is str and not message.tool_calls and message.role != "tool":
+            self._add(message, message.content)
+        elif message.role == "assistant":
+            self._assistant(message)
+        elif message.role == "tool":
+            self._tool(message)
+        else:
+            self._user_or_system(message)
 
     def _add(self, message: Message, content: Any) -> None:
         role = self._system_role if message.role == "system" else message.role

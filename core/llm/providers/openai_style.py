@@ -11,6 +11,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import JoinedBatches
+from core.llm.dialects.openai_chat import OpenAIChatDialect
 from core.llm.dialects.openai_embeddings import decode_embeddings, encode_embeddings
 from core.llm.dialects.openai_endpoints import Endpoint, OpenAIEndpoints
 from core.llm.dialects.openai_models import ListedModel, models_from_openai
@@ -37,7 +38,9 @@ class OpenAIStyleProvider(HttpProvider):
         api: Endpoint = "chat",
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        super().__init__(config, services, OpenAIEndpoints(quirks, api), base_url=base_url)
+        # Where there is no choice of endpoint, nothing is asked for each request.
+        dialect = OpenAIChatDialect(quirks) if api == "chat" else OpenAIEndpoints(quirks, api)
+        super().__init__(config, services, dialect, base_url=base_url)
         self.quirks = quirks
         self._batch_size = batch_size
         self._own_headers = dict(headers or {})
