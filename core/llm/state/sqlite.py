@@ -9,19 +9,20 @@ import os
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from core.llm.common.exceptions import BudgetExceeded, ConfigError, ConfigIssue
 from core.llm.common.log import log
 from core.llm.common.process_identity import is_alive, this_process
-from core.llm.common.types import Usage
 from core.llm.state import sqlite_budgets
 from core.llm.state.holds import Claim, Hold, Standing, Verdict
-from core.llm.state.rows import AttemptRow, RowState, UsageTotal
+from core.llm.state.rows import AttemptRow, UsageTotal
+from core.llm.state.sqlite_jobs import Job, answer, commit, is_verdict
+from core.llm.state.sqlite_rows import BEGIN, COLUMNS, SETTLE, TABLE, condition, end_of, row_of, values_of
 
 SCHEMA: Final = 2
 BATCH: Final = 200
@@ -33,32 +34,6 @@ BUSY: Final = 5.0
 WAITING: Final = 100_000
 """Rows that may wait for a disk that does not take them; further ones are lost, and the log says so."""
 
-_TABLE: Final = """
-CREATE TABLE IF NOT EXISTS attempts (
-    attempt_id TEXT PRIMARY KEY, call_id TEXT NOT NULL, number INTEGER NOT NULL, provider TEXT NOT NULL,
-    model TEXT NOT NULL, started TEXT NOT NULL, role TEXT NOT NULL, user TEXT, key_id TEXT, state TEXT NOT NULL,
-    input INTEGER NOT NULL, cache_read INTEGER NOT NULL, cache_write INTEGER NOT NULL, output INTEGER NOT NULL,
-    reasoning INTEGER NOT NULL, estimated INTEGER NOT NULL, nanos INTEGER, currency TEXT NOT NULL, price_source TEXT,
-    error TEXT, duration REAL NOT NULL, owner TEXT NOT NULL, alias TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS attempts_started ON attempts (started);
-CREATE INDEX IF NOT EXISTS attempts_call ON attempts (call_id);
-"""
-_COLUMNS: Final = (
-    "attempt_id, call_id, number, provider, model, started, role, user, key_id, state, input, cache_read, cache_write,"
-    " output, reasoning, estimated, nanos, currency, price_source, error, duration, owner, alias"
-)
-_BEGIN: Final = f"INSERT OR IGNORE INTO attempts ({_COLUMNS}) VALUES ({', '.join('?' * 23)})"  # noqa: S608 - constants
-# A row is closed once: what is no longer open is not booked a second time.
-_SETTLE: Final = (
-    "UPDATE attempts SET state = ?, input = ?, cache_read = ?, cache_write = ?, output = ?, reasoning = ?,"
-    " estimated = ?, nanos = ?, currency = ?, price_source = ?, error = ?, duration = ?, key_id = ?"
-    " WHERE attempt_id = ? AND state = 'open'"
-)
-_Work = Callable[[sqlite3.Connection], Any]
-_Job = tuple[str | _Work, tuple[Any, ...], asyncio.Future[Any] | None]
-"""A statement with its values, or what else is done in the transaction; and who waits for it."""
-
 
 class SqliteStore:
     """Rows in one file, which several processes may share."""
@@ -66,14 +41,18 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._owner = this_process()
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._lost = 0
         self._failing = False
         self._locked = False
         """Whether it fails because another process writes for long, which ends by itself."""
-        self._results: list[Any] = []
+        self._connection: sqlite3.Connection | None = None
+        """The writer's own."""
+        self._file: tuple[int, int] | None = None
+        """Which file that is, whatever becomes of its name."""
+        self._budgeted = False
 
     async def open(self) -> int:
         """Open or create the file, and close the rows of processes that have died as `ambiguous`.
@@ -106,21 +85,15 @@ class SqliteStore:
         loop = self._loop or asyncio.get_running_loop()
         written: asyncio.Future[None] = loop.create_future()
         if self._thread is not None:
-            self._put((_BEGIN, self._values(row), None if self._failing else written))
+            self._put((BEGIN, values_of(row, self._owner), None if self._failing else written))
         if self._thread is None or self._failing:
             written.set_result(None)
         return written
 
     def settle(self, row: AttemptRow) -> None:
         """Queue the end of the row."""
-        usage = row.usage
-        closing_values = (
-            row.state, usage.input, usage.cache_read, usage.cache_write, usage.output, usage.reasoning,
-            usage.estimated, row.nanos, row.currency, row.price_source, row.error, row.duration, row.key_id,
-            row.attempt_id,
-        )  # fmt: skip
         if self._thread is not None:
-            self._put((_SETTLE, closing_values, None))
+            self._put((SETTLE, end_of(row), None))
 
     async def open_budgets(self) -> None:
         """Get ready for reservations; what was spent before is in the attempts.
@@ -128,16 +101,16 @@ class SqliteStore:
         Raises:
             ConfigError: the file cannot be written.
         """
-
-        def prepare() -> None:
-            with closing(self._connect()) as connection:
-                connection.executescript(f"BEGIN IMMEDIATE; {sqlite_budgets.TABLES} COMMIT;")
-
         try:
-            await asyncio.to_thread(prepare)
+            await asyncio.to_thread(self._prepare_budgets)
         except sqlite3.Error as error:
             text = f"the budgets cannot be kept in the ledger {self._path}: {error}. Check `path` and its disk"
             raise ConfigError([ConfigIssue(text, "state.path")]) from None
+        self._budgeted = True
+
+    def _prepare_budgets(self) -> None:
+        with closing(self._connect()) as connection:
+            connection.executescript(f"BEGIN IMMEDIATE; {sqlite_budgets.TABLES} COMMIT;")
 
     def reserve(self, hold: Hold, claims: Sequence[Claim], currency: str) -> "asyncio.Future[Verdict]":
         """Take *hold* out of all *claims* or none; the future is done once that is committed.
@@ -176,14 +149,14 @@ class SqliteStore:
 
     async def rows(self, call_id: str | None, since: datetime | None, limit: int) -> tuple[AttemptRow, ...]:
         """Rows of all processes that share the file."""
-        where, values = _condition(call_id, since)
-        query = f"SELECT {_COLUMNS} FROM attempts {where} ORDER BY started DESC, number DESC LIMIT ?"  # noqa: S608 - constants
+        where, values = condition(call_id, since)
+        query = f"SELECT {COLUMNS} FROM attempts {where} ORDER BY started DESC, number DESC LIMIT ?"  # noqa: S608 - constants
         found = await self._read(query, (*values, limit))
-        return tuple(map(_row, found))
+        return tuple(map(row_of, found))
 
     async def totals(self, since: datetime | None) -> tuple[UsageTotal, ...]:
         """Sums over all processes that share the file."""
-        where, values = _condition(None, since)
+        where, values = condition(None, since)
         query = (
             "SELECT provider, model, state, currency, count(*), sum(input), sum(cache_read), sum(cache_write),"  # noqa: S608 - constants
             f" sum(output), sum(reasoning), coalesce(sum(nanos), 0), sum(nanos IS NULL) FROM attempts {where}"
@@ -207,7 +180,7 @@ class SqliteStore:
 
         return await asyncio.to_thread(read)
 
-    def _put(self, job: _Job) -> None:
+    def _put(self, job: Job) -> None:
         if self._jobs.qsize() >= WAITING:
             self._lost += 1
             if self._lost == 1:
@@ -242,7 +215,7 @@ class SqliteStore:
 
     def _take_over(self) -> int:
         with closing(self._connect()) as connection:
-            connection.executescript(_TABLE)
+            connection.executescript(TABLE)
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > SCHEMA:
                 raise sqlite3.OperationalError(
@@ -268,51 +241,69 @@ class SqliteStore:
             connection.execute("COMMIT")
             return changed
 
-    def _values(self, row: AttemptRow) -> tuple[Any, ...]:
-        usage = row.usage
-        return (
-            row.attempt_id, row.call_id, row.number, row.provider, row.model, row.started.isoformat(), row.role,
-            row.user, row.key_id, row.state, usage.input, usage.cache_read, usage.cache_write, usage.output,
-            usage.reasoning, usage.estimated, row.nanos, row.currency, row.price_source, row.error, row.duration,
-            self._owner, row.alias,
-        )  # fmt: skip
-
     def _write(self) -> None:
-        with closing(self._connect()) as connection:
+        try:
             ending = False
             while not ending:
                 batch, ending = self._gather()
-                while not self._committed(connection, batch):
+                while (results := self._committed(batch)) is None:
                     if ending:
                         log("ERROR", "{} rows never reached the ledger {}", len(batch), self._path)
                         return
                     # Calls go on: their rows wait here and are written as soon as the disk takes them. Who waits for a
                     # reservation is refused, unless it is only a matter of time.
                     if not self._locked:
-                        self._answer([(job[2], self._no_verdict()) for job in batch if _is_verdict(job)])
-                        batch = [job for job in batch if not _is_verdict(job)]
-                    self._answer([(job[2], None) for job in batch if not _is_verdict(job)])
+                        answer(self._loop, [(job[2], self._no_verdict()) for job in batch if is_verdict(job)])
+                        batch = [job for job in batch if not is_verdict(job)]
+                    answer(self._loop, [(job[2], None) for job in batch if not is_verdict(job)])
                     threading.Event().wait(RETRY)
-                self._answer([(job[2], result) for job, result in zip(batch, self._results, strict=True)])
+                answer(self._loop, [(job[2], self._told(job, one)) for job, one in zip(batch, results, strict=True)])
+        finally:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
 
-    def _committed(self, connection: sqlite3.Connection, batch: list[_Job]) -> bool:
+    def _told(self, job: Job, result: Any) -> Any:
+        """What whoever waits for *job* learns: nothing that went wrong in the file, but that there is no verdict."""
+        if not isinstance(result, Exception):
+            return result
+        return self._no_verdict() if is_verdict(job) else None
+
+    def _committed(self, batch: list[Job]) -> list[Any] | None:
         try:
-            self._results = _commit(connection, batch)
-        except sqlite3.Error as error:
+            results = commit(self._connected(), batch)
+        except (sqlite3.Error, OSError) as error:
             if not self._failing:
                 log("ERROR", "the ledger {} cannot be written: {}", self._path, error)
             self._failing = True
-            self._locked = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-            return False
+            self._locked = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            return None
         if self._failing:
             log("WARNING", "the ledger {} can be written again", self._path)
         self._failing = False
-        return True
+        return results
 
-    def _gather(self) -> tuple[list[_Job], bool]:
+    def _connected(self) -> sqlite3.Connection:
+        """The writer's connection; a new one where the file has been removed or replaced."""
+        connection = self._connection
+        if connection is not None and self._file == _identity(self._path):
+            return connection
+        if connection is not None:
+            log("ERROR", "the ledger {} was removed while in use: a new one is begun, which knows nothing", self._path)
+            self._connection = None
+            connection.close()
+        if self._file is not None:
+            self._prepare()
+            if self._budgeted:
+                self._prepare_budgets()
+        self._connection = connection = self._connect()
+        self._file = _identity(self._path)
+        return connection
+
+    def _gather(self) -> tuple[list[Job], bool]:
         """Whatever came together while the batch before was being committed, and whether it is the last."""
         job = self._jobs.get()
-        batch: list[_Job] = []
+        batch: list[Job] = []
         while job is not None:
             batch.append(job)
             if len(batch) == BATCH:
@@ -323,43 +314,13 @@ class SqliteStore:
                 return batch, False
         return batch, True
 
-    def _answer(self, results: Sequence[tuple[asyncio.Future[Any] | None, Any]]) -> None:
-        waiting = [(waiter, result) for waiter, result in results if waiter is not None]
-        if waiting and self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(_resolve, waiting)
 
-
-def _resolve(waiting: list[tuple[asyncio.Future[Any], Any]]) -> None:
-    for waiter, result in waiting:
-        if not waiter.done():
-            if isinstance(result, BaseException):
-                waiter.set_exception(result)
-            else:
-                waiter.set_result(result)
-
-
-def _is_verdict(job: _Job) -> bool:
-    """Whether somebody waits for what comes out of *job*, not only for it to be done."""
-    return callable(job[0]) and job[2] is not None
-
-
-def _commit(connection: sqlite3.Connection, batch: list[_Job]) -> list[Any]:
-    results: list[Any] = []
-    connection.execute("BEGIN IMMEDIATE")
+def _identity(path: Path) -> tuple[int, int] | None:
     try:
-        for work, values, _ in batch:
-            if callable(work):
-                results.append(work(connection))
-                continue
-            if work:
-                connection.execute(work, values)
-            results.append(None)
-        connection.execute("COMMIT")
-    except sqlite3.Error:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    return results
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _free_name(path: Path) -> Path:
@@ -368,20 +329,3 @@ def _free_name(path: Path) -> Path:
     while (aside := path.with_suffix(f".damaged-{number}")).exists():
         number += 1
     return aside
-
-
-def _condition(call_id: str | None, since: datetime | None) -> tuple[str, tuple[Any, ...]]:
-    if call_id is not None:
-        return "WHERE call_id = ?", (call_id,)
-    if since is not None:
-        return "WHERE started >= ?", (since.astimezone(UTC).isoformat(),)
-    return "", ()
-
-
-def _row(line: tuple[Any, ...]) -> AttemptRow:
-    usage = Usage(line[10], line[11], line[12], line[13], line[14], bool(line[15]))
-    return AttemptRow(
-        line[0], line[1], line[2], line[3], line[4], datetime.fromisoformat(line[5]), line[6], line[7], line[8],
-        cast("RowState", line[9]), usage, line[16], line[17], line[18], line[19], line[20],
-        alias=line[22], closed=line[9] != "open",
-    )  # fmt: skip

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from core.llm.state.holds import Claim, Hold, Scope, Standing, Verdict
+from core.llm.state.sqlite_rows import storable
 
 TABLES: Final = """
 CREATE TABLE IF NOT EXISTS budget_windows (
@@ -46,7 +47,7 @@ def reserve(connection: sqlite3.Connection, hold: Hold, claims: Sequence[Claim],
             return Verdict(tuple(standings), refused=True)
     connection.execute(
         "INSERT OR REPLACE INTO reservations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        (hold.attempt_id, *hold.spender, currency, _text(hold.started), hold.nanos, owner),
+        (hold.attempt_id, *map(storable, hold.spender), currency, _text(hold.started), hold.nanos, owner),
     )
     return Verdict(tuple(standings), refused=False)
 
@@ -59,7 +60,7 @@ def release(connection: sqlite3.Connection, attempt_id: str) -> None:
 def standing_of(connection: sqlite3.Connection, claim: Claim, currency: str) -> Standing:
     """How much of *claim* is gone."""
     begin, end = _text(claim.start), _text(claim.stop)
-    key = (*claim.scope, currency, begin, end)
+    key = (*map(storable, claim.scope), currency, begin, end)
     found = connection.execute(f"SELECT spent FROM budget_windows WHERE {_WINDOW}", key).fetchone()  # noqa: S608 - constants
     condition, values = _condition(claim.scope)
     inside = (currency, begin, end, *values)
@@ -112,7 +113,7 @@ def _is_there(connection: sqlite3.Connection) -> bool:
 
 def _condition(scope: Scope) -> tuple[str, tuple[Any, ...]]:
     """Which rows *scope* covers, as a condition and its values."""
-    named = [(name, value) for name, value in zip(Scope._fields, scope, strict=True) if value]
+    named = [(name, storable(value)) for name, value in zip(Scope._fields, scope, strict=True) if value]
     return "".join(f" AND {name} = ?" for name, _ in named), tuple(value for _, value in named)
 
 

@@ -164,11 +164,11 @@ async def test_a_disk_that_takes_nothing_holds_no_call_up(store, tmp_path, monke
     real = SqliteStore._committed
     full = True
 
-    def failing(self, connection, batch):
+    def failing(self, batch):
         if full:
             self._failing = True
-            return False
-        return real(self, connection, batch)
+            return None
+        return real(self, batch)
 
     monkeypatch.setattr(SqliteStore, "_committed", failing)
     for number in range(1, 6):
