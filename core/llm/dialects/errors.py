@@ -35,13 +35,13 @@ class ErrorBody:
 
 _BY_CODE: Final[dict[str, ErrorType]] = {
     **dict.fromkeys(
-        ("context_length_exceeded", "exceed_context_size_error", "string_above_max_length"), "context_length"
+        ("context_length_exceeded", "exceed_context_size_error", "tokens_limit_reached"), "context_length"
     ),
     **dict.fromkeys(
         (
             "insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "insufficient_balance",
             "insufficient_user_quota", "quota_exceeded", "quotaexceeded", "arrearage", "payment_required",
-            "insufficient_credits", "billing_error",
+            "insufficient_credits", "billing_error", "exceeded_current_quota_error",
         ),
         "quota_exceeded",
     ),
@@ -94,17 +94,24 @@ _BY_KIND: Final[dict[str, ErrorType]] = {
 """Codes and types that decide only where there is no status to go by."""
 
 _CONTEXT: Final = re.compile(
-    r"context.{0,12}(length|window|size)|prompt (is )?too long|input (is )?too long|maximum (number of|allowed) tokens"
-    r"|reduce the length of the|too many (input )?tokens|exceeds? the (model's )?max(imum)?[ _](input|model|context)",
+    r"context.{0,12}(length|window|size|limit)|prompt (is )?too long|input (is )?too long|too many (input )?tokens"
+    r"|maximum (number of|allowed) tokens|exceeds? the (model's )?max(imum)?[ _](input|model|context)"
+    r"|reduce the length of the|maximum (prompt|input) length|prompt exceeds max|model token limit"
+    r"|range of input length|max_tokens[^.]{0,30}got -|`inputs`[^.]{0,40}must"
+    r"|'(messages|input|prompt)\b[^']{0,80}': string too long",
     re.IGNORECASE,
 )
 _QUOTA: Final = re.compile(
     r"insufficient (balance|quota|credit|funds)|exceeded your current quota|credit balance|out of credits"
-    r"|more credits|billing (hard )?limit|monthly (spend|usage) limit|used all available credits",
+    r"|more credits|billing (hard )?limit|monthly (spend|usage) limit|used all available credits|any credits"
+    r"|credits are depleted|spending limit|pay past invoices|specified api usage limits|free tier[^.]{0,40}exhausted"
+    r"|models-per-day|api calls / month",
     re.IGNORECASE,
 )
 _KEY: Final = re.compile(
-    r"(incorrect|invalid|wrong|missing|expired) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid)", re.IGNORECASE
+    r"(incorrect|invalid|wrong|missing|expired) api[ _-]?key|api[ _-]?key (is )?(not valid|invalid)"
+    r"|api key was reported as leaked|unregistered callers",
+    re.IGNORECASE,
 )
 _MODEL: Final = re.compile(
     r"model\b.{0,120}?\b(not found|not exist|does not exist|is not a valid|not available|not supported by)"
@@ -112,9 +119,12 @@ _MODEL: Final = re.compile(
     re.IGNORECASE,
 )
 _FILTER: Final = re.compile(
-    r"content management policy|flagged (as|by|for)|content (policy|filter)|usage guidelines", re.IGNORECASE
+    r"content management policy|flagged (as|by|for)|content (policy|filter)|usage guidelines|sensitive content"
+    r"|blocked by content filter",
+    re.IGNORECASE,
 )
 _CAPACITY: Final = re.compile(r"overloaded|at capacity|over capacity|currently unavailable|no capacity", re.IGNORECASE)
+_CRASHED: Final = re.compile(r"model has crashed", re.IGNORECASE)
 _NEVER_FITS: Final = re.compile(r"request too large", re.IGNORECASE)
 # An echoed credential need not look like one: whatever follows the words is taken out.
 _ECHOED_KEY: Final = re.compile(r"(api[ _-]?key(?: provided)?(?: is)?:\s*|bearer )[^\s,;]*[^\s,;.]", re.IGNORECASE)
@@ -242,7 +252,7 @@ def _type_of(status: int | None, words: set[str], message: str) -> ErrorType:
     for word in sorted(words):
         if word in _BY_CODE:
             return _BY_CODE[word]
-    if status == 402 or (status in {400, 403, 429, None} and _QUOTA.search(message)):
+    if status == 402 or (status in {400, 403, 412, 429, None} and _QUOTA.search(message)):
         return "quota_exceeded"
     if status is not None:
         return _type_of_status(status, words, message)
@@ -255,6 +265,8 @@ def _type_of(status: int | None, words: set[str], message: str) -> ErrorType:
 def _type_of_status(status: int, words: set[str], message: str) -> ErrorType:
     match status:
         case 401:
+            return "permission" if "permissiondenied" in words else "authentication"
+        case 403 if _KEY.search(message):
             return "authentication"
         case 403:
             return "content_filter" if _FILTER.search(message) else "permission"
@@ -278,7 +290,7 @@ def _type_of_status(status: int, words: set[str], message: str) -> ErrorType:
         return "model_not_found"
     if _FILTER.search(message):
         return "content_filter"
-    return "invalid_request"
+    return "server_error" if _CRASHED.search(message) else "invalid_request"
 
 
 def _message(value: object) -> str:

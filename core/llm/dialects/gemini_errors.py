@@ -30,6 +30,8 @@ _PERMISSION_REASONS: Final = frozenset(
      "CONSUMER_SUSPENDED", "IAM_PERMISSION_DENIED"}
 )  # fmt: skip
 _BILLING_REASONS: Final = frozenset({"BILLING_DISABLED"})
+_LOCATION: Final = re.compile(r"location is not supported", re.IGNORECASE)
+_DEPLETED: Final = re.compile(r"credits are depleted|spending (cap|limit)", re.IGNORECASE)
 _WINDOW: Final = re.compile(r"tokens allowed \(([0-9]{1,9})\)")
 
 
@@ -74,6 +76,10 @@ def gemini_error(
         general = ErrorBody(general.message, None, None, _STATUS_OF[word], value)
     body = ErrorBody(general.message, word, None, general.status, value)
     found = classify(body, status=status, headers=headers, billing=billing)
+    if found.type == "invalid_request" and _LOCATION.search(general.message):
+        # The request is fine: another provider may well take it.
+        found = classify(ErrorBody(general.message, word), status=403, headers=headers, billing=billing)
+        found.status_code = effective
     if found.type == "context_length" and (window := _WINDOW.search(general.message)):
         found.context_window = int(window[1])
     return found
@@ -103,20 +109,22 @@ def _limited(
 ) -> ProviderError:
     """Too many requests. Waiting as long as told helps, except for what is counted by the day."""
     is_daily = any("perday" in quota.lower() for quota in _quotas(error))
+    is_spent = is_daily or bool(_DEPLETED.search(body.message))
     # Google says of every limit that "you exceeded your current quota": the wording decides nothing here.
     text = clean(body.message)
-    if is_daily:
-        message = f"the daily quota is used up: {text}" if text else "the daily quota is used up"
+    if is_spent:
+        what = "the daily quota is used up" if is_daily else "the quota is used up"
+        message = f"{what}: {text}" if text else what
         advice = "Waiting a little does not help: check plan and billing, or use another key"
     else:
         message, advice = f"rate limited: {text}" if text else "rate limited", ""
     return ProviderError(
-        "quota_exceeded" if is_daily else "rate_limit",
+        "quota_exceeded" if is_spent else "rate_limit",
         ". ".join(part.rstrip(". ") for part in (message, advice) if part),
         code=one_line(word, 80) if word else None,
         status_code=status,
         # A daily quota comes with the same short delay as any other limit, and it means nothing.
-        retry_after=None if is_daily else retry_after(headers, body.value),
+        retry_after=None if is_spent else retry_after(headers, body.value),
         request_id=request_id(headers),
         billing=billing,
     )

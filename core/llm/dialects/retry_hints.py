@@ -17,7 +17,8 @@ _DURATION: Final = re.compile(rf"(?:{_PIECE.pattern})+")
 _UNITS: Final = {"ns": 1e-9, "us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _EPOCH: Final = re.compile(r"[0-9]{10}(?:[0-9]{3})?")
 _IN_TEXT: Final = re.compile(
-    rf"(?:try again|retry|retrying) (?:in|after) ((?:{_PIECE.pattern})+|[0-9]{{1,7}}(?:\.[0-9]{{1,9}})?(?= ?sec))",
+    r"(?:(?:try again|retry|retrying) (?:in|after)|please wait) "
+    rf"((?:{_PIECE.pattern})+|[0-9]{{1,7}}(?:\.[0-9]{{1,9}})?(?= ?sec))",
     re.IGNORECASE,
 )
 _LONGEST: Final = 10_000_000.0

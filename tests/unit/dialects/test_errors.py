@@ -62,6 +62,28 @@ TABLE = [
     (400, oai("the request exceeds the available context size", 400, "exceed_context_size_error"), "context_length"),
     (413, oai("input is too long"), "context_length"),
     (400, oai("Prompt too long; exceeded max context length by 3 tokens"), "context_length"),
+    (400, oai("input length and `max_tokens` exceed context limit: 190000 + 20000 > 200000"), "context_length"),
+    (400, {"code": "Client specified an invalid argument", "error": "This model's maximum prompt length is 131072 but the request contains 200000 tokens."}, "context_length"),
+    (422, {"error": "Input validation error: `inputs` must have less than 4095 tokens. Given: 5000", "error_type": "validation"}, "context_length"),
+    (422, oai("Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000 `inputs` tokens"), "context_length"),
+    (400, oai("<400> InternalError.Algo.InvalidParameter: Range of input length should be [1, 30720]"), "context_length"),
+    (400, oai("Invalid request: Your request exceeded model token limit: 8192"), "context_length"),
+    (400, oai("Prompt exceeds max length", "1261"), "context_length"),
+    (400, oai("max_tokens must be at least 1, got -904.", 400, "BadRequestError"), "context_length"),
+    (413, oai("Request body too large for gpt-4o model. Max size: 8000 tokens.", "tokens_limit_reached"), "context_length"),
+    (400, oai("Invalid 'messages[0].content': string too long. Expected a string with maximum length 10", "string_above_max_length"), "context_length"),
+    (400, oai("Invalid 'tools[0].function.name': string too long. Expected a string with maximum length 64", "string_above_max_length"), "invalid_request"),
+    (400, oai("max_tokens is too large: 200000. This model supports at most 128000 completion tokens"), "invalid_request"),
+    (403, oai("Your API key was reported as leaked. Please use another API key."), "authentication"),
+    (401, oai("Principal does not have access to API/Operation.", "PermissionDenied"), "permission"),
+    (400, oai("You have reached your specified API usage limits. You will regain access on 2026-12-01"), "quota_exceeded"),
+    (403, {"code": "The caller does not have permission", "error": "Your newly created team doesn't have any credits yet."}, "quota_exceeded"),
+    (412, oai("Account x is suspended, possibly due to reaching the monthly spending limit or failure to pay past invoices."), "quota_exceeded"),
+    (429, oai("Your account is not active", None, "exceeded_current_quota_error"), "quota_exceeded"),
+    (429, oai("Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000", 429), "quota_exceeded"),
+    (429, {"message": "You are using a Trial key, which is limited to 1000 API calls / month."}, "quota_exceeded"),
+    (400, oai("System detected potentially unsafe or sensitive content in input or generation.", "1301"), "content_filter"),
+    (400, {"error": "The model has crashed without additional information. (Exit code: 6)"}, "server_error"),
     (401, oai("Unauthorized"), "authentication"),
     (400, {"code": "Client specified an invalid argument", "error": "Incorrect API key provided: in***ey."}, "authentication"),
     (400, oai("API key not valid. Please pass a valid API key."), "authentication"),
@@ -99,7 +121,7 @@ def test_f15_to_f22_status_and_code_decide(status: int, body: Any, wanted: str) 
     assert found.type == wanted
     assert (found.status_code, found.billing) == (status, "none")
     retryable = {"rate_limit", "server_error", "overloaded", "timeout"}
-    assert found.retryable == (wanted in retryable and "too large" not in found.message)
+    assert found.retryable == (wanted in retryable and "Request too large" not in found.message)
 
 
 def test_f20_quota_is_not_a_rate_limit() -> None:

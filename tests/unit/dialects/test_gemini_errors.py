@@ -23,6 +23,9 @@ def body(code: int, word: str, message: str = "no", **detail: Any) -> dict[str, 
             "quota_exceeded",
             "BILLING_DISABLED",
         ),
+        (body(400, "FAILED_PRECONDITION", "User location is not supported for the API use."), "permission", "FAILED_PRECONDITION"),
+        (body(403, "PERMISSION_DENIED", "Method doesn't allow unregistered callers"), "authentication", "PERMISSION_DENIED"),
+        (body(429, "RESOURCE_EXHAUSTED", "Your prepayment credits are depleted."), "quota_exceeded", "RESOURCE_EXHAUSTED"),
         (body(401, "UNAUTHENTICATED", reason="ACCESS_TOKEN_EXPIRED"), "authentication", "ACCESS_TOKEN_EXPIRED"),
         (body(403, "PERMISSION_DENIED"), "permission", "PERMISSION_DENIED"),
         (body(403, "PERMISSION_DENIED", reason="SERVICE_DISABLED"), "permission", "SERVICE_DISABLED"),
@@ -33,7 +36,7 @@ def body(code: int, word: str, message: str = "no", **detail: Any) -> dict[str, 
         (body(503, "UNAVAILABLE"), "overloaded", "UNAVAILABLE"),
         (body(504, "DEADLINE_EXCEEDED"), "server_error", "DEADLINE_EXCEEDED"),
     ],
-)
+)  # fmt: skip
 def test_every_kind_of_refusal(value: dict[str, Any], kind: str, code: str) -> None:
     """As an answer, in a list, and inside a stream, where only the body has a status."""
     status = value["error"]["code"]

@@ -68,6 +68,10 @@ def test_f27_a_long_wait_is_told_as_it_is() -> None:
         ([{"error": {"details": [{"retryDelay": "2s"}]}}], 2.0),
         ({"error": {"message": "Rate limit reached. Please try again in 7.66s. Visit"}}, 7.66),
         ({"error": {"message": "Please try again in 6m0s."}}, 360.0),
+        (
+            {"error": {"message": "Rate limit of 50 per 86400s exceeded. Please wait 3600 seconds before retrying."}},
+            3600.0,
+        ),
         ({"error": {"message": "please retry after 20 seconds"}}, 20.0),
         ({"error": {"message": "try again in 3 apples"}}, None),
         ({"error": {"metadata": {"retry_after": 4}}}, 4.0),

@@ -28,6 +28,8 @@ NAMES = [
     (400, "ValidationException", "Invocation of model ID x with on-demand throughput isn't supported.", "model_not_found", False),
     (400, "ValidationException", "Input is too long for requested model.", "context_length", False),
     (400, "ValidationException", "prompt is too long: 300000 tokens > 200000 maximum", "context_length", False),
+    (400, "ValidationException", "input length and `max_tokens` exceed context limit: 1 + 2 > 3", "context_length", False),
+    (400, "ValidationException", "The model returned the following errors: Output blocked by content filtering policy", "content_filter", False),
     (400, "ValidationException", "The text field in the ContentBlock object is blank.", "invalid_request", False),
 ]  # fmt: skip
 

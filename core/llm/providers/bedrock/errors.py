@@ -46,8 +46,9 @@ _STATUS: Final = {
 
 _WRONG_TIME: Final = re.compile(r"signature (not yet current|expired)|is (now )?(earlier|later) than", re.IGNORECASE)
 _CONTEXT: Final = re.compile(
-    r"input tokens exceeded|(input|prompt) is too long|too many (total text bytes|input tokens)|context (length|window)"
-    r"|exceeds? the (maximum|max)[^.]{0,40}(tokens|length)|maximum (number of )?(input )?tokens",
+    r"input tokens exceeded|(input|prompt) is too long|too many (total text bytes|input tokens)"
+    r"|context (length|window|limit)|exceeds? the (maximum|max)[^.]{0,40}(tokens|length)"
+    r"|maximum (number of )?(input )?tokens",
     re.IGNORECASE,
 )
 _MODEL: Final = re.compile(
@@ -55,6 +56,7 @@ _MODEL: Final = re.compile(
     r"|on-demand throughput isn.t supported|could not (find|resolve) the (foundation )?model",
     re.IGNORECASE,
 )
+_FILTER: Final = re.compile(r"blocked by content filter", re.IGNORECASE)
 _PROFILE: Final = re.compile(r"on-demand throughput isn.t supported", re.IGNORECASE)
 _BAD_KEY: Final = re.compile(r"api key is (valid|invalid)|authentication failed|bearer token", re.IGNORECASE)
 _DAILY: Final = re.compile(r"per day|daily", re.IGNORECASE)
@@ -72,6 +74,7 @@ _WHAT: Final[dict[str, str]] = {
     "authentication": "the credentials were refused",
     "invalid_request": "the request was refused",
     "context_length": "the request does not fit the model's context",
+    "content_filter": "blocked by the model's content filter",
     "network_error": "this machine's clock is wrong for AWS",
 }
 _ADVICE: Final[dict[str, str]] = {
@@ -155,6 +158,8 @@ def _kind(key: str, status: int | None, message: str) -> ErrorType | None:
             return "context_length"
         if _MODEL.search(message):
             return "model_not_found"
+        if _FILTER.search(message):
+            return "content_filter"
     if kind is None and status == 403:
         return "authentication" if _BAD_KEY.search(message) or "security token" in message else "permission"
     return kind
