@@ -70,6 +70,8 @@ async def test_options_are_fields_of_the_request() -> None:
         ("hi", {"max_tokens": 0}, "max_tokens"),
         ("hi", {"stop": 5}, "stop"),
         ("hi", {"stop": ["a", 5]}, "stop"),
+        ("hi", {"stop": ["a", ""]}, "stop"),
+        ("hi", {"stop": ""}, "stop"),
         ("hi", {"thinking": "a lot"}, "thinking"),
         ("hi", {"tools": [{"description": "nameless"}]}, "tools"),
         ("hi", {"tools": 5}, "tools"),

@@ -184,13 +184,14 @@ def _response_format(value: object) -> ResponseFormat | None:
 
 
 def _stop(value: object) -> tuple[str, ...] | None:
-    if isinstance(value, str):
-        return (value,)
     if value is None:
         return None
     if not isinstance(value, Sequence):
         raise ValueError("stop is a text or a list of texts")
-    return tuple(value)
+    texts = (value,) if isinstance(value, str) else tuple(value)
+    if "" in texts:
+        raise ValueError("an empty stop text would end every answer before it begins")
+    return texts
 
 
 def _thinking(value: object) -> ThinkingLevel | int | None:
