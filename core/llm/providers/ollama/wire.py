@@ -34,6 +34,7 @@ from core.llm.providers.ollama.validator import LOAD_OPTIONS, check
 
 JSON_HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json"}
 
+_NO_ANSWERS: Final = frozenset({"load", "unload"})
 _FINISH: Final[dict[str, UnifiedFinish]] = {"stop": "stop", "length": "length", "": "stop"}
 _OURS: Final = frozenset({"model", "messages", "stream", "options", "tools"})
 _LOAD_FIELDS: Final = frozenset({"shift", "truncate"})
@@ -213,11 +214,11 @@ class ChatDecoder:
 
     def take(self, source: dict[str, Any], events: list[StreamEvent]) -> None:
         """Add the events of one line to *events*."""
+        if (error := source.get("error")) is not None:
+            raise self._error(error)
         message = source.get("message")
         done = source.get("done")
         if message.__class__ is not dict:
-            if (error := source.get("error")) is not None:
-                raise self._error(error)
             if message is not None or done is not True:
                 raise mismatch("message", "an object", message)
             message = {}
@@ -267,7 +268,7 @@ class ChatDecoder:
         raw = source.get("done_reason")
         if raw is not None and raw.__class__ is not str:
             raise mismatch("done_reason", "a string", raw)
-        if not self._output:
+        if not self._output and (raw in _NO_ANSWERS or not source.get("eval_count")):
             raise ProviderError(
                 "protocol",
                 f"Ollama's answer holds no output (done_reason {raw or 'not given'})",

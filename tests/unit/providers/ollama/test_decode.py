@@ -187,6 +187,25 @@ def test_f37_an_answer_without_output_is_no_answer():
     assert (error.type, error.code) == ("protocol", "empty")
 
 
+@pytest.mark.parametrize("reason", ["stop", "length"])
+def test_a_model_that_says_nothing_has_answered(reason):
+    """It generated a token and stopped: asking again would give the same, as it does at every other provider."""
+    events, error = run([line(done=True, done_reason=reason, prompt_eval_count=9, eval_count=1)])
+
+    assert error is None
+    assert [type(event).__name__ for event in events] == ["StreamStart", "UsageReport", "StreamFinish"]
+    _, unloaded = run([line(done=True, done_reason="unload", eval_count=1)])
+    assert unloaded.code == "empty"
+
+
+def test_an_error_counts_although_a_message_stands_beside_it():
+    """What came before it is delivered, what stands beside it is not."""
+    events, error = run([line("a"), b'{"message": {"content": "b"}, "done": true, "error": "cuda error"}\n'])
+
+    assert "".join(event.text for event in events) == "a"
+    assert (error.type, error.billing) == ("server_error", "estimated")
+
+
 def test_f84_a_web_page_is_no_stream():
     with pytest.raises(ProviderError) as caught:
         decoder(headers={"content-type": "text/html; charset=utf-8"})
