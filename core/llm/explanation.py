@@ -2,65 +2,98 @@
 
 import math
 import random
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from core.llm.common.clock import Deadline
-from core.llm.common.exceptions import RequestError
+from core.llm.common.exceptions import LLMError, ProviderError, RequestError
 from core.llm.common.types import ModelRef
+from core.llm.pipeline.backoff import judge
 from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.pipeline.preflight import prepared, refused_parameters, unfit, with_defaults
-from core.llm.pipeline.request_limits import bound
+from core.llm.pipeline.request_limits import bound, too_many_bytes
+from core.llm.pipeline.residency import held_up
+from core.llm.pipeline.target import Target
 from core.llm.providers.base.request import LLMRequest
 from core.llm.routing.plan import Plan
-from core.llm.runtime.runtime import Runtime
 from core.llm.status import ExplainedCandidate, Explanation
 
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
 
-def explain(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: Mode = "generate") -> Explanation:
-    """Where *request* would go now."""
+_ANY: Final = random.Random(0)
+"""Where only whether there is a wait counts, and not how long it is."""
+
+
+def explain(runtime: "Runtime", request: LLMRequest, rng: random.Random, mode: Mode = "generate") -> Explanation:
+    """Where *request* would go now, unless the cache has its answer."""
     plan = peek(runtime, request, rng, mode)
     call = _call(runtime, request, rng, mode)
     asked = with_defaults(request, plan.defaults) if plan.defaults else request
-    candidates: list[ExplainedCandidate] = []
-    rests: list[tuple[float, int]] = []
-    for ref in map(runtime.completed, plan.candidates):
-        reason = _reason(runtime, call, ref, asked)
-        rest = runtime.resting(ref, call.clock.monotonic()) if reason is None else None
-        if reason is None and rest is not None and not _matters(rest, len(plan.candidates)):
-            rest = None
-        if rest is not None:
-            reason = rest.reason
-            if not rest.broken:
-                rests.append((rest.wait, len(candidates)))
-        candidates.append(ExplainedCandidate(ref, "next" if reason is None else "skipped", reason or ""))
-    first = next((index for index, one in enumerate(candidates) if one.verdict == "next"), None)
-    for _, index in sorted(rests):
-        # Whoever asked to wait is waited for once nobody else is left.
-        candidates[index] = replace(candidates[index], verdict="next")
-        first = index if first is None else first
-    if first is not None:
-        candidates[first] = replace(candidates[first], verdict="first")
+    places = [_look(runtime, call, ref, asked) for ref in map(runtime.completed, plan.candidates)]
+    ready = [place for place in places if place.reason is None]
+    _pass_on(runtime, call, ready)
+    waited_for = list(_waited_for(runtime, call, places))
+    in_turn = [place for place in ready if place.reason is None] + waited_for
+    if not in_turn and not ready:
+        in_turn = _woken(runtime, call, places)
+    first = in_turn[0] if in_turn else None
+    candidates = [
+        ExplainedCandidate(
+            place.ref, "first" if place is first else "next" if place.reason is None else "skipped", place.said
+        )
+        for place in places
+    ]
     return Explanation(request.model or "", plan.how, runtime.generation, tuple(candidates), plan.notes)
 
 
-def peek(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: str = "generate") -> Plan:
+def peek(runtime: "Runtime", request: LLMRequest, rng: random.Random, mode: str = "generate") -> Plan:
     """The plan that the next call would get; nobody's turn is used up."""
     return runtime.router.plan(request, mode, rng, peek=True)
 
 
-def _matters(rest: Resting, candidates: int) -> bool:
-    """A single candidate that asked to wait is waited for."""
-    return rest.broken or candidates > 1
+@dataclass(slots=True)
+class _Place:
+    """One candidate as it looks now."""
+
+    ref: ModelRef
+    target: Target | None = None
+    request: LLMRequest | None = None
+    """What would be sent to it."""
+    rest: Resting | None = None
+    reason: str | None = None
+    """Why it would be passed over."""
+
+    @property
+    def said(self) -> str:
+        """What there is to say about it."""
+        return self.reason or ("" if self.rest is None else self.rest.reason)
 
 
-def _reason(runtime: Runtime, call: Call, ref: ModelRef, asked: LLMRequest) -> str | None:
-    """Why *ref* would be passed over, whatever the others do."""
-    off = runtime.unavailable(ref)
-    if off is not None or not ref.model:
-        return off
-    target = runtime.known_target(ref)
-    call.request = prepared(asked, target, call).request
+def _look(runtime: "Runtime", call: Call, ref: ModelRef, asked: LLMRequest) -> _Place:
+    """*ref* by itself, whatever the others do."""
+    place = _Place(ref)
+    place.reason = runtime.unavailable(ref)
+    if place.reason is not None or not ref.model:
+        return place
+    target = place.target = runtime.known_target(ref)
+    call.request = place.request = prepared(asked, target, call).request
+    place.reason = _never_sent(runtime, call, target)
+    if place.reason is None:
+        place.rest = runtime.resting(ref, call.clock.monotonic())
+        if place.rest is not None:
+            place.reason = place.rest.reason
+    return place
+
+
+def _never_sent(runtime: "Runtime", call: Call, target: Target) -> str | None:
+    """Why the request must not go to *target*."""
+    most = call.limits.max_input_bytes if call.limits is not None else None
+    problem = None if most is None else too_many_bytes(call, most)
+    if problem is not None:
+        return problem
     found = unfit(call, target, runtime.least_time(target, call))
     if found is not None:
         return found.reason
@@ -70,7 +103,62 @@ def _reason(runtime: Runtime, call: Call, ref: ModelRef, asked: LLMRequest) -> s
         return str(error)
 
 
-def _call(runtime: Runtime, request: LLMRequest, rng: random.Random, mode: Mode) -> Call:
+def _pass_on(runtime: "Runtime", call: Call, ready: Sequence[_Place]) -> None:
+    """Note who of *ready* would not take the call: for want of memory, or of room under the limits."""
+    for number, place in enumerate(ready):
+        if place.target is not None:
+            place.reason = _held_up(runtime, call, place.target, place, others=number + 1 < len(ready))
+
+
+def _held_up(runtime: "Runtime", call: Call, target: Target, place: _Place, *, others: bool) -> str | None:
+    later = 0.0 if place.rest is None or place.rest.broken else place.rest.wait
+    call.request = place.request or call.request
+    try:
+        reason = held_up(runtime.config.residency, target, call, others=others)
+    except LLMError as error:
+        return str(error)
+    return reason if reason is not None or target.crowded is None else target.crowded(call, not others, later)
+
+
+def _waited_for(runtime: "Runtime", call: Call, places: Sequence[_Place]) -> Iterator[_Place]:
+    """Who asked to wait and would be waited for once nobody else is left, the shortest wait first."""
+    resting = [(place.rest, place.target, place) for place in places if place.rest is not None]
+    for rest, target, place in sorted(resting, key=lambda one: one[0].wait):
+        if rest.broken or rest.final or target is None:
+            continue
+        verdict = judge(
+            ProviderError("rate_limit", "not sent", code="gated", retry_after=rest.wait),
+            runtime.config.retry,
+            retries=0,
+            free=False,
+            max_retries=0,
+            remaining=call.deadline.remaining(call.clock),
+            alternatives=False,
+            rng=_ANY,
+            useful=runtime.least_time(target, call) or runtime.config.retry.min_useful,
+        )
+        if verdict.delay is not None:
+            place.reason = _held_up(runtime, call, target, place, others=False)
+            if place.reason is None:
+                yield place
+
+
+def _woken(runtime: "Runtime", call: Call, places: Sequence[_Place]) -> list[_Place]:
+    """Who kept failing and would be asked out of turn, because nobody else is left."""
+    if len(places) == 1:
+        return []
+    rests = [(place.rest, place) for place in places if place.rest is not None]
+    if any(not rest.broken and not rest.final for rest, _ in rests):
+        return []
+    now = call.clock.monotonic()
+    for rest, place in sorted(rests, key=lambda one: one[0].wait):
+        if rest.broken and place.target is not None and runtime.may_wake(place.ref, now):
+            place.reason = _held_up(runtime, call, place.target, place, others=False)
+            return [place] if place.reason is None else []
+    return []
+
+
+def _call(runtime: "Runtime", request: LLMRequest, rng: random.Random, mode: Mode) -> Call:
     """A call that is never sent."""
     clock = runtime.state.clock
     seconds = request.timeout or runtime.config.timeout

@@ -73,6 +73,10 @@ class Lane:
                 return None
         return Reservation(self.dimensions, amounts, now)
 
+    def has_room(self, amounts: Amounts, now: float) -> bool:
+        """Whether `reserve` would succeed; takes nothing."""
+        return all(each.ready(amounts[each.measure], now) for each in self.dimensions)
+
     def is_undisturbed(self) -> bool:
         """Whether nobody waits for any of the limits, so that nobody is overtaken."""
         return not any(each.queued and each.limit != inf for each in self.dimensions)
@@ -151,6 +155,10 @@ class FairQueue:
             each.queued -= waiter.amounts[each.measure]
         if not lane.waiting:
             self._lanes.remove(lane)
+
+    def holds(self, waiter: Waiter) -> bool:
+        """Whether *waiter* is still in the queue: neither let in nor sent away."""
+        return waiter.number in waiter.lane.waiting
 
     def admit(self, now: float) -> float | None:
         """Let in everybody whose turn it is. The moment at which to ask again; `None`: only the end of a call helps."""

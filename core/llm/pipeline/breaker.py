@@ -186,6 +186,10 @@ class Breaker:
             return False
         return now < self.open_until if self.state == "open" else self._probing
 
+    def is_full(self, now: float) -> bool:
+        """Whether no attempt would be admitted now because it has just closed, and its load comes back in steps."""
+        return now < self._ramp_end and self.state == "closed" and self.in_flight >= self._slots(now)
+
     def wait(self, now: float) -> float:
         """Seconds until an attempt has a chance of being admitted, where none has now."""
         if self.state == "half_open":

@@ -83,7 +83,7 @@ def build_target_handler(
         residency(config.residency, target),  # before all that is held: a model may take long to load
         *cold_start(target),  # as above, where a server loads by itself
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
-        limits(target, upstream, events),  # inside: each key has quotas; who has waited here may find the breaker open
+        limits(target, upstream, events, pool),  # inside: keys have quotas; whoever waited may find the breaker open
         breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
         budgets(book, target, config, upstream.tokens),  # inside: who is refused above holds nothing
         ledger(book, target, config.costs.currency, upstream.tokens),  # below all that refuses: what is sent is a row

@@ -16,6 +16,8 @@ class Resting(NamedTuple):
     """Seconds until something is."""
     broken: bool
     """Whether it kept failing, so that waiting is of no use; otherwise it asked to wait, and may be waited for."""
+    final: bool = False
+    """Whether it is a refusal or a used-up quota, which nobody waits for."""
 
 
 class Candidates(Protocol):
@@ -32,6 +34,9 @@ class Candidates(Protocol):
 
     def wake(self, ref: ModelRef, now: float) -> bool:
         """Whether *ref*, which kept failing, may be asked before its time because nobody else is left."""
+
+    def may_wake(self, ref: ModelRef, now: float) -> bool:
+        """Whether `wake` would say yes; changes nothing."""
 
     def least_time(self, target: Target, call: Call) -> float:
         """Seconds without which an attempt of *call* at *target* is of no use."""

@@ -81,23 +81,32 @@ class Course:
         """Whoever can be waited for, the shortest wait first. A provider that kept failing is left alone."""
         now = call.clock.monotonic()
         broken: list[tuple[CandidateTrace, Resting]] = []
+        hopeful = False
         for _, entry in sorted(self._later, key=lambda one: one[0]):
             rest = self._candidates.resting(entry.target, now)
             if rest is not None and rest.broken:
                 broken.append((entry, rest))
             else:
+                hopeful = hopeful or ((rest is None or not rest.final) and self._fits(call, entry))
                 entry.outcome, entry.reason = "untried", ""
                 self._waiting.append(entry)
-        if not self._waiting and not call.trace.attempts:
-            woken = next((entry for entry, _ in broken if self._candidates.wake(entry.target, now)), None)
+        if not hopeful and not call.trace.attempts:
+            woken = self._woken(call, [entry for entry, _ in broken], now)
             if woken is not None:
                 woken.outcome, woken.reason = "untried", ""
-                self._waiting.append(woken)
+                self._waiting.appendleft(woken)
         for entry, rest in broken:
             if entry not in self._waiting:
                 entry.outcome, entry.reason = "skipped", rest.reason
                 self.waits.append(rest.wait)
         return self.next(call)
+
+    def _woken(self, call: Call, broken: list[CandidateTrace], now: float) -> CandidateTrace | None:
+        """The first that may be asked out of turn, which is not wasted on one that cannot take the request."""
+        for entry in broken:
+            if self._fits(call, entry) and self._candidates.wake(entry.target, now):
+                return entry
+        return None
 
     def failed(self, call: Call, entry: CandidateTrace, error: LLMError) -> None:
         """*entry* has ended with *error*: what is kept for that comes next."""
@@ -152,27 +161,19 @@ class Course:
     def others(self, call: Call) -> bool:
         """Whether somebody is left who would be sent the request now."""
         now = call.clock.monotonic()
-        request = call.request
-        try:
-            return any(self._would_be_sent(call, entry, now) for entry in self._waiting)
-        finally:
-            call.request = request
+        return any(self._would_be_sent(call, entry, now) for entry in self._waiting)
 
     def beside(self, call: Call, entry: CandidateTrace) -> CandidateTrace | None:
         """The next one at another provider than *entry* who would be sent the request now; `take` it to try it."""
         now = call.clock.monotonic()
-        request = call.request
-        try:
-            return next(
-                (
-                    other
-                    for other in self._waiting
-                    if other.target.provider != entry.target.provider and self._would_be_sent(call, other, now)
-                ),
-                None,
-            )
-        finally:
-            call.request = request
+        return next(
+            (
+                other
+                for other in self._waiting
+                if other.target.provider != entry.target.provider and self._would_be_sent(call, other, now)
+            ),
+            None,
+        )
 
     def take(self, entry: CandidateTrace) -> None:
         """*entry*, which waited for its turn, has it now."""
@@ -181,11 +182,19 @@ class Course:
     def _would_be_sent(self, call: Call, entry: CandidateTrace, now: float) -> bool:
         if self._candidates.unavailable(entry.target) is not None or self._candidates.resting(entry.target, now):
             return False
+        return self._fits(call, entry)
+
+    def _fits(self, call: Call, entry: CandidateTrace) -> bool:
+        """Whether nothing speaks against the request at *entry*, as far as its model is known."""
         target = self._candidates.target_now(entry.target)
         if target is None:
             return True
-        call.request = prepared(self.asked, target, call).request
-        return self.unfit(call, target) is None
+        request = call.request
+        try:
+            call.request = prepared(self.asked, target, call).request
+            return self.unfit(call, target) is None
+        finally:
+            call.request = request
 
     def unfit(self, call: Call, target: Target) -> Unfit | None:
         """Why *target* must not be sent *call* as it is prepared."""

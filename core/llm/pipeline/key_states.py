@@ -17,10 +17,11 @@ _MODELS_KEPT = 1000
 class KeyState:
     """One credential, either for all models or (`at`) for one of them. It rests until `resting_until`."""
 
-    __slots__ = ("_models", "id", "kind", "reason", "refusals", "refused", "resting_until", "since")
+    __slots__ = ("_models", "_states", "id", "kind", "reason", "refusals", "refused", "resting_until", "since")
 
-    def __init__(self, identity: str) -> None:
+    def __init__(self, identity: str, states: "KeyStates | None" = None) -> None:
         self.id = identity
+        self._states = states
         self.resting_until = 0.0
         """Moment on the monotonic clock; for one model never before that of the whole key."""
         self.since: float | None = None
@@ -45,7 +46,7 @@ class KeyState:
                 # Names of models come from callers; those matter most that rest for longest.
                 longest = sorted(self._models.items(), key=lambda item: item[1].resting_until)
                 self._models = dict(longest[len(longest) - _MODELS_KEPT // 2 :])
-            found = self._models[model] = KeyState(self.id)
+            found = self._models[model] = KeyState(self.id, self._states)
             found.follow(self)
         return found
 
@@ -57,6 +58,8 @@ class KeyState:
             return False
         self.resting_until, self.since = until, since
         self.reason, self.kind, self.refused = reason, kind, refused
+        if self._states is not None and until > self._states.latest:
+            self._states.latest = until
         for one in self._models.values():
             one.follow(self)
         return True
@@ -88,9 +91,11 @@ class KeyState:
 class KeyStates:
     """The states of the keys of one upstream, and the keys that its live configuration offers."""
 
-    __slots__ = ("_by_id", "_offered", "version")
+    __slots__ = ("_by_id", "_offered", "latest", "version")
 
     def __init__(self) -> None:
+        self.latest = 0.0
+        """The last moment until which any of them was told to rest; nobody need look before that."""
         self._by_id: dict[str, KeyState] = {}
         self._offered: ProviderConfig | None = None
         self.version = 0
@@ -101,7 +106,7 @@ class KeyStates:
         identity = fingerprint(secret) if secret is not None else "none"
         state = self._by_id.get(identity)
         if state is None:
-            state = self._by_id[identity] = KeyState(identity)
+            state = self._by_id[identity] = KeyState(identity, self)
         return state
 
     def offer(self, config: ProviderConfig) -> None:

@@ -78,6 +78,17 @@ class KeyPool:
         chosen.credit -= total
         return chosen.secret, chosen.state
 
+    def peek(self) -> tuple[str | None, KeyState]:
+        """What `pick` would return now, or as soon as a key is ready. Nobody's turn is used up."""
+        now = self._clock.monotonic()
+        keys = self._keys if self._states.version == self._version else self._renewed()
+        ready = [key for key in keys if key.state.resting_until <= now]
+        if ready:
+            chosen = max(ready, key=lambda key: key.credit + key.weight)
+        else:
+            chosen = min(keys, key=lambda key: key.state.resting_until)
+        return chosen.secret, chosen.state
+
     def note(self, state: KeyState, error: ProviderError) -> bool:
         """Learn from a failed attempt with the key of *state*; `True` where another key should be tried at once."""
         if error.code in _OUR_OWN or error.scope == "request":

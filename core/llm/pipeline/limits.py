@@ -19,6 +19,7 @@ from core.llm.limiting.queue import Lane, Reservation
 from core.llm.limiting.upstream import is_limited
 from core.llm.pipeline.demand import Demand, after, amounts_of, needed
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.keys import KeyPool
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.turns import Turns
 from core.llm.pipeline.upstream import Upstream
@@ -28,8 +29,11 @@ _NOT_ITS_LOAD: Final = frozenset({"deadline_exceeded", "pool_exhausted", "circui
 """Codes of what was ended by our own limits, or never sent."""
 
 
-def limits(target: Target, upstream: Upstream, events: EventBus) -> Layer:
-    """The layer before the attempts at *target*; nothing at all where nothing is limited and nothing can be learnt."""
+def limits(target: Target, upstream: Upstream, events: EventBus, pool: KeyPool | None = None) -> Layer:
+    """The layer before the attempts at *target*; nothing at all where nothing is limited and nothing can be learnt.
+
+    Whether a call would wait for its turn, with the key that *pool* would lend it, `target.crowded` says from then on.
+    """
     options = target.config.rate_limits
     entry = target.config.models.get(target.ref.model)
     own = entry.rate_limits if entry is not None else None
@@ -46,11 +50,12 @@ def limits(target: Target, upstream: Upstream, events: EventBus) -> Layer:
     def layer(inner: Handler) -> Handler:
         if not (adaptive or reads_headers or is_limited(options) or is_limited(own)):
             return inner
+        target.crowded = crowded
 
         async def handle(call: Call) -> Reply:
             now = call.clock.monotonic()
             key = call.attempt.key_id if call.attempt is not None else None
-            lane = lanes.get(key) or lane_of(call, key, now)
+            lane = lanes.get(key) or lane_of(call.api_key, key, now)
             wants = demand.of(call) if lane.counts_tokens else ONE_REQUEST
             reservation = lane.reserve(wants, now) if not state.queue.length or lane.is_undisturbed() else None
             if reservation is None:
@@ -85,8 +90,17 @@ def limits(target: Target, upstream: Upstream, events: EventBus) -> Layer:
 
         return handle
 
-    def lane_of(call: Call, key: str | None, now: float) -> Lane:
-        rests = partial(turns.in_vain, upstream.keys.of(call.api_key).at(target.ref.model))
+    def crowded(call: Call, patient: bool, later: float) -> str | None:
+        secret, of_key = (None, None) if pool is None else pool.peek()
+        now, key = call.clock.monotonic(), None if secret is None or of_key is None else of_key.id
+        lane = lanes.get(key) or lane_of(secret, key, now)
+        wants = demand.of(call) if lane.counts_tokens else ONE_REQUEST
+        if lane.has_room(wants, now) and (not state.queue.length or lane.is_undisturbed()):
+            return None
+        return turns.outlook(call, lane, wants, now, patient=patient, later=later)
+
+    def lane_of(secret: str | None, key: str | None, now: float) -> Lane:
+        rests = partial(turns.in_vain, upstream.keys.of(secret).at(target.ref.model))
         lane = lanes[key] = Lane(state.dimensions((key or "", target.ref.model), options, own, now), rests)
         return lane
 

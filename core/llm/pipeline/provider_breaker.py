@@ -47,14 +47,32 @@ class ProviderBreaker(Breaker):
         narrow = self._models.get(model)
         return narrow is not None and narrow.rests(now)
 
+    def wait_for(self, model: str, now: float) -> float:
+        """Seconds until an attempt at *model* has a chance of being admitted, where a breaker is in its way."""
+        return max((one.wait(now) for one in self._in_the_way(model, now)), default=0.0)
+
+    def full_for(self, model: str, now: float) -> Breaker | None:
+        """The breaker that would refuse an attempt at *model* now because its load comes back in steps."""
+        if self.is_full(now):
+            return self
+        narrow = self._models.get(model)
+        return narrow if narrow is not None and narrow.is_full(now) else None
+
+    def may_wake(self, model: str, now: float) -> bool:
+        """Whether `wake` would be granted."""
+        in_the_way = self._in_the_way(model, now)
+        return bool(in_the_way) and all(one.may_try_early(now) for one in in_the_way)
+
     def wake(self, model: str, now: float) -> bool:
         """Admit one probe at *model* out of turn, past every breaker that is in its way; granted now and then only."""
-        in_the_way = [one for one in (self, self._models.get(model)) if one is not None and one.rests(now)]
-        if not in_the_way or not all(one.may_try_early(now) for one in in_the_way):
+        if not self.may_wake(model, now):
             return False
-        for one in in_the_way:
+        for one in self._in_the_way(model, now):
             one.try_early(now)
         return True
+
+    def _in_the_way(self, model: str, now: float) -> list[Breaker]:
+        return [one for one in (self, self._models.get(model)) if one is not None and one.rests(now)]
 
     def model_failed(self, model: str, now: float, rng: random.Random, admission: Admission) -> bool:
         """An attempt at *model* failed, for a reason of the model or of the provider; `True` where this opens."""

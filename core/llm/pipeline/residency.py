@@ -56,6 +56,22 @@ def residency(options: ResidencyOptions, target: Target) -> Layer:
     return layer
 
 
+def held_up(options: ResidencyOptions, target: Target, call: Call, *, others: bool) -> str | None:
+    """Why *call* would not be let in to *target* now, given whether *others* are left; `None` where it would.
+
+    Raises:
+        UnsupportedFeature, ProviderError: it would have the model loaded anew.
+    """
+    resident = target.resident
+    if resident is None:
+        return None
+    if options.on_other_load_options != "drop" and call.request.extra:
+        _refuse_other_options(options, target, call)
+    if others and options.prefer_loaded and resident.phase != "ready":
+        return "it is being loaded: another model answers meanwhile"
+    return None
+
+
 def _refuse_other_options(options: ResidencyOptions, target: Target, call: Call) -> None:
     """A call that would have the model loaded anew for itself goes no further, by the policy of *options*."""
     ref, guard = target.ref, target.provider

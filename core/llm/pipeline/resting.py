@@ -12,13 +12,16 @@ def resting(upstream: Upstream, config: ProviderConfig, model: str, now: float) 
     """Why nothing would be sent to *model* of that provider now; `None` where something would."""
     breaker = upstream.breaker
     if breaker.rests_for(model, now):
-        narrow = breaker.models.get(model)
-        wait = max(breaker.wait(now), narrow.wait(now) if narrow is not None and narrow.rests(now) else 0.0)
+        wait = breaker.wait_for(model, now)
         last = f": {upstream.last_error}" if upstream.last_error else ""
         return Resting(f"left alone for {wait:.0f} s more, because it kept failing{last}", wait, broken=True)
-    if upstream.consecutive_failures:
+    if upstream.keys.latest > now:
         state = upstream.keys.all_resting(config.secrets, now, model or None)
         if state is not None and state.resting_until - now > _WORTH_WAITING:
             wait = state.resting_until - now
-            return Resting(f"rests for {wait:.0f} s more: {state.reason}", wait, broken=False)
+            final = state.refused or state.kind == "quota_exceeded"
+            return Resting(f"rests for {wait:.0f} s more: {state.reason}", wait, broken=False, final=final)
+    full = breaker.full_for(model, now)
+    if full is not None:
+        return Resting("it has just come back, and gets its load back in steps", full.wait(now), broken=True)
     return None

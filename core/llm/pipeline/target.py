@@ -32,6 +32,9 @@ class Target:
     """What is remembered about its provider."""
     overdrawn: Callable[[Call], BudgetExceeded | None] | None = field(default=None, repr=False)
     """Why a budget would refuse an attempt; `None` where there are no budgets."""
+    crowded: Callable[[Call, bool, float], str | None] | None = field(default=None, repr=False)
+    """Why an attempt would not wait for its turn under the limits, given whether it would be patient, and in how
+    many seconds it would come to them; `None` where there are no limits."""
     _seen: ModelFacts | None = field(default=None, repr=False)
     _facts: ModelFacts = field(default_factory=ModelFacts, repr=False)
 

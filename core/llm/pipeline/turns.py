@@ -33,10 +33,14 @@ class Turns:
             RateLimited: the wait would be too long, or nobody may wait any more.
             ProviderError: the provider, or the key, must be left alone; the deadline has passed, or the call was cut.
         """
-        expected, limit = self._prospect(call, lane, wants, now)
+        useless = self._turned_away(call, lane, wants)
+        if useless is not None:
+            raise useless
         patient = not call.alternatives(call)
-        if expected > self._max_wait and not patient:
-            raise self._refused(call, f"it would wait {expected:.1f} s, and another candidate is left", limit, expected)
+        found = self._out_of_reach(call, lane, wants, now, patient=patient)
+        if found is not None:
+            raise self._refused(call, *found)
+        expected, limit = lane.longest(wants, now)
         state, clock = self._upstream.limits, call.clock
         woken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiter = state.queue.add(lane, wants, partial(_wake, woken))
@@ -50,6 +54,12 @@ class Turns:
                     patience = clock.call_at(now + self._max_wait, partial(_wake, woken))
                 with call.guard:
                     await woken
+                if state.queue.holds(waiter) and not call.alternatives(call):
+                    # It would go elsewhere now, and there is nobody left to go to.
+                    woken = asyncio.get_running_loop().create_future()
+                    waiter.wake = partial(_wake, woken)
+                    with call.guard:
+                        await woken
             if waiter.reservation is None:
                 state.queue.remove(waiter)
                 raise self._turned_away(call, lane, wants) or self._impatient(call, lane, wants, now)
@@ -76,19 +86,33 @@ class Turns:
         """Whether nothing would be sent with *key* now, whoever's turn it is."""
         return key.resting_until > now or self._upstream.breaker.rests_for(self._ref.model, now)
 
-    def _prospect(self, call: Call, lane: Lane, wants: Amounts, now: float) -> tuple[float, Dimension]:
-        """How long *call* is going to wait, and for what, if there is any use in it."""
-        useless = self._turned_away(call, lane, wants)
-        if useless is not None:
-            raise useless
+    def outlook(self, call: Call, lane: Lane, wants: Amounts, now: float, *, patient: bool, later: float) -> str | None:
+        """Why *call* would not wait for its turn once *later* seconds have passed; `None` where it would."""
+        found = self._out_of_reach(call, lane, wants, now, patient=patient)
+        if found is None or (found[2] is not None and found[2] <= later):
+            return None
+        return f"{self._name(found[1])}: {found[0]}"
+
+    def _out_of_reach(
+        self, call: Call, lane: Lane, wants: Amounts, now: float, *, patient: bool
+    ) -> tuple[str, Dimension, float | None] | None:
+        """Why *call* does not wait, for which limit, and how long it would; `None` where it does.
+
+        It is *patient* where nobody else is left.
+        """
+        large = lane.too_much(wants)
+        if large is not None:
+            need = f"the call may need {wants[large.measure]:.0f}, more than there ever is"
+            return f"{need}. Lower max_tokens, shorten the prompt, or raise the limit", large, None
         expected, limit = lane.longest(wants, now)
         waiting = self._upstream.limits.queue.length
         if waiting >= self._places:
-            raise self._refused(call, f"{waiting} calls wait already. Raise rate_limits.queue", limit, expected)
+            return f"{waiting} calls wait already. Raise rate_limits.queue", limit, expected
         if expected > call.deadline.remaining(call.clock):
-            text = f"it would be sent in {expected:.1f} s, after the deadline of the call"
-            raise self._refused(call, text, limit, expected)
-        return expected, limit
+            return f"it would be sent in {expected:.1f} s, after the deadline of the call", limit, expected
+        if expected > self._max_wait and not patient:
+            return f"it would wait {expected:.1f} s, and another candidate is left", limit, expected
+        return None
 
     def _turned_away(self, call: Call, lane: Lane, wants: Amounts) -> RateLimited | ProviderError | None:
         """Why it is of no use to wait, however long; `None` where it is of use."""
@@ -111,13 +135,13 @@ class Turns:
                 "not sent: the provider began to fail while the call waited for its turn",
                 code="circuit_open",
                 retryable=False,
+                retry_after=round(breaker.wait_for(model, now), 3) or None,
                 provider=provider,
                 model=model,
             )
-        large = lane.too_much(wants)
-        if large is not None:
-            need = f"the call may need {wants[large.measure]:.0f}, more than there ever is"
-            return self._refused(call, f"{need}. Lower max_tokens, shorten the prompt, or raise the limit", large, None)
+        if lane.too_much(wants) is not None:
+            found = self._out_of_reach(call, lane, wants, now, patient=True)
+            return None if found is None else self._refused(call, *found)
         return None
 
     def _impatient(self, call: Call, lane: Lane, wants: Amounts, since: float) -> RateLimited:

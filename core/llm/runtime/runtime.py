@@ -111,6 +111,10 @@ class Runtime(Host):
         """Whether *ref* may be asked before its time because nobody else is left."""
         return self.state.upstream(ref.provider).breaker.wake(ref.model, now)
 
+    def may_wake(self, ref: ModelRef, now: float) -> bool:
+        """Whether `wake` would say yes; changes nothing."""
+        return self.state.upstream(ref.provider).breaker.may_wake(ref.model, now)
+
     def least_time(self, target: Target, call: Call) -> float:
         """Seconds that the model usually needs to begin, or else those of the configuration for a further attempt."""
         upstream = self.state.upstream(target.ref.provider)

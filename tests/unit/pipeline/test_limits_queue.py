@@ -233,6 +233,23 @@ async def test_cancelled_anywhere_once_or_twice_the_queue_is_as_before() -> None
     assert points >= 2
 
 
+async def test_a_call_goes_on_waiting_where_the_others_have_failed_meanwhile() -> None:
+    """Whether somebody else is left is asked when its patience is over, not when it began to wait."""
+    rig = LimitsRig(max_concurrency=1, max_wait="2s")
+    rig.hold()
+    first = rig.send()
+    await rig.clock.settle()
+    call, left = rig.call(), [True]
+    call.alternatives = lambda _: left[0]
+    task = await rig.waiting(call)
+    left[0] = False
+    await rig.clock.advance(5.0)
+    assert (task.done(), rig.status.queued) == (False, 1)
+    rig.release()
+    await first
+    assert (await task).content == "hello"
+
+
 async def test_waiting_calls_are_not_released_into_a_dead_provider() -> None:
     """When the breaker opens, all who wait go elsewhere at once; nobody is sent to find out."""
     rig = LimitsRig(max_concurrency=1)
@@ -247,7 +264,9 @@ async def test_waiting_calls_are_not_released_into_a_dead_provider() -> None:
     rig.release()
     await first
     errors = await asyncio.gather(*waiting, return_exceptions=True)
-    assert {error.code for error in errors if isinstance(error, ProviderError)} == {"circuit_open"}
+    refusals = [error for error in errors if isinstance(error, ProviderError)]
+    assert {error.code for error in refusals} == {"circuit_open"}
+    assert all(error.retry_after is not None and 4.0 <= error.retry_after <= 6.0 for error in refusals)
     assert rig.inner.calls == 1
 
 
