@@ -8,6 +8,7 @@ from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing, CallWarning, FinishReason, UnifiedFinish, Usage
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
+from core.llm.dialects.lost_parts import report_lost
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 from core.llm.providers.bedrock.errors import request_id
@@ -49,6 +50,8 @@ def decode_answer(request: ChatRequest, headers: Mapping[str, str], body: bytes)
     for block in content:
         if isinstance(block, Mapping):
             parts.extend(_parts(block, request.provider, names))
+            if "image" in block:
+                report_lost(request, "image")
     raw = answer.get("stopReason")
     finish = finish_from_converse(raw, has_output=bool(parts), billing=billing)
     if (tool := answer_tool(request)) is not None:

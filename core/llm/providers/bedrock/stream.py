@@ -6,11 +6,13 @@ The reason to stop comes first (`messageStop`), the usage after it (`metadata`);
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
 from core.llm.common.types import FinishReason
 from core.llm.dialects.aws_event_stream import EventFrame, EventStreamSplitter
-from core.llm.dialects.json import parse_object, schema_error
+from core.llm.dialects.json import encode_json, parse_object, schema_error
 from core.llm.dialects.json_body import not_json
+from core.llm.dialects.lost_parts import report_lost
 from core.llm.dialects.stream_decoder import AnswerDecoder
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
@@ -109,9 +111,9 @@ class ConverseStreamDecoder(AnswerDecoder):
     def _frame(self, frame: EventFrame, events: list[StreamEvent]) -> None:
         kind = frame.word(":message-type")
         if kind == "exception":
-            raise error_from_frame(frame.word(":exception-type"), frame.payload, self._billing())
+            raise self._failed(frame.word(":exception-type"), frame.payload)
         if kind == "error":
-            raise error_from_frame(frame.word(":error-code"), _message_of(frame), self._billing())
+            raise self._failed(frame.word(":error-code"), _message_of(frame))
         match frame.word(":event-type"):
             case "contentBlockDelta":
                 self._delta(parse_object(frame.payload), events)
@@ -128,6 +130,11 @@ class ConverseStreamDecoder(AnswerDecoder):
             case _:
                 # Kinds that AWS adds later.
                 pass
+
+    def _failed(self, name: str, payload: bytes) -> ProviderError:
+        error = error_from_frame(name, payload, self._billing())
+        error.request_id = error.request_id or request_id(self._headers)
+        return error
 
     def _start(self, events: list[StreamEvent]) -> None:
         if not self._started:
@@ -173,6 +180,8 @@ class ConverseStreamDecoder(AnswerDecoder):
         elif isinstance(call := delta.get("toolUse"), Mapping):
             opened = self._calls.get(_place(payload))
             piece = call.get("input")
+            if isinstance(piece, dict):
+                piece = encode_json(piece).decode()
             if opened is None or not isinstance(piece, str):
                 raise schema_error("a piece of a tool call belongs to none")
             if piece:
@@ -181,6 +190,9 @@ class ConverseStreamDecoder(AnswerDecoder):
                 self._emit(TextDelta(piece) if is_answer else ToolCallDelta(opened.number, arguments=piece), events)
         elif isinstance(reasoning := delta.get("reasoningContent"), Mapping):
             self._thinking(reasoning, events)
+        elif "image" in delta:
+            self._output = True
+            report_lost(self._request, "image")
 
     def _thinking(self, reasoning: Mapping[str, Any], events: list[StreamEvent]) -> None:
         text, signature, redacted = (reasoning.get(name) for name in ("text", "signature", "redactedContent"))
