@@ -2,14 +2,17 @@
 
 from collections.abc import Mapping
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from core.llm.common.types import ModelFacts, ModelRef
 from core.llm.runtime.condition import condition
-from core.llm.runtime.runtime import Runtime
 from core.llm.status import AvailableModel, ModelTraffic, ProviderStatus
 
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
 
-def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
+
+def available_models(runtime: "Runtime") -> tuple[AvailableModel, ...]:
     """Aliases first, then the models that the configuration lists."""
     found: list[AvailableModel] = []
     for name in runtime.config.models:
@@ -29,7 +32,7 @@ def available_models(runtime: Runtime) -> tuple[AvailableModel, ...]:
     return tuple(found)
 
 
-def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
+def provider_status(runtime: "Runtime") -> Mapping[str, ProviderStatus]:
     """One entry for each configured provider."""
     found: dict[str, ProviderStatus] = {}
     for name, config in runtime.config.providers.items():
@@ -59,7 +62,7 @@ def provider_status(runtime: Runtime) -> Mapping[str, ProviderStatus]:
     return found
 
 
-def _traffic(runtime: Runtime, provider: str, now: float) -> Mapping[str, ModelTraffic]:
+def _traffic(runtime: "Runtime", provider: str, now: float) -> Mapping[str, ModelTraffic]:
     """What is known about the models of *provider* to which calls were sent."""
     return {
         ref.model: ModelTraffic(

@@ -4,7 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
@@ -34,8 +34,10 @@ from core.llm.providers.base.provider import (
 from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.residence import Residence
 from core.llm.residency.resident import Resident
-from core.llm.runtime.live import LiveConfiguration
-from core.llm.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from core.llm.runtime.live import LiveConfiguration
+    from core.llm.runtime.runtime import Runtime
 
 _START_MARGIN: Final = 5.0
 
@@ -47,7 +49,7 @@ class ModelManager:
     which the service was started.
     """
 
-    def __init__(self, live: LiveConfiguration, events: EventBus | None = None, clock: Clock | None = None) -> None:
+    def __init__(self, live: "LiveConfiguration", events: EventBus | None = None, clock: Clock | None = None) -> None:
         self._live = live
         self._keeper = live.keeper
         self._events = events or EventBus()
@@ -107,7 +109,7 @@ class ModelManager:
         if self._background:
             await asyncio.wait(tuple(self._background))
 
-    def _follow(self, runtime: Runtime) -> None:
+    def _follow(self, runtime: "Runtime") -> None:
         """Pin what the configuration in force pins, and nothing else that an earlier one had pinned."""
         self._live.state.swapped.prune(runtime.config)
         wanted: set[int] = set()
@@ -326,7 +328,7 @@ class ModelManager:
     # Names.
 
     @property
-    def _runtime(self) -> Runtime:
+    def _runtime(self) -> "Runtime":
         return self._live.holder.current
 
     async def _target(self, model: str) -> Target:
@@ -347,7 +349,7 @@ class ModelManager:
             raise UnsupportedFeature(f"provider {target.ref.provider!r} does not load and unload models")
         return target.provider
 
-    def _resident_of(self, runtime: Runtime, name: str) -> Resident | None:
+    def _resident_of(self, runtime: "Runtime", name: str) -> Resident | None:
         for ref in map(runtime.completed, runtime.router.chain([name])[:1]):
             if ref.model and runtime.unavailable(ref) is None:
                 return runtime.known_target(ref).resident

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import LLMError, ProviderError
@@ -12,7 +12,9 @@ from core.llm.providers.base.provider import ModelHost, ModelInfo, ModelStatus
 from core.llm.providers.base.residency import LoadedLister
 from core.llm.providers.base.single_flight import within
 from core.llm.residency.registry import placement_of
-from core.llm.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
 
 _THERE: Final = frozenset({"ready", "in_use"})
 
@@ -43,7 +45,7 @@ class ModelSurvey:
     """Providers that gave no answer, each with the reason. Of their models nothing is known."""
 
 
-async def survey(runtime: Runtime, clock: Clock, timeout: float) -> ModelSurvey:
+async def survey(runtime: "Runtime", clock: Clock, timeout: float) -> ModelSurvey:
     """Ask every provider that has models in memory, all at once; *timeout* is in seconds, for each."""
     hosts = {name: provider for name, provider in runtime.providers.items() if isinstance(provider, ModelHost)}
     answers = await asyncio.gather(*(_ask(runtime, name, host, clock, timeout) for name, host in hosts.items()))
@@ -58,7 +60,7 @@ async def survey(runtime: Runtime, clock: Clock, timeout: float) -> ModelSurvey:
 
 
 async def _ask(
-    runtime: Runtime, name: str, host: ModelHost, clock: Clock, timeout: float
+    runtime: "Runtime", name: str, host: ModelHost, clock: Clock, timeout: float
 ) -> Sequence[SurveyedModel] | str:
     late = ProviderError("timeout", f"no answer within {timeout:g} s")
     try:
@@ -72,7 +74,7 @@ async def _ask(
         return f"asked for its models, it raised {type(error).__name__}"
 
 
-async def _models_of(runtime: Runtime, name: str, host: ModelHost) -> Sequence[SurveyedModel]:
+async def _models_of(runtime: "Runtime", name: str, host: ModelHost) -> Sequence[SurveyedModel]:
     configured = list(runtime.config.providers[name].models)
     installed = {_known_as(info.name, configured): info for info in await host.list_models()}
     names = list(dict.fromkeys([*configured, *installed]))
@@ -81,7 +83,7 @@ async def _models_of(runtime: Runtime, name: str, host: ModelHost) -> Sequence[S
 
 
 def _surveyed(
-    runtime: Runtime, ref: ModelRef, host: ModelHost, info: ModelInfo | None, memory: dict[str, int | None]
+    runtime: "Runtime", ref: ModelRef, host: ModelHost, info: ModelInfo | None, memory: dict[str, int | None]
 ) -> SurveyedModel:
     model = ref.model
     configured = model in runtime.config.providers[ref.provider].models

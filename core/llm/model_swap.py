@@ -8,7 +8,7 @@ replace   send calls to wait for the new one, drain and unload the old, load the
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakValueDictionary
 
 from core.llm.common.clock import Clock
@@ -28,8 +28,10 @@ from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import Embedder, ModelHost, ModelStatus
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, LLMRequest
 from core.llm.providers.base.residency import Warmable
-from core.llm.runtime.live import LiveConfiguration
-from core.llm.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from core.llm.runtime.live import LiveConfiguration
+    from core.llm.runtime.runtime import Runtime
 
 SwapMode = Literal["auto", "overlap", "replace"]
 
@@ -41,7 +43,7 @@ _POLL: Final = 0.05
 class ModelSwap:
     """Carries out swaps, one at a time for each alias."""
 
-    def __init__(self, live: LiveConfiguration, clock: Clock, events: EventBus) -> None:
+    def __init__(self, live: "LiveConfiguration", clock: Clock, events: EventBus) -> None:
         self._live = live
         self._keeper = live.keeper
         self._aliases = live.state.swapped
@@ -87,7 +89,7 @@ class ModelSwap:
             )
         return False
 
-    async def _overlap(self, runtime: Runtime, alias: str, new: Target, olds: Sequence[Target]) -> None:
+    async def _overlap(self, runtime: "Runtime", alias: str, new: Target, olds: Sequence[Target]) -> None:
         # The old ones are idle perhaps, and must not be what makes room for the new one.
         held = [old.resident for old in olds if old.resident is not None]
         for resident in held:
@@ -105,7 +107,7 @@ class ModelSwap:
                 resident.held -= 1
         self._let_go(olds)
 
-    async def _replace(self, runtime: Runtime, alias: str, new: Target, olds: Sequence[Target]) -> None:
+    async def _replace(self, runtime: "Runtime", alias: str, new: Target, olds: Sequence[Target]) -> None:
         before = self._aliases.current.get(alias)
         self._flip(alias, runtime, [new, *olds])
         if new.resident is not None:
@@ -197,7 +199,7 @@ class ModelSwap:
             if resident is not None and old.ref not in used and not resident.pinned:
                 self._keeper.leave(resident)
 
-    def _flip(self, alias: str, runtime: Runtime, targets: Sequence[Target]) -> None:
+    def _flip(self, alias: str, runtime: "Runtime", targets: Sequence[Target]) -> None:
         current = self._live.holder.current
         written = current.config.models.get(alias)
         if written is None or written != runtime.config.models[alias]:
@@ -212,7 +214,7 @@ class ModelSwap:
             self._events.publish(ModelEvent(str(ref), "state", state, message=message))
 
 
-async def ref_of(runtime: Runtime, model: str) -> ModelRef:
+async def ref_of(runtime: "Runtime", model: str) -> ModelRef:
     """What *model* (alias, `provider/model` or model name) stands for first.
 
     Raises:
@@ -227,6 +229,6 @@ async def ref_of(runtime: Runtime, model: str) -> ModelRef:
     return ref if ref.model else (await runtime.target(ref)).ref
 
 
-async def target_of(runtime: Runtime, model: str) -> Target:
+async def target_of(runtime: "Runtime", model: str) -> Target:
     """The target of `ref_of`."""
     return runtime.known_target(await ref_of(runtime, model))

@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from math import isfinite
+from typing import TYPE_CHECKING
 
 from core.llm.common.decisions import OutcomeReported
 from core.llm.common.exceptions import RequestError, UnknownModel
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse
 from core.llm.routing.arms import Arm, Experiments, Remembered
-from core.llm.runtime.runtime import Runtime
 from core.llm.status import ArmReport, ExperimentReport
+
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
 
 Scored = LLMResponse | EmbeddingResponse | str
 """An answer, or the id of its call (`response.trace.call_id`)."""
 
 
-def record(runtime: Runtime, scored: Scored, value: float, labels: Mapping[str, str]) -> bool:
+def record(runtime: "Runtime", scored: Scored, value: float, labels: Mapping[str, str]) -> bool:
     """Learn that the answer *scored* was worth *value*.
 
     Returns:
@@ -37,7 +40,7 @@ def record(runtime: Runtime, scored: Scored, value: float, labels: Mapping[str, 
     return found is not None
 
 
-def _of_answer(runtime: Runtime, answer: LLMResponse | EmbeddingResponse) -> tuple[str, Remembered | None]:
+def _of_answer(runtime: "Runtime", answer: LLMResponse | EmbeddingResponse) -> tuple[str, Remembered | None]:
     """An answer says itself who gave it, however long ago that was."""
     trace = answer.trace
     if trace is None:
@@ -51,7 +54,7 @@ def _of_answer(runtime: Runtime, answer: LLMResponse | EmbeddingResponse) -> tup
     return trace.call_id, Remembered(alias, target)
 
 
-def experiment_report(runtime: Runtime, alias: str) -> ExperimentReport:
+def experiment_report(runtime: "Runtime", alias: str) -> ExperimentReport:
     """How the models of *alias* have done, those that were not asked yet included.
 
     Raises:

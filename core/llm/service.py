@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import Any, TypeVar, Unpack, overload
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 from pydantic import BaseModel, ValidationError
 
@@ -25,14 +25,16 @@ from core.llm.providers.base.provider import ModelInfo, ModelLister, ModelStatus
 from core.llm.providers.base.request import AnswerMode, LLMRequest, ObjectOptions, RequestOptions, ToolInput
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
 from core.llm.request_problems import problems
-from core.llm.runtime.live import LiveConfiguration
-from core.llm.runtime.runtime import Runtime
 from core.llm.runtime.streams import ActiveStream, ActiveStreams, StreamSession
 from core.llm.status import AvailableModel, ExperimentReport, Explanation, ProviderStatus, TokenCount
 from core.llm.stream import LLMStream
 from core.llm.structured.answer import Misfit, no_fit, read_response
 from core.llm.structured.form import answer_format
 from core.llm.token_counting import count_at, estimated
+
+if TYPE_CHECKING:
+    from core.llm.runtime.live import LiveConfiguration
+    from core.llm.runtime.runtime import Runtime
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -48,7 +50,7 @@ class LLMService:
 
     def __init__(
         self,
-        live: LiveConfiguration,
+        live: "LiveConfiguration",
         events: EventBus | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
@@ -304,7 +306,7 @@ class LLMService:
 
     def _admit(
         self, request: LLMRequest, mode: Mode, inputs: tuple[str, ...] = (), dimensions: int | None = None
-    ) -> tuple[Call, Runtime]:
+    ) -> tuple[Call, "Runtime"]:
         if request.cache == "only" and not self._holder.current.config.cache.enabled:
             raise NotCached("the request asks for the cache only, and `cache.enabled` is false")
         runtime = self._holder.admit()
@@ -327,6 +329,6 @@ class LLMService:
         call.guard.arm(deadline.at)
         return call, runtime
 
-    def _leave(self, call: Call, runtime: Runtime) -> None:
+    def _leave(self, call: Call, runtime: "Runtime") -> None:
         call.guard.disarm()
         self._holder.leave(runtime, call)

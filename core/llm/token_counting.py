@@ -1,5 +1,7 @@
 """The prompt tokens of a request: the provider counts them where it can, else they are estimated with a bound."""
 
+from typing import TYPE_CHECKING
+
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
 from core.llm.pipeline.backoff import FREE
 from core.llm.pipeline.handler import Call, raise_alone
@@ -9,11 +11,13 @@ from core.llm.pipeline.terminal import own_error
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import TokenCounter
 from core.llm.routing.tokens import estimate_request
-from core.llm.runtime.runtime import Runtime
 from core.llm.status import TokenCount
 
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
 
-async def count_at(runtime: Runtime, target: Target, call: Call) -> TokenCount:
+
+async def count_at(runtime: "Runtime", target: Target, call: Call) -> TokenCount:
     """Prompt tokens of *call* at *target*.
 
     What fails without saying anything about the request, such as an endpoint that is not there, makes an estimate of
@@ -48,7 +52,7 @@ def estimated(call: Call, note: str = "") -> TokenCount:
     return TokenCount(found.tokens, True, found.low, found.high, "estimate", note)
 
 
-async def _asked(runtime: Runtime, target: Target, counter: TokenCounter, upstream: Upstream, call: Call) -> int:
+async def _asked(runtime: "Runtime", target: Target, counter: TokenCounter, upstream: Upstream, call: Call) -> int:
     if upstream.breaker.rests(call.clock.monotonic()):
         raise ProviderError("overloaded", "not asked: the provider has kept failing", code="circuit_open").at(
             target.ref.provider, target.ref.model

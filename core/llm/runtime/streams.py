@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.handler import Call, Outcome, Reply
 from core.llm.routing.tokens import estimate_text
-from core.llm.runtime.runtime import Runtime
-from core.llm.runtime.swap import RuntimeHolder
+
+if TYPE_CHECKING:
+    from core.llm.runtime.runtime import Runtime
+    from core.llm.runtime.swap import RuntimeHolder
 
 _NEVER: Final = float("inf")
 
@@ -59,7 +61,7 @@ class StreamSession:
         "reply",
     )
 
-    def __init__(self, holder: RuntimeHolder, runtime: Runtime, call: Call, streams: "ActiveStreams") -> None:
+    def __init__(self, holder: "RuntimeHolder", runtime: "Runtime", call: Call, streams: "ActiveStreams") -> None:
         self._holder = holder
         self._runtime: Runtime | None = runtime
         self._streams = streams
