@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from core.llm.common.types import Capability
 from core.llm.providers.config.models.experiments import BanditOptions, ShadowOptions
-from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens
+from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens, own_defaults
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.reasons import FallbackReason
 from core.llm.providers.config.models.streams import HedgeOptions, MidStreamOptions
@@ -103,10 +103,10 @@ class AliasOptions(Frozen):
     classes: Mapping[str, Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), _NAME, Field(min_length=1)]] = (
         Field(default_factory=dict, description="Models instead of `use`, by the class of the request.")
     )
-    mid_stream: Annotated[MidStreamOptions, BeforeValidator(_policy), _POLICY] = MidStreamOptions()
+    mid_stream: Annotated[MidStreamOptions, BeforeValidator(_policy), _POLICY] = own_defaults()
     hedge: Annotated[HedgeOptions | None, BeforeValidator(_hedge), _AFTER] = None
     shadow: ShadowOptions | None = None
-    bandit: BanditOptions = BanditOptions()
+    bandit: BanditOptions = own_defaults()
     limits: RequestLimitOptions | None = Field(None, description="Instead of the general `request_limits`.")
     defaults: Mapping[str, Any] = Field(default_factory=dict)
 

@@ -82,3 +82,12 @@ class Frozen(BaseModel):
     def __reduce__(self) -> Any:
         """Refuse to be pickled: configuration holds secrets."""
         raise TypeError(f"{type(self).__name__} is not picklable: configuration may hold secrets")
+
+
+def own_defaults() -> Any:
+    """A field that has the defaults of its class where nobody sets it.
+
+    They are made when a configuration is: an object that stands in the class would be validated, and its class built,
+    when the library is imported.
+    """
+    return Field({}, validate_default=True)

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
-from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens
+from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens, own_defaults
 from core.llm.providers.config.models.key import PooledKey
 from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions
 
@@ -86,8 +86,8 @@ class ProviderConfig(Frozen):
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
     default_model: str | None = Field(None, description="Used where a chain names the provider only.")
-    timeouts: TimeoutOptions = TimeoutOptions()
-    rate_limits: RateLimitOptions = RateLimitOptions()
+    timeouts: TimeoutOptions = own_defaults()
+    rate_limits: RateLimitOptions = own_defaults()
     max_retries: int | None = Field(None, ge=0, le=10, description="Overrides `retry.max_retries` for this provider.")
     headers: Mapping[str, SecretStr] = Field(default_factory=dict, description="Sent with every request.")
     extra: Mapping[str, Any] = Field(default_factory=dict, description="Raw fields for the body of every chat request.")

@@ -9,7 +9,7 @@ from core.llm.common.units import Duration
 from core.llm.providers.config.models.aliases import AliasOptions, alias_from
 from core.llm.providers.config.models.cache import CacheOptions
 from core.llm.providers.config.models.costs import CostOptions
-from core.llm.providers.config.models.frozen import Also, Frozen
+from core.llm.providers.config.models.frozen import Also, Frozen, own_defaults
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.residency import ResidencyOptions
@@ -58,7 +58,7 @@ class LoggingOptions(Frozen):
 class AuditOptions(Frozen):
     """The audit log; off unless it has a path."""
 
-    path: str | None = Field(None, description="A file of JSON lines, each sealed with the one before.")
+    path: str | None = Field(None, min_length=1, description="A file of JSON lines, each sealed with the one before.")
     key: SecretStr | None = Field(None, description="Seals the lines, so that nobody without it can rewrite them.")
     content: bool = Field(False, description="Write prompts and answers instead of their digests and lengths.")
 
@@ -110,15 +110,15 @@ class LLMServiceConfig(Frozen):
         description="What happens to a parameter that a model does not take as asked: refuse the call, or send it "
         "without and say so in the response (`warn` logs it as well).",
     )
-    request_limits: RequestLimitOptions = RequestLimitOptions()
-    retry: RetryOptions = RetryOptions()
-    health_check: HealthCheckOptions = HealthCheckOptions()
-    cache: CacheOptions = CacheOptions()
-    costs: CostOptions = CostOptions()
-    state: StateOptions = StateOptions()
-    residency: ResidencyOptions = ResidencyOptions()
-    logging: LoggingOptions = LoggingOptions()
-    audit: AuditOptions = AuditOptions()
-    reload: ReloadOptions = ReloadOptions()
-    lifecycle: LifecycleOptions = LifecycleOptions()
-    plugins: PluginOptions = PluginOptions()
+    request_limits: RequestLimitOptions = own_defaults()
+    retry: RetryOptions = own_defaults()
+    health_check: HealthCheckOptions = own_defaults()
+    cache: CacheOptions = own_defaults()
+    costs: CostOptions = own_defaults()
+    state: StateOptions = own_defaults()
+    residency: ResidencyOptions = own_defaults()
+    logging: LoggingOptions = own_defaults()
+    audit: AuditOptions = own_defaults()
+    reload: ReloadOptions = own_defaults()
+    lifecycle: LifecycleOptions = own_defaults()
+    plugins: PluginOptions = own_defaults()
