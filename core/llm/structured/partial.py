@@ -10,7 +10,7 @@ from functools import lru_cache
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
-from pydantic import AliasChoices, AliasPath, BaseModel, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import from_json
 
@@ -74,7 +74,7 @@ def _partial_json(text: str) -> Any:
 
 
 def _built(model: type[BaseModel], value: Any) -> Any:
-    if issubclass(model, RootModel):
+    if model.__pydantic_root_model__:
         root = _fitting(model.model_fields["root"], value)
         return _NOTHING if root is _NOTHING else model.model_construct(root)
     if not isinstance(value, Mapping):
