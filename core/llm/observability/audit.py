@@ -6,12 +6,11 @@ that is slow or full delays no call.
 
 import asyncio
 import hashlib
-import os
 import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 from core.llm.common.clock import Clock
 from core.llm.common.decisions import RefusalRoutedAround
@@ -25,14 +24,18 @@ from core.llm.common.events import (
     ProviderStateChanged,
     Subscription,
 )
+from core.llm.common.exceptions import ConfigError, ConfigIssue
 from core.llm.common.log import log
 from core.llm.common.secrets import redact
-from core.llm.observability.audit_chain import GENESIS, AuditCheck, check, sealed
+from core.llm.observability.audit_chain import AuditCheck
+from core.llm.observability.audit_file import AuditFile, verify_file
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.config.models.service import AuditOptions
 
 WAITING: Final = 10_000
 """Records that may wait for the disk; further ones are counted and left out, and the file says how many."""
+RETRY: Final = 1.0
+"""Seconds until a disk that did not take a record is tried again."""
 _ENDING: Final = 5.0
 _FINAL_STATES: Final = frozenset({"ready", "unloaded", "failed", "crashed", "done"})
 
@@ -52,6 +55,7 @@ class AuditLog:
         self._subscription: Subscription | None = None
         self._thread: threading.Thread | None = None
         self._content = False
+        self._ending = threading.Event()
 
     async def start(self) -> None:
         """Follow the chain of an existing file to its end, and go on from there."""
@@ -61,8 +65,14 @@ class AuditLog:
         self._content = options.content
         key = options.key.get_secret_value().encode() if options.key is not None else None
         path = Path(options.path)
-        last = await asyncio.to_thread(_opened, path, key)
-        self._thread = threading.Thread(target=self._write, args=(path, key, last), name="core-llm-audit", daemon=True)
+        file = AuditFile(path, key, self._clock.now)
+        try:
+            await asyncio.to_thread(file.open)
+        except OSError as error:
+            text = f"the audit log {path} cannot be opened: {error.strerror}. Check `path` and the rights of its folder"
+            raise ConfigError([ConfigIssue(text, "audit.path")]) from None
+        self._ending.clear()
+        self._thread = threading.Thread(target=self._write, args=(file,), name="core-llm-audit", daemon=True)
         self._thread.start()
         kinds = (CallRecorded, RefusalRoutedAround, ConfigApplied, ConfigRejected, ProviderStateChanged, ModelEvent)
         self._subscription = self._events.subscribe(self._take, *kinds)
@@ -76,6 +86,7 @@ class AuditLog:
             await asyncio.to_thread(self._end, thread)
 
     def _end(self, thread: threading.Thread) -> None:
+        self._ending.set()
         last = {"time": self._clock.now().isoformat(), "kind": "end", "left_out_before": self._left_out}
         try:
             if self._left_out:
@@ -141,66 +152,27 @@ class AuditLog:
     def _text(self, text: str) -> dict[str, Any]:
         if self._content:
             return {"text": redact(text)}
-        return {"sha256": hashlib.sha256(text.encode()).hexdigest(), "characters": len(text)}
+        return {"sha256": hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest(), "characters": len(text)}
 
-    def _write(self, path: Path, key: bytes | None, last: str) -> None:
-        with path.open("a", encoding="utf-8") as file:
-            while (record := self._records.get()) is not None:
-                line, digest = sealed(record, last, key)
-                if _written(file, line, path):
-                    last = digest
+    def _write(self, file: AuditFile) -> None:
+        while (record := self._records.get()) is not None:
+            while not self._appended(file, record):
+                # The disk is full, perhaps for a while: the record waits, and those after it in the queue.
+                if self._ending.wait(RETRY):
+                    log("ERROR", "the audit log was not written to its end: {} records", 1 + self._records.qsize())
+                    file.close()
+                    return
+        file.close()
 
-
-def _written(file: TextIO, line: str, path: Path) -> bool:
-    try:
-        file.write(line + "\n")
-        file.flush()
-    except OSError as error:
-        log("ERROR", "the audit log {} cannot be written: {}", path, error.strerror)
-        return False
-    return True
-
-
-def _opened(path: Path, key: bytes | None) -> str:
-    """Get the file ready to be continued; returns the digest that the next line follows."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if path.exists():
-        _drop_unfinished_line(path)
-        found = verify_audit_log(path, key)
-        if found.intact:
-            return found.last
-        aside = _free_name(path)
-        path.replace(aside)
-        log("ERROR", "the audit log {} is not genuine: {}. It was put aside as {}", path, found.problem, aside)
-    os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    return GENESIS
-
-
-def _drop_unfinished_line(path: Path) -> None:
-    """A process that was killed may have written half a line, which was never sealed."""
-    with path.open("rb+") as file:
-        size = kept = file.seek(0, os.SEEK_END)
-        while kept:
-            start = max(0, kept - 65_536)
-            file.seek(start)
-            end = file.read(kept - start).rfind(b"\n")
-            if end >= 0:
-                kept = start + end + 1
-                break
-            kept = start
-        if kept < size:
-            file.truncate(kept)
-            log("WARNING", "the audit log {} ended in half a line, which was removed", path)
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_suffix(f".damaged-{number}")).exists():
-        number += 1
-    return aside
+    @staticmethod
+    def _appended(file: AuditFile, record: dict[str, Any]) -> bool:
+        try:
+            return file.append(record)
+        except Exception as error:  # noqa: BLE001 - one record must not end the writer of all others
+            log("ERROR", "the audit log could not write a record: {}", type(error).__name__)
+            return True
 
 
 def verify_audit_log(path: Path, key: bytes | None = None) -> AuditCheck:
     """Check the audit log at *path*, which was sealed with *key*; reads it line by line."""
-    with path.open(encoding="utf-8", newline="\n") as file:
-        return check(file, key)
+    return verify_file(path, key)

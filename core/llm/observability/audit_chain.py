@@ -18,6 +18,8 @@ GENESIS: Final = "0" * 64
 def sealed(record: Mapping[str, Any], previous: str, key: bytes | None) -> tuple[str, str]:
     """The line for *record* after the line whose digest is *previous*, and its digest."""
     body = json.dumps({**record, "previous": previous}, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    # Half of a surrogate pair is no UTF-8; its escape is good JSON.
+    body = body.encode("utf-8", "backslashreplace").decode()
     digest = _digest(body, key)
     return f'{body[:-1]},"seal":"{digest}"}}', digest
 
@@ -25,6 +27,15 @@ def sealed(record: Mapping[str, Any], previous: str, key: bytes | None) -> tuple
 def _digest(body: str, key: bytes | None) -> str:
     data = body.encode()
     return hmac.new(key, data, hashlib.sha256).hexdigest() if key else hashlib.sha256(data).hexdigest()
+
+
+def _previous(body: str) -> object:
+    """Which line *body* says it follows; `None` where it is a seal around something else."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return None
+    return found.get("previous") if isinstance(found, dict) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +55,19 @@ class AuditCheck:
         return self.problem is None
 
 
-def check(lines: Iterable[str], key: bytes | None = None) -> AuditCheck:
-    """Follow the chain from its beginning to the first line that does not fit.
+def check(lines: Iterable[str], key: bytes | None = None, previous: str = GENESIS) -> AuditCheck:
+    """Follow the chain from behind the line with the digest *previous* to the first line that does not fit.
 
     A last line without an end is what a crash leaves behind; it is reported as such.
     """
-    previous, number = GENESIS, 0
+    number = 0
     for line in lines:
         if not line.endswith("\n"):
             return AuditCheck(number, f"line {number + 1} was not written to its end", previous)
         body, found, seal = line.rstrip("\n").rpartition(',"seal":"')
         if not found or not hmac.compare_digest((_digest(body + "}", key) + '"}').encode(), seal.encode()):
             return AuditCheck(number, f"line {number + 1} was changed, or sealed with another key", previous)
-        if json.loads(body + "}")["previous"] != previous:
+        if _previous(body + "}") != previous:
             return AuditCheck(number, f"lines before line {number + 1} are missing or out of order", previous)
         previous, number = seal[:-2], number + 1
     return AuditCheck(number, None, previous)

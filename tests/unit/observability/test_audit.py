@@ -14,6 +14,7 @@ from core.llm import EventBus, LLMService, ProviderError, ProviderModule
 from core.llm.observability import audit
 from core.llm.observability.audit import verify_audit_log
 from core.llm.observability.audit_chain import GENESIS, check, sealed
+from core.llm.observability.audit_file import AuditFile
 from core.llm.testing import SCRIPTED, EventRecorder
 
 PROMPT = "tell me about the patient Smith"
@@ -125,13 +126,13 @@ async def test_a_file_that_was_tampered_with_is_put_aside(tmp_path):
 async def test_F133_a_disk_that_stands_still_delays_no_call(tmp_path, monkeypatch):
     """Records wait in a bounded queue; what does not fit is counted in the file."""
     go_on = threading.Event()
-    real = audit._written
+    real = AuditFile.append
 
-    def stuck(file, line, path):
+    def stuck(self, record):
         go_on.wait(30)
-        return real(file, line, path)
+        return real(self, record)
 
-    monkeypatch.setattr(audit, "_written", stuck)
+    monkeypatch.setattr(AuditFile, "append", stuck)
     monkeypatch.setattr(audit, "WAITING", 3)
     path = tmp_path / "audit.jsonl"
     config = {
