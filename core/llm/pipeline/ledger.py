@@ -35,8 +35,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             if book.durable:
                 # What a restart finds is booked as it stands: the estimate of the prompt, of unknown outcome.
                 row.usage = prompt_of(call, model, calibration)
-                cost = cost_of(row.usage, target.facts.price, currency)
-                row.book("ambiguous", row.usage, cost)
+                row.book("ambiguous", row.usage, cost_at(row.usage))
                 row.state = "open"
             written = book.begin(row)
             sent = False
@@ -49,7 +48,8 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             except BaseException as error:
                 state = _billing(error) if sent else "none"
                 partial_output = error.partial if isinstance(error, ProviderError) else None
-                close(call, row, attempt, state, lost(call, state, partial_output), error)
+                usage = lost(call, state, partial_output)
+                close(call, row, attempt, state, usage, None if state == "none" else cost_at(usage), error)
                 raise
             reply.on_end(partial(ended, call, row, attempt))
             return reply
@@ -60,12 +60,12 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             response = reply.response or reply.embedding
             if response is not None:
                 state: Billing = "estimated" if response.usage.estimated else "settled"
-                close(call, row, attempt, state, response.usage, error, response.cost)
+                close(call, row, attempt, state, response.usage, response.cost, error)
                 return
             usage = reply.collector.usage
             if usage is None or usage.estimated or reply.outcome != "answered":
                 usage = lost(call, "estimated", reply.collector.partial())
-            close(call, row, attempt, "estimated" if usage.estimated else "settled", usage, error)
+            close(call, row, attempt, "estimated" if usage.estimated else "settled", usage, cost_at(usage), error)
 
         def close(
             call: Call,
@@ -73,19 +73,20 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
             attempt: AttemptTrace | None,
             state: Billing,
             usage: Usage,
+            cost: Cost | None,
             error: BaseException | None,
-            cost: Cost | None = None,
         ) -> None:
             row.duration = call.elapsed() - (attempt.started if attempt is not None else 0.0)
             row.key_id = attempt.key_id if attempt is not None else None
             if error is not None:
                 row.error = error.type if isinstance(error, ProviderError) else type(error).__name__
+            row.book(state, usage, cost)
             if state == "none":
-                row.book(state, usage, None)
                 row.nanos = 0
-            else:
-                row.book(state, usage, cost or cost_of(usage, target.facts.price, currency))
             book.settle(row)
+
+        def cost_at(usage: Usage) -> Cost | None:
+            return cost_of(usage, target.facts.price, currency)
 
         def lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:
             return Usage() if state == "none" else usage_of_broken(call, model, calibration, output)
