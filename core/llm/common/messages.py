@@ -218,7 +218,7 @@ _set_role, _set_content, _set_name, _set_calls, _set_call_id = (
 )
 
 
-def _plain_message(role: Role, content: str) -> Message:
+def _plain_message(role: str, content: str) -> Message:
     message = _new(Message)
     _set_role(message, role)
     _set_content(message, content)
@@ -234,15 +234,14 @@ def message_from(value: object) -> Message:
     Raises:
         ValueError: it is neither; the text names the field.
     """
+    if isinstance(value, dict) and len(value) == 2:
+        content, role = value.get("content"), value.get("role")
+        if content.__class__ is str and role.__class__ is str and role in _PLAIN_ROLES:
+            return _plain_message(role, content)
     if isinstance(value, Message):
         return value
     if not isinstance(value, _MAPPINGS):
         raise ValueError(f"a message is a Message or a dictionary, not {type(value).__name__}")
-    if len(value) == 2:
-        content = value.get("content")
-        role = value.get("role")
-        if content.__class__ is str and role.__class__ is str and role in _PLAIN_ROLES:
-            return _plain_message(cast("Role", role), content)
     unknown = value.keys() - _MESSAGE_KEYS
     if unknown:
         raise ValueError(f"unknown field {min(unknown)!r} in a message: known are {', '.join(sorted(_MESSAGE_KEYS))}")

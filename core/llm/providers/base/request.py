@@ -202,6 +202,14 @@ def _thinking(value: object) -> ThinkingLevel | int | None:
     raise ValueError(f"thinking is one of {', '.join(get_args(ThinkingLevel))}, or a positive token budget")
 
 
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    """What all requests share that bring nothing."""
+    return _NOTHING
+
+
 class LLMRequest(BaseModel):
     """One call, the same for every provider. `None` means *not sent*: the provider's own default applies."""
 
@@ -238,10 +246,10 @@ class LLMRequest(BaseModel):
     cache: bool | Literal["refresh", "only"] | None = None
     """`None`: as configured. `True`, `False`: on, off. `refresh`: ask anew and keep the answer. `only`: an answer that
     is kept already, or `NotCached`."""
-    metadata: Mapping[str, Any] = Field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, Any] = Field(default_factory=_nothing)
     """The caller's own data; comes back on the response and is never sent."""
     user: str | None = None
-    extra: Mapping[str, Mapping[str, Any]] = Field(default_factory=lambda: MappingProxyType({}))
+    extra: Mapping[str, Mapping[str, Any]] = Field(default_factory=_nothing)
     """Raw body fields by provider name: `{"openai": {"service_tier": "flex"}}`; sent to that provider only."""
 
     if TYPE_CHECKING:
