@@ -11,7 +11,7 @@ from core.llm.common.events import ModelEvent
 from core.llm.common.exceptions import ModelLoadError, WorkerCrashed
 from core.llm.common.types import PhaseLimits
 from core.llm.providers.base.load_gate import LoadRequest
-from core.llm.providers.base.provider import ModelState, ModelStatus, ProviderServices
+from core.llm.providers.base.provider import ModelState, ModelStatus, Progress, ProgressCallback, ProviderServices
 from core.llm.transport.process import Setup, WorkerExit, WorkerObserver, WorkerProcess, WorkerSpec, WorkerStream
 
 _CLOSE_GRACE: Final = 2.0
@@ -39,11 +39,21 @@ class WorkerModel(WorkerObserver, ABC):
         self.load_seconds: float | None = None
         self.unload_timeout = unload_timeout
         self._load_problem = ""
+        self._listeners: list[ProgressCallback] = []
         self._events = services.events
         self._gate = services.load_gate
         self._worker = WorkerProcess(
             spec, clock=services.clock, rng=services.rng, observer=self, prepare=self._admitted
         )
+
+    @property
+    @abstractmethod
+    def found(self) -> object:
+        """What was found when it was last looked at; another object where that may have changed."""
+
+    @abstractmethod
+    async def look(self) -> None:
+        """Look at its files without loading it; `found` and `problem` hold what is there."""
 
     @abstractmethod
     async def _prepare(self) -> Setup:
@@ -111,6 +121,19 @@ class WorkerModel(WorkerObserver, ABC):
             # A process that died by chance need not fail those who wait; one that dies again has a reason.
             await self._worker.start(deadline=deadline)
 
+    async def load_telling(self, progress: ProgressCallback | None) -> None:
+        """As `load`, at once even after failures; *progress* is told how far it is."""
+        if progress is None:
+            await self.load(force=True)
+            return
+        progress(Progress("loading"))
+        self._listeners.append(progress)
+        try:
+            await self.load(force=True)
+        finally:
+            self._listeners.remove(progress)
+        progress(Progress("ready"))
+
     async def unload(self) -> None:
         """Take the model out of memory; running calls may end first. Returns once its process is gone."""
         self.tell("unload", "unloading")
@@ -140,6 +163,10 @@ class WorkerModel(WorkerObserver, ABC):
             state = "failed"
         loaded = self.load_seconds if self.pid is not None else None
         return ModelStatus(self.name, state, memory_of(self.pid), self.problem, self.pid, loaded)
+
+    async def measured(self) -> ModelStatus:
+        """As `status`, with the memory that it holds where that has to be asked for."""
+        return self.status()
 
     # What becomes of the worker (WorkerObserver).
 

@@ -60,6 +60,16 @@ class OwnModel(WorkerModel):
         """What its class can do beyond writing; empty until it has been loaded."""
         return self.loaded_as or {}
 
+    @property
+    def found(self) -> object:
+        """What its class has said about itself; its file says nothing."""
+        return self.loaded_as
+
+    @property
+    def file_bytes(self) -> int | None:
+        """The size of its file, where it has one."""
+        return None if self.file is None or self.file.state is None else self.file.state.size
+
     async def look(self) -> None:
         """Look at the file without loading it; `problem` holds what was found."""
         with contextlib.suppress(ModelLoadError):  # it is in `problem`

@@ -65,6 +65,11 @@ class LocalModel(WorkerModel):
         )
         super().__init__(name, spec, services, options.unload_timeout)
 
+    @property
+    def found(self) -> object:
+        """The file, as it was when it was last looked at."""
+        return self.file
+
     async def look(self) -> None:
         """Look at the file without loading it; `file` and `problem` hold what was found."""
         with contextlib.suppress(ModelLoadError):  # it is in `problem`

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from core.llm.common.exceptions import LLMError, ModelLoadError
 from core.llm.common.types import PhaseLimits
-from core.llm.providers.base.provider import ModelStatus, Progress, ProgressCallback, ProviderServices
+from core.llm.providers.base.provider import ModelStatus, Progress, ProviderServices
 from core.llm.providers.base.throttle import Throttle
 from core.llm.providers.local_files import FileState, ModelFileError, file_state
 from core.llm.providers.local_models import WorkerModel
@@ -66,7 +66,6 @@ class LocalModel(WorkerModel):
         """The directory as it was when it was last looked at; `None` where it is not there, or not yet."""
         self._loaded: ModelFolder | None = None
         self._refused: tuple[FileState, ...] | None = None
-        self._listeners: list[ProgressCallback] = []
         self._throttle = Throttle(services.clock)
         self._clock = services.clock
         limit = options.memory_limit
@@ -98,23 +97,15 @@ class LocalModel(WorkerModel):
         limits = (self.options.context_window, self.folder.context_window if self.folder is not None else None)
         return min((limit for limit in limits if limit is not None), default=None)
 
+    @property
+    def found(self) -> object:
+        """The directory, as it was when it was last looked at."""
+        return self.folder
+
     async def look(self) -> None:
         """Look at the directory without loading it; `folder` and `problem` hold what was found."""
         with contextlib.suppress(ModelLoadError):  # it is in `problem`
             await self._inspect()
-
-    async def load_telling(self, progress: ProgressCallback | None) -> None:
-        """As `load`, at once even after failures; *progress* is told how far it is."""
-        if progress is None:
-            await self.load(force=True)
-            return
-        progress(Progress("loading"))
-        self._listeners.append(progress)
-        try:
-            await self.load(force=True)
-        finally:
-            self._listeners.remove(progress)
-        progress(Progress("ready"))
 
     async def measured(self) -> ModelStatus:
         """As `status`; where the model lies on a GPU, with the memory that it holds there."""

@@ -61,7 +61,7 @@ async def test_calls_beyond_its_places_wait_and_too_many_are_refused(make_provid
     await anext(events)
     waiting = asyncio.create_task(provider.generate(chat("x")))
     async with asyncio.timeout(10):
-        while not provider._of("tiny")._model()._worker.waiting:
+        while not provider._of("tiny")._models["tiny"]._worker.waiting:
             await asyncio.sleep(0.01)
     with pytest.raises(ProviderError) as caught:
         await provider.generate(chat("y"))
