@@ -60,8 +60,8 @@ THIRD_PARTIES: dict[str, tuple[str, ...]] = {
         ("jinja2", "llguidance", "sentence_transformers", "torch", "transformers"), ("core.llm.providers.transformers",)
     ),
     "injector": (
-        "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.module",
-        "core.llm.chat_model", "core.llm.on_demand", "modules",
+        "core.container", "core.graph", "core.hooks", "core.injection", "core.lifecycle", "core.llm.bindings",
+        "core.llm.chat_model", "core.llm.module", "core.llm.on_demand", "modules",
     ),
     "azure": ("core.llm.transport.entra_token",),
     "google": ("core.llm.transport.google_token",),

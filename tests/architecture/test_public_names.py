@@ -1,9 +1,12 @@
 """The public names: what a host imports is there, documented, and spelled out."""
 
+import ast
 import importlib
 import inspect
 
 import pytest
+
+from tests.architecture.source import sources
 
 PACKAGES = ("core.llm", "core.llm.testing", "core.container", "core.lifecycle")
 
@@ -66,3 +69,48 @@ def test_an_unknown_name_is_an_attribute_error(package):
     """Late imports do not hide a typing mistake."""
     with pytest.raises(AttributeError, match="NoSuchName"):
         importlib.import_module(package).NoSuchName  # noqa: B018 - looking it up is the test
+
+
+def imports_for_the_type_checker(package: str) -> dict[str, str]:
+    """Name -> module, of what *package* imports under `if TYPE_CHECKING:`."""
+    tree = next(source.tree for source in sources() if source.module == package)
+    return {
+        alias.asname or alias.name: str(node.module)
+        for block in tree.body
+        if isinstance(block, ast.If)
+        for node in block.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+
+
+def test_the_type_checker_and_the_interpreter_find_each_name_in_the_same_module():
+    """`core.llm` says twice where its names are; a name that only one of them knows is a bug that the other hides."""
+    import core.llm
+
+    assert imports_for_the_type_checker("core.llm") == core.llm._MODULES
+    assert set(core.llm._MODULES) == set(core.llm.__all__)
+
+
+def test_a_name_is_the_same_thing_each_time_it_is_asked_for():
+    """Also in the module that defines it: `except` and `isinstance` compare identities."""
+    import core.llm
+
+    for name, module in core.llm._MODULES.items():
+        assert getattr(core.llm, name) is getattr(core.llm, name)
+        assert getattr(core.llm, name) is getattr(importlib.import_module(module), name)
+
+
+def test_every_public_name_is_offered_for_completion():
+    """Before it has been used for the first time as well."""
+    import core.llm
+
+    assert set(core.llm.__all__) <= set(dir(core.llm))
+
+
+def test_a_star_imports_every_public_name():
+    """For notebooks."""
+    namespace: dict = {}
+    exec("from core.llm import *", namespace)
+
+    assert set(public_names("core.llm")) <= set(namespace)
