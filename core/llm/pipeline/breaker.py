@@ -14,9 +14,12 @@ import random
 from collections import deque
 from typing import Final, Literal
 
+from core.llm.pipeline.late import LateAnswers
+from core.llm.providers.config.models.limits import SlowCallOptions
+
 Admission = Literal["call", "probe", "beside"]
 """An attempt through the closed breaker; the one that finds out whether the other side is back; or one that runs beside
-that: a probe whose stream has begun, so that nobody waits for its end."""
+that: a probe whose stream has begun, so that nobody waits for its end, or a call that has nobody but a slow model."""
 BreakerState = Literal["closed", "open", "half_open"]
 
 _REMEMBERED: Final = 64
@@ -58,6 +61,7 @@ class Breaker:
         "_consecutive",
         "_first_failure",
         "_good_probes",
+        "_late",
         "_not_before",
         "_own_end",
         "_panic_at",
@@ -73,6 +77,7 @@ class Breaker:
         "in_flight",
         "open_until",
         "since",
+        "slow",
         "state",
     )
 
@@ -84,6 +89,9 @@ class Breaker:
         """Attempts that were admitted and have not ended."""
         self.answered_at = -math.inf
         """When an attempt was last answered."""
+        self.slow = ""
+        """What is wrong where it is not closed because answers came too late; they did come."""
+        self._late: LateAnswers | None = None
         self.open_until = 0.0
         self._own_end = 0.0
         self._not_before = 0.0
@@ -142,6 +150,38 @@ class Breaker:
         From now on it is an attempt `beside`: the next probe need not wait until its consumer has read it.
         """
         return self._good_probe(now)
+
+    def beside(self) -> Admission:
+        """Admit an attempt although it is open; of use only where that is for being slow."""
+        self.in_flight += 1
+        return "beside"
+
+    def timed(
+        self, now: float, rng: random.Random, admission: Admission, options: SlowCallOptions, limit: float, late: bool
+    ) -> bool:
+        """A running attempt has been answered in time, or *late*, after *limit*; `True` where that opens the breaker.
+
+        A late probe is one no more: from then on it is `beside`.
+        """
+        if admission == "call" and self.state == "closed":
+            if self._late is None:
+                self._late = LateAnswers()
+            wrong = self._late.note(now, options, limit, late=late)
+            if not wrong:
+                return False
+            self._first_failure, self._bad_probes = now, 0
+            self._open(now, self._planned_end(now, rng))
+            self._not_before = now
+        else:
+            wrong = f"a probe took longer than {limit:g} s"
+            if admission != "probe" or not late:
+                return False
+            self._probing = False
+            if self.state != "half_open":
+                return False
+            self._reopen(now, rng)
+        self.slow = wrong
+        return True
 
     def failed(self, now: float, rng: random.Random, admission: Admission, *, may_open: bool = True) -> bool:
         """An attempt failed; `True` where that opens the breaker. `may_open=False` only counts it."""
@@ -231,7 +271,9 @@ class Breaker:
         self._good_probes += 1
         if self._good_probes < self.PROBES_TO_CLOSE:
             return False
-        self.state, self.since, self._ramp_end = "closed", now, now + self.RAMP
+        # Who was only slow has been answering all the time, and has lost no load that must come back in steps.
+        self.state, self.since, self._ramp_end = "closed", now, now if self.slow else now + self.RAMP
+        self.slow = ""
         self._consecutive = self._recent = self._results = self._relapses = 0
         self._window.clear()
         return True
@@ -274,6 +316,9 @@ class Breaker:
             self.state, self.since = "open", now
         self.state, self.open_until, self._own_end = "open", end, end
         self._panic_at = now + self.PANIC_INTERVAL
+        self.slow = ""
+        if self._late is not None:
+            self._late.forget()
 
     def _slots(self, now: float) -> int:
         """Attempts that may run at once while the load comes back: a quarter of what it was, then half."""

@@ -30,6 +30,7 @@ from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.trace import trace
 from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models.limits import SlowCallOptions
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.traffic import Traffic
 
@@ -63,6 +64,12 @@ def _cache(config: LLMServiceConfig, memory: CallMemory) -> list[Layer]:
     ]
 
 
+def _slow_calls(target: Target) -> SlowCallOptions:
+    """When answers of *target* are late: what is said of the model, else of its provider."""
+    model = target.config.models.get(target.ref.model)
+    return target.config.slow_calls if model is None or model.slow_calls is None else model.slow_calls
+
+
 def build_target_handler(
     config: LLMServiceConfig,
     target: Target,
@@ -84,7 +91,7 @@ def build_target_handler(
         *cold_start(target),  # as above, where a server loads by itself
         keys(pool),  # before the breaker: a key that must rest is no failure of the provider
         limits(target, upstream, events, pool),  # inside: keys have quotas; whoever waited may find the breaker open
-        breaker(upstream.breaker, target.ref, events),  # the last word before something is sent
+        breaker(upstream.breaker, target.ref, events, _slow_calls(target)),  # the last word before something is sent
         budgets(book, target, config, upstream.tokens),  # inside: who is refused above holds nothing
         ledger(book, target, config.costs.currency, upstream.tokens),  # below all that refuses: what is sent is a row
         meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used

@@ -1,5 +1,6 @@
 """The layer that asks the breakers of a provider and of its model before each attempt, and tells them how it ended."""
 
+import asyncio
 from functools import partial
 
 from core.llm.common.events import EventBus, ProviderStateChanged
@@ -8,11 +9,16 @@ from core.llm.common.types import ModelRef
 from core.llm.pipeline.breaker import Admission, Breaker
 from core.llm.pipeline.failure_scope import suspect_of
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.late import limit_of
 from core.llm.pipeline.provider_breaker import ProviderBreaker
+from core.llm.providers.config.models.limits import SlowCallOptions
 
 
-def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> Layer:
-    """The layer before the attempts at *target*."""
+def breaker(
+    provider: ProviderBreaker, target: ModelRef, events: EventBus, slow: SlowCallOptions | None = None
+) -> Layer:
+    """The layer before the attempts at *target*; *slow* says when its answers are late."""
+    patience = None if slow is None or (slow.first_token is None and slow.answer is None) else slow
     models = provider.models
     name = str(target)
 
@@ -27,13 +33,19 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
                 raise _refusal(provider, target, "the provider", now)
             narrow = model.admit(now) if model.state == "closed" else admit(model, name, now)
             if narrow is None:
-                provider.released(admission)
-                raise _refusal(model, target, "this model", now)
+                if not model.slow or call.alternatives(call):
+                    provider.released(admission)
+                    raise _refusal(model, target, "this model", now)
+                narrow = model.beside()
             try:
                 reply = await inner(call)
             except BaseException as error:
+                if patience is not None and _was_given_up(error):
+                    narrow = timed(call, patience, model, narrow, now, only_late=True)
                 ended(call, model, admission, narrow, error)
                 raise
+            if patience is not None:
+                narrow = timed(call, patience, model, narrow, now)
             if (admission == "probe" or narrow == "probe") and call.mode == "stream":
                 admission, narrow = began(call, provider, target.provider, admission), began(call, model, name, narrow)
             reply.on_end(partial(over, call, model, admission, narrow))
@@ -55,6 +67,24 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
                 closed(target.provider)
             if model.succeeded(now, narrow):
                 closed(name)
+
+        def timed(
+            call: Call,
+            patience: SlowCallOptions,
+            model: Breaker,
+            narrow: Admission,
+            since: float,
+            *,
+            only_late: bool = False,
+        ) -> Admission:
+            """Tell the model's breaker how long it took; how the attempt counts from now on."""
+            limit, now = limit_of(patience, call.mode), call.clock.monotonic()
+            if limit is None or (only_late and now - since <= limit):
+                return narrow
+            late = now - since > limit
+            if model.timed(now, call.rng, narrow, patience, limit, late):
+                events.publish(ProviderStateChanged(name, "open", f"too slow: {model.slow}", model.open_until - now))
+            return "beside" if late and narrow == "probe" else narrow
 
         def began(call: Call, state: Breaker, subject: str, admission: Admission) -> Admission:
             """The first output of a stream says that who sends it is there; its end may be minutes away."""
@@ -104,9 +134,18 @@ def breaker(provider: ProviderBreaker, target: ModelRef, events: EventBus) -> La
     return layer
 
 
+def _was_given_up(error: BaseException) -> bool:
+    """Whether the attempt ended because nobody waited any longer."""
+    if isinstance(error, ProviderError):
+        return error.code == "deadline_exceeded"
+    return isinstance(error, asyncio.CancelledError)
+
+
 def _refusal(state: Breaker, target: ModelRef, what: str, now: float) -> ProviderError:
     if state.state == "closed":
         text = f"not sent: {what} has just come back, and gets its load back in steps"
+    elif state.slow:
+        text = f"not sent: {what} is too slow ({state.slow}), so it is left alone for a while"
     else:
         text = f"not sent: {what} has kept failing, so it is left alone for a while"
     return ProviderError(

@@ -138,7 +138,7 @@ class KeyStates:
 
 
 _NO_ADDRESS = frozenset(
-    {"api_key", "api_keys", "models", "default_model", "timeouts", "rate_limits", "max_retries", "extra"}
+    {"api_key", "api_keys", "models", "default_model", "timeouts", "rate_limits", "slow_calls", "max_retries", "extra"}
 )
 
 

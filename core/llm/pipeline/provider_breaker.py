@@ -58,6 +58,13 @@ class ProviderBreaker(Breaker):
         narrow = self._models.get(model)
         return narrow if narrow is not None and narrow.is_full(now) else None
 
+    def refuses(self, model: str, now: float) -> bool:
+        """Whether every attempt at *model* would be refused now: who is only slow is asked where nobody is left."""
+        if self.rests(now):
+            return True
+        narrow = self._models.get(model)
+        return narrow is not None and not narrow.slow and narrow.rests(now)
+
     def may_wake(self, model: str, now: float) -> bool:
         """Whether `wake` would be granted."""
         in_the_way = self._in_the_way(model, now)

@@ -30,6 +30,7 @@ _PROVIDER_SAME: Final = frozenset(
         "api_keys",
         "timeouts",
         "rate_limits",
+        "slow_calls",
         "max_retries",
         "proxy",
         "ca_file",

@@ -13,6 +13,10 @@ def resting(upstream: Upstream, config: ProviderConfig, model: str, now: float) 
     breaker = upstream.breaker
     if breaker.rests_for(model, now):
         wait = breaker.wait_for(model, now)
+        if not breaker.refuses(model, now):
+            # It is there: nothing to wait for, where nobody else is left.
+            slow = breaker.models[model].slow
+            return Resting(f"left alone for {wait:.0f} s more, because it is too slow: {slow}", 0.0, broken=False)
         last = f": {upstream.last_error}" if upstream.last_error else ""
         return Resting(f"left alone for {wait:.0f} s more, because it kept failing{last}", wait, broken=True)
     if upstream.keys.latest > now:

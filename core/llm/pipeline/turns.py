@@ -84,7 +84,7 @@ class Turns:
 
     def in_vain(self, key: KeyState, now: float) -> bool:
         """Whether nothing would be sent with *key* now, whoever's turn it is."""
-        return key.resting_until > now or self._upstream.breaker.rests_for(self._ref.model, now)
+        return key.resting_until > now or self._upstream.breaker.refuses(self._ref.model, now)
 
     def outlook(self, call: Call, lane: Lane, wants: Amounts, now: float, *, patient: bool, later: float) -> str | None:
         """Why *call* would not wait for its turn once *later* seconds have passed; `None` where it would."""
@@ -129,7 +129,7 @@ class Turns:
                 provider=provider,
                 model=model,
             )
-        if breaker.rests_for(model, now):
+        if breaker.refuses(model, now):
             return ProviderError(
                 "overloaded",
                 "not sent: the provider began to fail while the call waited for its turn",

@@ -66,7 +66,11 @@ def _open(breaker: Breaker, now: float) -> str:
 
 def _models(record: Upstream, now: float) -> list[str]:
     models = record.breaker.models.items()
-    return [f"model {name}: {_open(one, now)}" for name, one in models if one.state != "closed"]
+    return [
+        f"model {name}: {_open(one, now)}{f': {one.slow}' if one.slow else ''}"
+        for name, one in models
+        if one.state != "closed"
+    ]
 
 
 def _keys(record: Upstream, config: ProviderConfig, now: float) -> list[str]:

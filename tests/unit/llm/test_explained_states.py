@@ -13,6 +13,7 @@ from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.upstream import Upstream
+from core.llm.providers.config.models.limits import SlowCallOptions
 from core.llm.testing import FakeClock
 from tests.unit.llm.support import World, serving
 
@@ -62,6 +63,11 @@ def _rests(seconds: float, kind: Any = "rate_limit", *, refused: bool = False) -
     return state
 
 
+def _slow(upstream: Upstream, clock: FakeClock) -> None:
+    breaker, options = upstream.breaker.model("m"), SlowCallOptions(answer=1.0, calls=1)
+    assert breaker.timed(clock.monotonic(), random.Random(0), "call", options, 1.0, late=True)
+
+
 def _well(upstream: Upstream, clock: FakeClock) -> None:
     """Nothing is known against it."""
 
@@ -72,6 +78,7 @@ STATES: Final[dict[str, State]] = {
     "model_open": _model_open,
     "probe_is_out": _probe_is_out,
     "just_back": _just_back,
+    "slow": _slow,
     "rests_a_moment": _rests(0.5),
     "rests": _rests(5.0),
     "rests_longer": _rests(30.0),

@@ -109,6 +109,26 @@ async def test_F91_a_model_behind_an_alias_with_conditions_is_left_alone_like_an
         assert part.startswith("model m: left alone")
 
 
+async def test_a_slow_model_gives_way_and_the_status_says_why() -> None:
+    """To the next candidate, without a failure; with nobody else it is asked all the same."""
+    clock = FakeClock(auto_advance=True)
+    slow = {"slow_calls": {"answer": "10s", "calls": 4}}
+    async with serving("alpha", "beta", clock=clock, providers={"alpha": slow}, **chain("alpha", "beta")) as world:
+        for _ in range(5):
+            world.alpha.will_answer("late", delay=11.0)
+        for _ in range(4):
+            assert (await world.service.generate("hi", model="a")).provider == "alpha"
+        assert world.service.explain("hi", model="a").first == ModelRef("beta", "m")
+        response = await world.service.generate("hi", model="a")
+        assert response.provider == "beta"
+        assert response.trace is not None
+        assert "it is too slow: 4 of 4 answers took longer than 10 s" in response.trace.candidates[0].reason
+        status = world.service.get_provider_status()["alpha"]
+        assert (status.state, status.consecutive_failures) == ("degraded", 0)
+        assert "4 of 4 answers took longer than 10 s" in status.reason
+        assert (await world.service.generate("hi", model="alpha/m")).content == "late"
+
+
 async def test_F16_F52_reasons_of_an_alias_hold_for_streams_too() -> None:
     """One code path for both."""
     options = {"fallback_on": {"context_length": ["gamma/m"], "content_filter": ["delta/m"]}}

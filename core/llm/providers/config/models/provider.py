@@ -9,24 +9,24 @@ from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
 from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens, own_defaults
 from core.llm.providers.config.models.key import PooledKey
-from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions
+from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions, SlowCallOptions
 
 
 class TimeoutOptions(Frozen):
     """How long each phase of one attempt may take."""
 
-    connect: Duration = Field(10.0, description="Name lookup, connection and TLS handshake.")
-    first_token: Duration = Field(60.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(30.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(60.0, description="Between two pieces of output; pings do not count.")
-    total: Duration = Field(600.0, description="The whole attempt.")
+    connect: Duration = Field(default=10.0, description="Name lookup, connection and TLS handshake.")
+    first_token: Duration = Field(default=60.0, description="From sending the request to the first output of a stream.")
+    idle: Duration = Field(default=30.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=60.0, description="Between two pieces of output; pings do not count.")
+    total: Duration = Field(default=600.0, description="The whole attempt.")
     min_rate: float | None = Field(
-        None,
+        default=None,
         gt=0,
         le=10**6,
         description="Tokens per second, estimated, that a stream must bring once it has begun, or it breaks off.",
     )
-    rate_window: Duration = Field(10.0, description="How long `min_rate` is measured before it is judged.")
+    rate_window: Duration = Field(default=10.0, description="How long `min_rate` is measured before it is judged.")
 
 
 class PriceOptions(Frozen):
@@ -41,13 +41,14 @@ class PriceOptions(Frozen):
 class ModelOptions(Frozen):
     """One model of a provider: facts that override the packaged ones, and defaults for its requests."""
 
-    context_window: Tokens | None = Field(None, description="Tokens of prompt and answer together.")
+    context_window: Tokens | None = Field(default=None, description="Tokens of prompt and answer together.")
     max_output_tokens: Tokens | None = None
     capabilities: frozenset[Capability] | None = None
     price: PriceOptions | None = None
     rate_limits: QuotaOptions | None = Field(
-        None, description="Limits of this model alone, on top of those of the provider."
+        default=None, description="Limits of this model alone, on top of those of the provider."
     )
+    slow_calls: SlowCallOptions | None = Field(default=None, description="In the place of those of the provider.")
     quirks: Mapping[str, Any] = Field(
         default_factory=dict, description="Wire details, such as `token_cap: max_tokens`."
     )
@@ -73,30 +74,34 @@ class ProviderConfig(Frozen):
     closed_models: ClassVar[bool] = False
     """True where exactly the models under `models` exist, so that any other name is a mistake."""
 
-    type: str = Field("", description="Kind of provider; the key of the provider where it is left out.")
+    type: str = Field(default="", description="Kind of provider; the key of the provider where it is left out.")
     enabled: bool = True
     api_key: SecretStr | None = Field(
-        None, description="Unset or empty: a provider that needs one is off and says why."
+        default=None, description="Unset or empty: a provider that needs one is off and says why."
     )
     api_keys: tuple[PooledKey, ...] = Field(
-        (), description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls."
+        default=(),
+        description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls.",
     )
     base_url: str | None = None
     models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), Also("list", "a list")] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
-    default_model: str | None = Field(None, description="Used where a chain names the provider only.")
+    default_model: str | None = Field(default=None, description="Used where a chain names the provider only.")
     timeouts: TimeoutOptions = own_defaults()
     rate_limits: RateLimitOptions = own_defaults()
-    max_retries: int | None = Field(None, ge=0, le=10, description="Overrides `retry.max_retries` for this provider.")
+    slow_calls: SlowCallOptions = own_defaults()
+    max_retries: int | None = Field(
+        default=None, ge=0, le=10, description="Overrides `retry.max_retries` for this provider."
+    )
     headers: Mapping[str, SecretStr] = Field(default_factory=dict, description="Sent with every request.")
     extra: Mapping[str, Any] = Field(default_factory=dict, description="Raw fields for the body of every chat request.")
-    proxy: SecretStr | None = Field(None, description="HTTP proxy; may hold credentials.")
-    ca_file: str | None = Field(None, description="Certificate authorities to trust instead of the system's.")
-    allow_insecure: bool = Field(False, description="Allow sending a key over plain http to another host.")
-    allow_private: bool = Field(True, description="Allow base_url to be an address in a private network.")
-    max_connections: int = Field(512, gt=0, le=100_000)
-    max_response_bytes: Size = Field(64 * 2**20)
+    proxy: SecretStr | None = Field(default=None, description="HTTP proxy; may hold credentials.")
+    ca_file: str | None = Field(default=None, description="Certificate authorities to trust instead of the system's.")
+    allow_insecure: bool = Field(default=False, description="Allow sending a key over plain http to another host.")
+    allow_private: bool = Field(default=True, description="Allow base_url to be an address in a private network.")
+    max_connections: int = Field(default=512, gt=0, le=100_000)
+    max_response_bytes: Size = Field(default=64 * 2**20)
 
     @property
     def secrets(self) -> tuple[str, ...]:
