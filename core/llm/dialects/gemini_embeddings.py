@@ -15,6 +15,7 @@ from core.llm.common.types import Usage
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint
+from core.llm.dialects.gemini_errors import gemini_error
 from core.llm.dialects.gemini_stream import json_chunks
 from core.llm.dialects.gemini_usage import usage_from_gemini
 from core.llm.dialects.json import encode_json, schema_error
@@ -53,9 +54,11 @@ def decode_embeddings(count: int, method: EmbeddingMethod, headers: Mapping[str,
     """The *count* vectors in *body*.
 
     Raises:
-        ProviderError: a vector is missing, is of another length, or is not made of finite numbers.
+        ProviderError: it is an error; a vector is missing, is of another length, or is not made of finite numbers.
     """
     answer = json_chunks(body, headers)[0]
+    if answer.get("error") is not None:
+        raise gemini_error(answer, headers=headers)
     entries = {"batch": answer.get("embeddings"), "predict": answer.get("predictions")}.get(
         method, [answer.get("embedding")]
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.framing import LineSplitter
-from core.llm.dialects.json import parse_object
+from core.llm.dialects.json import parse_json, parse_object
 from core.llm.providers.ollama.errors import error_from_text
 
 
@@ -53,6 +53,16 @@ def error_in_stream(error: Any, *, model: str = "") -> ProviderError:
     if isinstance(error, dict):
         error = error.get("message")
     return error_from_text(error if isinstance(error, str) else "an error without a text", model=model)
+
+
+def error_in_answer(body: bytes, *, model: str = "") -> ProviderError | None:
+    """The error that *body*, which was no answer, stands for; `None` where it is no error object either."""
+    try:
+        value = parse_json(body)
+    except ProviderError:
+        return None
+    error = value.get("error") if isinstance(value, dict) else None
+    return None if error is None else error_in_stream(error, model=model)
 
 
 def html_page() -> ProviderError:

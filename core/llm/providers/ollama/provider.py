@@ -27,6 +27,7 @@ from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
 from core.llm.providers.ollama.keep_alive import keep_alive_to_wire
 from core.llm.providers.ollama.keep_alives import KeepAlives
+from core.llm.providers.ollama.lines import error_in_answer
 from core.llm.providers.ollama.model_manager import OllamaModelManager
 from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
@@ -135,7 +136,9 @@ class OllamaProvider(HttpProvider):
         try:
             return self._vectors(request, EmbedResponse.from_json(answer))
         except ProviderError as error:
-            raise error.at(self.name, request.model) from None
+            # Only now: an error in the place of vectors is rare, and a body of vectors is long.
+            said = error_in_answer(answer, model=request.model) or error
+            raise said.at(self.name, request.model) from None
 
     def _vectors(self, request: EmbeddingRequest, reply: EmbedResponse) -> EmbeddingResponse:
         vectors = reply.embeddings
