@@ -15,6 +15,9 @@ from core.llm.state.rows import NANO, to_nanos
 
 WINDOWS_KEPT: Final = 4
 """So many windows of a budget are remembered: a clock that is set back finds what was spent in the one before."""
+USERS_KEPT: Final = 250_000
+"""Users with an account of their own in one budget. What somebody has spent in an open window is never forgotten:
+further ones are refused until it ends, unless a file remembers them."""
 
 
 _EVERYTHING: Final = Scope()
@@ -36,11 +39,12 @@ class Account:
 class _Books:
     """The accounts of a budget in its last windows, by user and start."""
 
-    __slots__ = ("_recent", "accounts")
+    __slots__ = ("_full_in", "_recent", "accounts")
 
     def __init__(self) -> None:
         self.accounts: dict[tuple[str, datetime], Account] = {}
         self._recent: deque[Window] = deque(maxlen=WINDOWS_KEPT)
+        self._full_in: datetime | None = None
 
     def turn_to(self, window: Window) -> None:
         """Remember *window*, and forget those that were used the longest ago."""
@@ -49,6 +53,18 @@ class _Books:
             kept = {one.start for one in self._recent}
             for key in [key for key, one in self.accounts.items() if key[1] not in kept and not one.held]:
                 del self.accounts[key]
+
+    def make_room(self, open_since: datetime, *, for_a_view: bool) -> bool:
+        """Forget windows that have ended, and accounts that no money is in; where a file remembers them, all."""
+        if self._full_in == open_since:
+            return False
+        for key, one in list(self.accounts.items()):
+            if not one.held and (for_a_view or not one.spent or key[1] != open_since):
+                del self.accounts[key]
+        # Nearly full is full: it is not worth looking through all of them for every new user.
+        if len(self.accounts) > 0.9 * USERS_KEPT:
+            self._full_in = open_since
+        return len(self.accounts) < USERS_KEPT
 
 
 class Budget:
@@ -117,6 +133,12 @@ class Budget:
     def find(self, user: str, now: datetime) -> Account | None:
         """The account of *user* in the window of *now*, if there is one yet; *user* counts where each has his own."""
         return self._books.accounts.get((user if self.each_user else "", self.window(now).start))
+
+    def has_room(self, now: datetime, *, for_a_view: bool) -> bool:
+        """Whether one more user may have an account; *for_a_view*: what is kept here, a file knows as well."""
+        if not self.each_user or len(self._books.accounts) < USERS_KEPT:
+            return True
+        return self._books.make_room(self.window(now).start, for_a_view=for_a_view)
 
     def open(self, user: str, now: datetime, spent: int) -> Account:
         """The account of *user* in the window of *now*, which begins with *spent*."""

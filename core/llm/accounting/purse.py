@@ -11,7 +11,7 @@ from datetime import datetime
 from math import ceil
 from typing import NamedTuple
 
-from core.llm.accounting.budgets import Account, Budget, BudgetStatus, units
+from core.llm.accounting.budgets import USERS_KEPT, Account, Budget, BudgetStatus, units
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.decisions import BudgetAlert
 from core.llm.common.events import EventBus
@@ -105,7 +105,7 @@ class Purse:
         user, now, nanos = hold.spender.user, hold.started, hold.nanos
         for budget in budgets:
             if budget.covers(hold.spender):
-                account = self._account(budget, user, now)
+                account = budget.find(user, now) or self._admitted(budget, user, now)
                 if account.spent + account.held + nanos > budget.limit:
                     raise self._refusal(budget, account, nanos, account.held)
                 accounts.append((budget, account))
@@ -131,6 +131,8 @@ class Purse:
             # Whether it was reserved is not known; the store works in order, so this comes after it.
             store.release(hold.attempt_id)
             raise
+        for budget in covering:
+            budget.has_room(now, for_a_view=True)
         accounts = [self._account(budget, user, now) for budget in covering]
         for budget, account, standing in zip(covering, accounts, verdict.standings, strict=False):
             account.spent = standing.spent
@@ -216,6 +218,18 @@ class Purse:
         found = await self.shared.standings([budget.claim("", now) for budget in wanted], self.currency)
         for budget, standing in zip(wanted, found, strict=True):
             self._account(budget, "", now).spent = standing.spent
+
+    def _admitted(self, budget: Budget, user: str, now: datetime) -> Account:
+        """A new account, where there is room for one."""
+        if budget.has_room(now, for_a_view=self.shared is not None):
+            return self._account(budget, user, now)
+        stop = budget.window(now).stop
+        error = BudgetExceeded(
+            f"{budget.name}: {USERS_KEPT} users have spent something this {budget.period}, and no more are counted in "
+            "memory, so this one is refused: keep budgets in a file (`state.backend: sqlite`)"
+        )
+        error.resets_at = self._local(stop, budget)
+        raise error
 
     def _account(self, budget: Budget, user: str, now: datetime) -> Account:
         account = budget.find(user, now)

@@ -4,12 +4,15 @@ from collections import deque
 from datetime import datetime
 from typing import Final
 
+from core.llm.common.log import log
 from core.llm.state.holds import Claim, Scope
 from core.llm.state.rows import AttemptRow, UsageTotal, totals_of
 
 KEPT: Final = 10_000
 """So many rows are remembered; the sums count further."""
-_MODELS_KEPT: Final = 10_000
+_NAMES_KEPT: Final = 10_000
+OTHERS: Final = "(others)"
+"""Stands for the models whose names came after so many others: their sums are in one line."""
 
 
 class MemoryStore:
@@ -35,9 +38,9 @@ class MemoryStore:
         key = (row.provider, row.model, row.state, row.currency)
         total = self._totals.get(key)
         if total is None:
-            if len(self._totals) >= _MODELS_KEPT:
-                return
-            total = self._totals[key] = UsageTotal(row.provider, row.model, row.state, row.currency)
+            model = row.model if len(self._totals) < _NAMES_KEPT else OTHERS
+            fresh = UsageTotal(row.provider, model, row.state, row.currency)
+            total = self._totals.setdefault(fresh.key, fresh)
         total.add(row)
 
     async def rows(self, call_id: str | None, since: datetime | None, limit: int) -> tuple[AttemptRow, ...]:
@@ -52,6 +55,8 @@ class MemoryStore:
 
     def spent(self, claim: Claim, currency: str) -> int:
         """What the attempts cost that count in *claim*, as far as they are remembered."""
+        if len(self._rows) == KEPT and self._rows[0].started > claim.start:
+            log("WARNING", "a budget that is new here begins with what the last {} attempts cost, no more", KEPT)
         return sum(
             row.nanos or 0
             for row in self._rows

@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from core.llm.accounting import budgets
 from core.llm.common.exceptions import BudgetExceeded
 from core.llm.common.types import ModelRef
 from tests.unit.accounting.spending import START, Till, WallClock
@@ -195,3 +196,45 @@ async def test_accounts_of_windows_long_gone_are_forgotten():
             till.spend(1, user=f"u{day}-{user}")
     (budget,) = till.purse.budgets
     assert sum(len(list(budget.accounts(START + timedelta(days=day)))) for day in range(30)) <= 4 * 20
+
+
+PER_USER = {"limits": [{"scope": {"user": "*"}, "amount": 5, "period": "day"}]}
+
+
+def test_S63_accounts_without_money_make_room_and_those_with_money_stay(monkeypatch):
+    """Nobody fills the memory by inventing users, and nobody gets his budget back that way either."""
+    monkeypatch.setattr(budgets, "USERS_KEPT", 10)
+    till = Till(PER_USER)
+    till.spend(4, user="ann")
+    for number in range(200):
+        till.purse.release(till.take(1, user=f"free-{number}").attempt_id)
+    with pytest.raises(BudgetExceeded, match="of this user: 4 USD of 5 are spent"):
+        till.take(2, user="ann")
+    (budget,) = till.purse.budgets
+    assert len(list(budget.accounts(till.clock.time))) <= 10
+
+
+def test_S63_users_beyond_what_memory_holds_are_refused_until_the_window_ends(monkeypatch):
+    """A hard budget that cannot be counted is not held by guessing; what was under way is booked all the same."""
+    monkeypatch.setattr(budgets, "USERS_KEPT", 3)
+    till = Till(PER_USER)
+    for user in ("ann", "ben", "cat"):
+        till.spend(1, user=user)
+    with pytest.raises(BudgetExceeded, match=r"users have spent something this day.*sqlite") as refused:
+        till.take(1, user="dan")
+    till.spend(1, user="ann")
+    till.clock.time = refused.value.resets_at
+    till.spend(1, user="dan")
+
+
+def test_accounts_in_use_are_never_forgotten(monkeypatch):
+    """What an attempt holds is given back to the account that it was taken from."""
+    monkeypatch.setattr(budgets, "USERS_KEPT", 3)
+    till = Till(PER_USER)
+    row = till.take(5, user="ann")
+    for number in range(20):
+        till.purse.release(till.take(1, user=f"u{number}").attempt_id)
+    with pytest.raises(BudgetExceeded):
+        till.take(1, user="ann")
+    till.purse.release(row.attempt_id)
+    till.take(5, user="ann")

@@ -54,3 +54,18 @@ def test_a_row_does_not_hold_on_to_what_the_provider_said():
     row.book("settled", Usage(1, 2, 3, 4, 5, raw={"prompt_tokens": 1}), None)
     assert row.usage.raw is None
     assert row.usage == Usage(1, 2, 3, 4, 5)
+
+
+async def test_S63_sums_stay_exact_however_many_names_of_models_there_are(monkeypatch):
+    """Names of models may come from outside; what is spent on the ten thousand and first is still counted."""
+    monkeypatch.setattr(memory, "_NAMES_KEPT", 3)
+    store = MemoryStore()
+    for number in range(10):
+        row = AttemptRow(f"c-{number}", "c", number, "alpha", f"m{number % 7}", START)
+        store.begin(row)
+        row.book("settled", Usage(1), Cost(Decimal("0.1")))
+        store.settle(row)
+    totals = {one.model: one for one in await store.totals(None)}
+    assert set(totals) == {"m0", "m1", "m2", memory.OTHERS}
+    assert sum(one.attempts for one in totals.values()) == 10
+    assert sum(one.amount for one in totals.values()) == Decimal(1)
