@@ -61,7 +61,7 @@ async def test_a_load_tells_how_far_it_is(make_provider: Callable[..., Any]) -> 
 
 @pytest.mark.parametrize("moment", ["load", "generation", "unload"])
 async def test_F137_a_worker_that_is_killed_harms_nobody(make_provider: Callable[..., Any], moment: str) -> None:
-    """Its calls fail typed; the next one starts it again."""
+    """A load is tried once more; calls that had begun fail typed, and the next one starts it again."""
     provider = await make_provider()
     children = psutil.Process().children
     before = {child.pid for child in children()}
@@ -72,8 +72,7 @@ async def test_F137_a_worker_that_is_killed_harms_nobody(make_provider: Callable
                 await asyncio.sleep(0.01)
         await asyncio.sleep(0.3)
         os.kill(new.pop(), signal.SIGKILL)
-        with pytest.raises((ModelLoadError, ProviderError)):
-            await call
+        assert (await call).content == tiny.ANSWERS["Say hello"]
     else:
         pid = (await provider.load_model("tiny")).pid
         stream = provider.stream_generate(chat("Count", stream=True, raw={"logit_bias": {"2": -1000}}))
