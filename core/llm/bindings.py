@@ -143,7 +143,7 @@ class Bindings(Module):
         audit: AuditLog,  # noqa: ARG002 - the same
     ) -> LLMService:
         # After the models: what a start has to wait for is in memory before calls are admitted.
-        return LLMService(live, events, self._clock, self._rng, models)
+        return LLMService(live, models, events, self._clock, self._rng)
 
     @singleton
     @provider

@@ -15,8 +15,6 @@ from core.llm.common.messages import Message
 from core.llm.common.timers import timers
 from core.llm.explanation import explain, peek
 from core.llm.inspection import available_models, provider_status
-from core.llm.model_manager import ModelManager
-from core.llm.model_swap import SwapMode
 from core.llm.object_stream import ObjectStream
 from core.llm.outcomes import Scored, experiment_report, record
 from core.llm.pipeline.guardrails import screen
@@ -33,6 +31,8 @@ from core.llm.structured.form import answer_format
 from core.llm.token_counting import count_at, estimated
 
 if TYPE_CHECKING:
+    from core.llm.model_manager import ModelManager
+    from core.llm.model_swap import SwapMode
     from core.llm.runtime.live import LiveConfiguration
     from core.llm.runtime.runtime import Runtime
 
@@ -51,16 +51,16 @@ class LLMService:
     def __init__(
         self,
         live: "LiveConfiguration",
+        models: "ModelManager",
         events: EventBus | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
-        models: ModelManager | None = None,
     ) -> None:
         self._live = live
         self._holder = live.holder
         self._events = events or EventBus()
         self._clock = clock or SystemClock()
-        self._models = models or ModelManager(live, self._events, self._clock)
+        self._models = models
         self._timers = timers(self._clock)
         self._streams = ActiveStreams(self._clock)
         self._rng = rng or random.Random()
@@ -267,7 +267,7 @@ class LLMService:
         """Take a local model out of memory, and return once it has gone; see `ModelManager.unload`."""
         return await self._models.unload(model)
 
-    async def swap_model(self, alias: str, model: str, *, mode: SwapMode = "auto") -> ModelStatus:
+    async def swap_model(self, alias: str, model: str, *, mode: "SwapMode" = "auto") -> ModelStatus:
         """Let *alias* mean *model* from now on, without a call that fails; see `ModelManager.swap`."""
         return await self._models.swap(alias, model, mode=mode)
 

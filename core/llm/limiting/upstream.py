@@ -2,15 +2,17 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.limiting.dimension import INPUT, OUTPUT, REQUESTS, TOKENS, Dimension, Measure
 from core.llm.limiting.queue import FairQueue
 from core.llm.limiting.quota import DAY, MINUTE, Quota
 from core.llm.limiting.slots import AdaptiveSlots, Slots
-from core.llm.providers.config.models.limits import QuotaOptions
-from core.llm.providers.config.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.limits import QuotaOptions
+    from core.llm.providers.config.models.provider import ProviderConfig
 
 KINDS: Final[Mapping[str, tuple[Measure, float]]] = {
     "requests_per_minute": (REQUESTS, MINUTE),
@@ -73,7 +75,7 @@ class UpstreamLimits:
         self._limits: dict[Scope, dict[str, Quota | Slots]] = {}
 
     def dimensions(
-        self, scope: Scope, shared: QuotaOptions, own: QuotaOptions | None, now: float
+        self, scope: Scope, shared: "QuotaOptions", own: "QuotaOptions | None", now: float
     ) -> tuple[Dimension, ...]:
         """What calls of *scope* draw on: the limits of all models, and their own; kept counters are used on."""
         key, model = scope
@@ -82,7 +84,7 @@ class UpstreamLimits:
         learnt = [each for each in self._limits.get(scope, {}).values() if isinstance(each, Quota) and each.learnt]
         return (self.adaptive, *common, *single, *learnt)
 
-    def _configured(self, scope: Scope, options: QuotaOptions, now: float) -> list[Dimension]:
+    def _configured(self, scope: Scope, options: "QuotaOptions", now: float) -> list[Dimension]:
         found: list[Dimension] = []
         for name in (*KINDS, _SLOTS):
             limit = getattr(options, name)
@@ -120,7 +122,7 @@ class UpstreamLimits:
         for scope in learnt[: _SCOPES_KEPT // 2]:
             del self._limits[scope]
 
-    def configure(self, config: ProviderConfig, keys: Collection[str], now: float) -> None:
+    def configure(self, config: "ProviderConfig", keys: Collection[str], now: float) -> None:
         """Apply a new configuration to what has been counted; *keys* are the fingerprints of its keys."""
         options = config.rate_limits
         if not options.adaptive_concurrency:
@@ -180,7 +182,7 @@ class UpstreamLimits:
                     yield LimitStatus(each.name, each.limit, max(0.0, each.limit - each.used), key, model)
 
 
-def is_limited(options: QuotaOptions | None) -> bool:
+def is_limited(options: "QuotaOptions | None") -> bool:
     """Whether *options* set any limit."""
     return options is not None and any(getattr(options, name) is not None for name in (*KINDS, _SLOTS))
 

@@ -2,9 +2,12 @@
 
 import random
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.providers.config.models.service import RetryOptions
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.service import RetryOptions
 
 # A connection that the server had already closed says nothing about the server: try at once, free of charge.
 FREE = frozenset({"stale_connection"})
@@ -36,7 +39,7 @@ class Verdict:
 
 def judge(
     error: ProviderError,
-    options: RetryOptions,
+    options: "RetryOptions",
     *,
     retries: int,
     free: bool,
@@ -92,7 +95,9 @@ def judge(
     return Verdict(delay, reason="back-off")
 
 
-def _hinted(hint: float, options: RetryOptions, remaining: float, rng: random.Random, *, alternatives: bool) -> Verdict:
+def _hinted(
+    hint: float, options: "RetryOptions", remaining: float, rng: random.Random, *, alternatives: bool
+) -> Verdict:
     if hint > options.max_retry_after:
         return Verdict(None, reason=f"the provider asks to wait {hint:g} s, more than retry.max_retry_after")
     if hint >= remaining:
@@ -103,7 +108,7 @@ def _hinted(hint: float, options: RetryOptions, remaining: float, rng: random.Ra
     return Verdict(hint + rng.uniform(0, min(1.0, 0.1 * hint)), reason="as the provider asked")
 
 
-def jittered(retries: int, options: RetryOptions, rng: random.Random) -> float:
+def jittered(retries: int, options: "RetryOptions", rng: random.Random) -> float:
     """Full jitter: anything between zero and the exponential bound, in seconds."""
     bound = min(options.max_delay, options.initial_delay * options.backoff_factor**retries)
     return rng.uniform(0.0, bound)

@@ -12,10 +12,12 @@ recovery, although nobody but a call can find that out (docs/resilience.md).
 import math
 import random
 from collections import deque
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from core.llm.pipeline.late import LateAnswers
-from core.llm.providers.config.models.limits import SlowCallOptions
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.limits import SlowCallOptions
 
 Admission = Literal["call", "probe", "beside"]
 """An attempt through the closed breaker; the one that finds out whether the other side is back; or one that runs beside
@@ -157,7 +159,7 @@ class Breaker:
         return "beside"
 
     def timed(
-        self, now: float, rng: random.Random, admission: Admission, options: SlowCallOptions, limit: float, late: bool
+        self, now: float, rng: random.Random, admission: Admission, options: "SlowCallOptions", limit: float, late: bool
     ) -> bool:
         """A running attempt has been answered in time, or *late*, after *limit*; `True` where that opens the breaker.
 

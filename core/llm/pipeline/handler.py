@@ -12,7 +12,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from types import TracebackType
-from typing import Final, Literal, NoReturn, Self
+from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
 
 from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
@@ -30,7 +30,9 @@ from core.llm.providers.base.response import (
     StreamEvent,
     StreamFinish,
 )
-from core.llm.providers.config.models.limits import RequestLimitOptions
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.limits import RequestLimitOptions
 
 Mode = Literal["generate", "stream", "embed"]
 Outcome = Literal["open", "answered", "failed", "cancelled", "abandoned"]

@@ -4,10 +4,13 @@ Kept by fingerprint, so it survives a reload, and a changed key starts afresh.
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from core.llm.common.exceptions import ErrorType
 from core.llm.common.secrets import fingerprint
-from core.llm.providers.config.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.provider import ProviderConfig
 
 LONGEST_GATE = 900.0
 QUARANTINE = 60.0
@@ -109,7 +112,7 @@ class KeyStates:
             state = self._by_id[identity] = KeyState(identity, self)
         return state
 
-    def offer(self, config: ProviderConfig) -> None:
+    def offer(self, config: "ProviderConfig") -> None:
         """Make the keys of *config* those that are used from now on, also by calls that began before."""
         if config is not self._offered:
             self._offered = config
@@ -117,7 +120,7 @@ class KeyStates:
         wanted = {self.of(secret).id for secret in config.secrets or (None,)}
         self._by_id = {name: state for name, state in self._by_id.items() if name in wanted}
 
-    def successor(self, config: ProviderConfig) -> ProviderConfig:
+    def successor(self, config: "ProviderConfig") -> "ProviderConfig":
         """The configuration whose keys take the place of those of *config*.
 
         Only where the same server gets them: what else has changed may have changed the address.
@@ -142,7 +145,7 @@ _NO_ADDRESS = frozenset(
 )
 
 
-def _same_address(one: ProviderConfig, other: ProviderConfig) -> bool:
+def _same_address(one: "ProviderConfig", other: "ProviderConfig") -> bool:
     """Whether both send their keys to the same place in the same way; in doubt they do not."""
     if type(one) is not type(other):
         return False

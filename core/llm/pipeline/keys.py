@@ -6,6 +6,7 @@ not used again, not even by calls that began before.
 """
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ProviderStateChanged
@@ -14,7 +15,9 @@ from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyState, KeyStates
-from core.llm.providers.config.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.provider import ProviderConfig
 
 QUOTA_GATE = 900.0
 UNHINTED_GATE = 1.0
@@ -43,7 +46,7 @@ class KeyPool:
     __slots__ = ("_clock", "_config", "_events", "_keys", "_states", "_target", "_version")
 
     def __init__(
-        self, config: ProviderConfig, states: KeyStates, target: ModelRef, clock: Clock, events: EventBus
+        self, config: "ProviderConfig", states: KeyStates, target: ModelRef, clock: Clock, events: EventBus
     ) -> None:
         self._config = config
         self._states = states

@@ -1,9 +1,11 @@
 """How many of the latest answers of one model came too late. Pure."""
 
 from collections import deque
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from core.llm.providers.config.models.limits import SlowCallOptions
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.limits import SlowCallOptions
+
 
 WINDOW: Final = 300.0
 """Seconds that an answer counts; what comes late does not come often."""
@@ -18,7 +20,7 @@ class LateAnswers:
     def __init__(self) -> None:
         self._answers: deque[tuple[float, bool]] = deque(maxlen=_KEPT)
 
-    def note(self, now: float, options: SlowCallOptions, limit: float, *, late: bool) -> str:
+    def note(self, now: float, options: "SlowCallOptions", limit: float, *, late: bool) -> str:
         """One more answer; where that makes too many late ones, what is wrong."""
         answers = self._answers
         answers.append((now, late))
@@ -36,6 +38,6 @@ class LateAnswers:
         self._answers.clear()
 
 
-def limit_of(options: SlowCallOptions, mode: str) -> float | None:
+def limit_of(options: "SlowCallOptions", mode: str) -> float | None:
     """Seconds after which an answer is late: for a stream its first output counts."""
     return options.first_token if mode == "stream" else options.answer

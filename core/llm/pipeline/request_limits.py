@@ -9,16 +9,18 @@ import asyncio
 from collections.abc import Awaitable, Iterator
 from decimal import Decimal
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from core.llm.common.decisions import CallRefused
 from core.llm.common.exceptions import LLMError, RateLimited, RequestError
 from core.llm.common.messages import MediaPart, TextPart, ThinkingPart, ToolResultPart
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.providers.base.request import LLMRequest
-from core.llm.providers.config.models.limits import RequestLimitOptions
-from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.tokens import estimate_request, estimate_text
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.limits import RequestLimitOptions
+    from core.llm.providers.config.models.service import LLMServiceConfig
 
 AT_ONCE: Final = 64 * 1024
 """Characters that are counted in the event loop; more go to a thread, in slices of this length."""
@@ -54,18 +56,18 @@ class UserSlots:
             del self._running[user]
 
 
-def limits_of(config: LLMServiceConfig, request: LLMRequest) -> RequestLimitOptions:
+def limits_of(config: "LLMServiceConfig", request: LLMRequest) -> "RequestLimitOptions":
     """What *request* may ask for: the limits of its alias, or the general ones."""
     alias = config.models.get(request.model or config.default_model or "")
     return config.request_limits if alias is None or alias.limits is None else alias.limits
 
 
-def bound(call: Call, config: LLMServiceConfig) -> None:
+def bound(call: Call, config: "LLMServiceConfig") -> None:
     """Write down on *call* what it may ask for and cost."""
     _bound(call, limits_of(config, call.request))
 
 
-def _bound(call: Call, limits: RequestLimitOptions) -> None:
+def _bound(call: Call, limits: "RequestLimitOptions") -> None:
     asked = call.request.cost_limit
     call.limits = limits
     if asked is not None or limits.max_cost is not None:
@@ -73,7 +75,7 @@ def _bound(call: Call, limits: RequestLimitOptions) -> None:
         call.cost_limit = min([*own, *([limits.max_cost] if limits.max_cost is not None else [])])
 
 
-def request_limits(config: LLMServiceConfig, users: UserSlots) -> Layer:
+def request_limits(config: "LLMServiceConfig", users: UserSlots) -> Layer:
     """The layer that refuses what is too large, and more calls of one user than *config* allows at once."""
     general = config.request_limits
     special = any(alias.limits is not None for alias in config.models.values())
@@ -89,7 +91,7 @@ def request_limits(config: LLMServiceConfig, users: UserSlots) -> Layer:
                 return inner(call)
             return counted(call, limits)
 
-        async def counted(call: Call, limits: RequestLimitOptions) -> Reply:
+        async def counted(call: Call, limits: "RequestLimitOptions") -> Reply:
             if limits.max_input_tokens is not None:
                 problem = await too_many_tokens(call, limits.max_input_tokens)
                 if problem is not None:

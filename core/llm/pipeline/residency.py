@@ -4,14 +4,18 @@ Targets whose models are not ours to load have no such layer. Where the model is
 counter down.
 """
 
+from typing import TYPE_CHECKING
+
 from core.llm.common.exceptions import ModelNotReady, ProviderError, UnsupportedFeature
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.residency import LoadGuard
-from core.llm.providers.config.models.residency import ResidencyOptions
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.residency import ResidencyOptions
 
 
-def residency(options: ResidencyOptions, target: Target) -> Layer:
+def residency(options: "ResidencyOptions", target: Target) -> Layer:
     """The layer that takes a lease on the model of *target* for each attempt, until its reply has ended."""
     resident, ref = target.resident, target.ref
     guarded = isinstance(target.provider, LoadGuard) and options.on_other_load_options != "drop"
@@ -56,7 +60,7 @@ def residency(options: ResidencyOptions, target: Target) -> Layer:
     return layer
 
 
-def held_up(options: ResidencyOptions, target: Target, call: Call, *, others: bool) -> str | None:
+def held_up(options: "ResidencyOptions", target: Target, call: Call, *, others: bool) -> str | None:
     """Why *call* would not be let in to *target* now, given whether *others* are left; `None` where it would.
 
     Raises:
@@ -72,7 +76,7 @@ def held_up(options: ResidencyOptions, target: Target, call: Call, *, others: bo
     return None
 
 
-def _refuse_other_options(options: ResidencyOptions, target: Target, call: Call) -> None:
+def _refuse_other_options(options: "ResidencyOptions", target: Target, call: Call) -> None:
     """A call that would have the model loaded anew for itself goes no further, by the policy of *options*."""
     ref, guard = target.ref, target.provider
     extra = call.request.extra.get(ref.provider)

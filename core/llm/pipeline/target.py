@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from core.llm.common.exceptions import BudgetExceeded
 from core.llm.common.types import Capability, ModelFacts, ModelRef, PhaseLimits, Price
@@ -11,8 +11,10 @@ from core.llm.pipeline.handler import Call, Handler
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
-from core.llm.residency.resident import Resident
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+    from core.llm.residency.resident import Resident
 
 
 @dataclass(slots=True)
@@ -21,10 +23,10 @@ class Target:
 
     ref: ModelRef
     provider: BaseLLMProvider
-    config: ProviderConfig
+    config: "ProviderConfig"
     handler: Handler | None = None
     """The layers around one attempt at this target; set by the builder."""
-    resident: Resident | None = None
+    resident: "Resident | None" = None
     """The model's place in memory; `None` where that is no business of ours."""
     policy: ParameterPolicy = "warn"
     """What happens to parameters that the model does not take, unless the request says otherwise."""
@@ -99,7 +101,7 @@ class Target:
         return {**self.config.extra, **own}
 
 
-def merge_facts(base: ModelFacts, options: ModelOptions | None) -> ModelFacts:
+def merge_facts(base: ModelFacts, options: "ModelOptions | None") -> ModelFacts:
     """*base* with everything that the YAML says about the model over it."""
     if options is None:
         return base

@@ -5,12 +5,14 @@ off ── open ── quarantined ── resting ── failing ── unhealth
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from core.llm.pipeline.breaker import Breaker
 from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.config.models.provider import ProviderConfig
+
+if TYPE_CHECKING:
+    from core.llm.providers.config.models.provider import ProviderConfig
 
 ProviderState = Literal["ready", "degraded", "failing", "unhealthy", "resting", "quarantined", "open", "off"]
 
@@ -37,7 +39,7 @@ class Condition:
         return self.state not in {"off", "open", "quarantined"}
 
 
-def condition(record: Upstream, config: ProviderConfig, now: float) -> Condition:
+def condition(record: Upstream, config: "ProviderConfig", now: float) -> Condition:
     """How the provider of *record* is at the moment *now*."""
     last = record.last_error or ""
     parts = (*_models(record, now), *_keys(record, config, now))
@@ -73,7 +75,7 @@ def _models(record: Upstream, now: float) -> list[str]:
     ]
 
 
-def _keys(record: Upstream, config: ProviderConfig, now: float) -> list[str]:
+def _keys(record: Upstream, config: "ProviderConfig", now: float) -> list[str]:
     found: list[str] = []
     for secret in config.secrets or (None,):
         key = record.keys.of(secret)
