@@ -9,21 +9,28 @@ from pydantic import BaseModel
 from core.container import Container
 from core.lifecycle import Lifecycle, LifecycleModule
 from core.llm import (
+    BudgetAlert,
+    CallFinished,
     ChatModel,
     ClientResponse,
+    Event,
+    EventBus,
     ImagePart,
     LLMClient,
     LLMRequest,
     LLMResponse,
     LLMService,
+    LLMServiceConfig,
     Message,
     Named,
     ObjectStream,
+    OllamaClient,
     ProviderModule,
     TextPart,
     ToolDefinition,
     ToolResultPart,
 )
+from core.llm.providers.ollama.models.requests import ChatRequest
 
 
 class Invoice(BaseModel):
@@ -76,6 +83,30 @@ class Service:
             assert_type(stream.object, Invoice)
         plain: LLMResponse = await self.llm.generate_object("hi", Invoice)
         assert_type(plain.message, Message)
+
+    async def traces(self, events: EventBus) -> None:
+        """A whole answer has its story; subscribers get what they asked for."""
+        print((await self.llm.generate("hi")).trace.describe(), (await self.llm.embed("hi")).trace.attempts)
+
+        def finished(event: CallFinished) -> None: ...
+        def either(event: CallFinished | BudgetAlert) -> None: ...
+        def anything(event: Event) -> None: ...
+
+        events.subscribe(finished, CallFinished)
+        events.subscribe(either, CallFinished, BudgetAlert)
+        events.subscribe(anything)
+        events.subscribe(anything, CallFinished)
+        events.subscribe(lambda alert: print(alert.budget), BudgetAlert).close()
+        async for event in events.stream(CallFinished):
+            assert_type(event, CallFinished)
+        async for one in events.stream():
+            assert_type(one, Event)
+        events.subscribe(finished, BudgetAlert)  # type: ignore[arg-type]
+
+    async def classes_with_many_fields(self, ollama: OllamaClient) -> None:
+        """Fields that have a default may be left out, without pydantic's plugin too."""
+        LLMServiceConfig(default_model="fast")
+        await ollama.chat(ChatRequest(model="tiny", messages=()))
 
     async def mistakes(self) -> None:
         """What a checker has to find; each line is an error."""

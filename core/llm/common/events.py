@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Literal, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, overload
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.common.log import log
@@ -152,6 +152,8 @@ class ModelEvent(Event):
 
 
 Subscriber = Callable[[Event], None]
+E = TypeVar("E", bound=Event)
+F = TypeVar("F", bound=Event)
 
 
 class Subscription:
@@ -224,7 +226,15 @@ class EventBus:
             self._complained = now
             log("WARNING", "a subscriber of {} raised {}", type(event).__name__, type(error).__name__)
 
-    def subscribe(self, subscriber: Subscriber, *kinds: type[Event]) -> Subscription:
+    @overload
+    def subscribe(self, subscriber: Subscriber) -> Subscription: ...
+    @overload
+    def subscribe(self, subscriber: Callable[[E], None], kind: type[E], /) -> Subscription: ...
+    @overload
+    def subscribe(self, subscriber: Callable[[E | F], None], kind: type[E], other: type[F], /) -> Subscription: ...
+    @overload
+    def subscribe(self, subscriber: Callable[[E], None], *kinds: type[E]) -> Subscription: ...
+    def subscribe(self, subscriber: Callable[[Any], None], *kinds: type[Event]) -> Subscription:
         """Call *subscriber* for each event of *kinds* (all events when none are named)."""
         entry = (subscriber, kinds)
         self._subscribers = (*self._subscribers, entry)
@@ -238,7 +248,11 @@ class EventBus:
 
         return Subscription(cancel)
 
-    async def stream(self, *kinds: type[Event], limit: int = 256) -> AsyncIterator[Event]:
+    @overload
+    def stream(self, *, limit: int = 256) -> AsyncIterator[Event]: ...
+    @overload
+    def stream(self, kind: type[E], /, *kinds: type[E], limit: int = 256) -> AsyncIterator[E]: ...
+    async def stream(self, *kinds: type[Any], limit: int = 256) -> AsyncIterator[Any]:
         """Events as they happen, for a consumer that may be slow: at most *limit* wait, the oldest are dropped."""
         waiting: deque[Event] = deque(maxlen=limit)
         arrived = asyncio.Event()

@@ -41,13 +41,13 @@ class ScriptedAnswer(Frozen):
 
     text: str = ""
     thinking: str = ""
-    tool_calls: tuple[Mapping[str, Any], ...] = Field((), description="Each with `id`, `name` and `arguments`.")
+    tool_calls: tuple[Mapping[str, Any], ...] = Field(default=(), description="Each with `id`, `name` and `arguments`.")
     finish: UnifiedFinish | None = None
-    error: ErrorType | None = Field(None, description="Fail with an error of this type instead of answering.")
+    error: ErrorType | None = Field(default=None, description="Fail with an error of this type instead of answering.")
     message: str = "scripted failure"
     retry_after: float | None = None
-    pieces: tuple[str, ...] = Field((), description="The answer in pieces; instead of `text`.")
-    delay: Duration | None = Field(None, description="Before the first event, on the service's clock.")
+    pieces: tuple[str, ...] = Field(default=(), description="The answer in pieces; instead of `text`.")
+    delay: Duration | None = Field(default=None, description="Before the first event, on the service's clock.")
 
 
 def _answers(value: object) -> object:
@@ -59,14 +59,14 @@ class ScriptedConfig(ProviderConfig):
     """Settings of a scripted provider."""
 
     answers: Annotated[tuple[ScriptedAnswer, ...], BeforeValidator(_answers)] = Field(
-        (), description="Answers in order: texts, or mappings with text, tool_calls, error and so on."
+        default=(), description="Answers in order: texts, or mappings with text, tool_calls, error and so on."
     )
-    then: Then = Field("echo", description="After the answers: echo the user, repeat the last one, or fail.")
+    then: Then = Field(default="echo", description="After the answers: echo the user, repeat the last one, or fail.")
     script: str | None = Field(
-        None, description="Name of a script that the test holds (`Script.named`); it takes the answers' place."
+        default=None, description="Name of a script that the test holds (`Script.named`); it takes the answers' place."
     )
     healthy: bool = True
-    dimensions: int = Field(8, gt=0, le=4096, description="Length of embedding vectors.")
+    dimensions: int = Field(default=8, gt=0, le=4096, description="Length of embedding vectors.")
 
 
 class ScriptedProvider(BaseLLMProvider):

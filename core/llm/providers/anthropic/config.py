@@ -12,18 +12,23 @@ from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOpt
 class AnthropicTimeouts(TimeoutOptions):
     """Models that think before they answer may be silent for minutes."""
 
-    first_token: Duration = Field(300.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(300.0, description="Between two pieces of output; pings do not count.")
+    first_token: Duration = Field(
+        default=300.0, description="From sending the request to the first output of a stream."
+    )
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 class PromptCacheOptions(Frozen):
     """Where prompts end that later requests share."""
 
     at: Literal["auto"] | tuple[Literal["tools", "system"] | int, ...] = Field(
-        "auto", description="Breakpoints: after the tools, the system text, or a message by index (-1 is the last)."
+        default="auto",
+        description="Breakpoints: after the tools, the system text, or a message by index (-1 is the last).",
     )
-    ttl: Literal["5m", "1h"] | None = Field(None, description="How long the provider keeps it; an hour costs more.")
+    ttl: Literal["5m", "1h"] | None = Field(
+        default=None, description="How long the provider keeps it; an hour costs more."
+    )
 
 
 class AnthropicConfig(ProviderConfig):
@@ -33,15 +38,18 @@ class AnthropicConfig(ProviderConfig):
 
     timeouts: AnthropicTimeouts = AnthropicTimeouts()
     base_url: str = Field(
-        "https://api.anthropic.com", description="Without `/v1`; only for a proxy or another server of this format."
+        default="https://api.anthropic.com",
+        description="Without `/v1`; only for a proxy or another server of this format.",
     )
-    auth: Literal["x-api-key", "bearer"] = Field("x-api-key", description="How the key travels.")
-    version: str = Field("2023-06-01", description="The `anthropic-version` header.")
-    betas: tuple[str, ...] = Field((), description="Beta features, sent as `anthropic-beta` with every request.")
+    auth: Literal["x-api-key", "bearer"] = Field(default="x-api-key", description="How the key travels.")
+    version: str = Field(default="2023-06-01", description="The `anthropic-version` header.")
+    betas: tuple[str, ...] = Field(
+        default=(), description="Beta features, sent as `anthropic-beta` with every request."
+    )
     prompt_cache: PromptCacheOptions | None = Field(
-        None, description="Prompt-cache hints for requests that give none of their own."
+        default=None, description="Prompt-cache hints for requests that give none of their own."
     )
     structured: Literal["native", "tool"] = Field(
-        "native", description="`tool` for servers without structured output of their own."
+        default="native", description="`tool` for servers without structured output of their own."
     )
-    signatures: bool = Field(True, description="False for servers whose thinking carries no signature.")
+    signatures: bool = Field(default=True, description="False for servers whose thinking carries no signature.")

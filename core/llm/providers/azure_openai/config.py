@@ -20,25 +20,30 @@ _OURS: Final = re.compile(r"/openai(/v1)?/?$")
 class AzureOpenAITimeouts(TimeoutOptions):
     """Models that think before they answer may be silent for minutes."""
 
-    first_token: Duration = Field(300.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(300.0, description="Between two pieces of output; pings do not count.")
+    first_token: Duration = Field(
+        default=300.0, description="From sending the request to the first output of a stream."
+    )
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 class AzureModelOptions(ModelOptions):
     """One deployment. Its name says nothing about the model behind it."""
 
-    base_model: str | None = Field(None, description="The model that is deployed, such as `gpt-6-luna`: for its facts.")
+    base_model: str | None = Field(
+        default=None, description="The model that is deployed, such as `gpt-6-luna`: for its facts."
+    )
 
 
 class EntraOptions(Frozen):
     """Who asks Entra ID for a token; without a secret it is the managed identity, or whoever is logged in."""
 
     tenant_id: str | None = None
-    client_id: str | None = Field(None, description="Of the service principal, or of a user-assigned identity.")
+    client_id: str | None = Field(default=None, description="Of the service principal, or of a user-assigned identity.")
     client_secret: SecretStr | None = None
     scope: str = Field(
-        "https://cognitiveservices.azure.com/.default", description="Foundry projects: `https://ai.azure.com/.default`."
+        default="https://cognitiveservices.azure.com/.default",
+        description="Foundry projects: `https://ai.azure.com/.default`.",
     )
 
     @model_validator(mode="after")
@@ -59,23 +64,23 @@ class AzureOpenAIConfig(ProviderConfig):
 
     timeouts: AzureOpenAITimeouts = AzureOpenAITimeouts()
     resource: str | None = Field(
-        None,
+        default=None,
         pattern="^[A-Za-z0-9-]+$",
         examples=["my-resource"],
         description="Name of the resource, in place of `base_url`.",
     )
-    base_url: str | None = Field(None, description="Endpoint of the resource, with or without `/openai/v1`.")
+    base_url: str | None = Field(default=None, description="Endpoint of the resource, with or without `/openai/v1`.")
     api_version: str | None = Field(
-        None, description="A date means the older addresses with the deployment in the path; unset: v1."
+        default=None, description="A date means the older addresses with the deployment in the path; unset: v1."
     )
     entra_id: Annotated[EntraOptions | None, BeforeValidator(_switch)] = Field(
-        None, description="Tokens of Entra ID in place of a key: `true`, or who asks."
+        default=None, description="Tokens of Entra ID in place of a key: `true`, or who asks."
     )
     models: Annotated[Mapping[str, AzureModelOptions], BeforeValidator(named_models)] = Field(
         default_factory=dict, description="Deployments by name: a list, or a mapping with `base_model` and facts."
     )
-    api: Endpoint = Field("auto", description="The chat endpoint; `auto` chooses by model and request.")
-    embedding_batch_size: int = Field(2048, gt=0, le=2048, description="Texts per embedding request.")
+    api: Endpoint = Field(default="auto", description="The chat endpoint; `auto` chooses by model and request.")
+    embedding_batch_size: int = Field(default=2048, gt=0, le=2048, description="Texts per embedding request.")
 
     @model_validator(mode="after")
     def _is_usable(self) -> Self:

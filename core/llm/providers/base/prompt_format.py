@@ -22,13 +22,14 @@ _CONTROL: Final = re.compile(r"<\|[^|>\s]+\|>|</?[a-z_]+>|\[/?[A-Z_]+\]")
 class PromptFormat(Frozen):
     """How each turn is written. The beginning-of-text token is not part of it: engines add that themselves."""
 
-    system: str = Field("{text}\n\n", description="A system message; `{text}` is what it says.")
+    system: str = Field(default="{text}\n\n", description="A system message; `{text}` is what it says.")
     user: str = Field(description="A message of the user, or the result of a tool.")
     assistant: str = Field(description="An earlier answer of the model.")
-    suffix: str = Field("", description="What follows the last message and makes the model answer.")
-    stop: tuple[str, ...] = Field((), description="Texts that end an answer.")
+    suffix: str = Field(default="", description="What follows the last message and makes the model answer.")
+    stop: tuple[str, ...] = Field(default=(), description="Texts that end an answer.")
     system_in_user: bool = Field(
-        False, description="The model knows no system turn: `system` goes into the message of the user that follows."
+        default=False,
+        description="The model knows no system turn: `system` goes into the message of the user that follows.",
     )
 
     @field_validator("system", "user", "assistant")

@@ -8,8 +8,9 @@ from core.llm.common.messages import Message, TextPart, ThinkingPart, ToolCall
 from core.llm.common.trace import CallTrace
 from core.llm.common.types import CallWarning, Cost, FinishReason, ModelRef, ObjectT, PartialOutput, Usage
 
-# Without an object there is `None`, which is of no type that an object was asked for.
+# `None`, for what an answer gets on its way: whoever asked for it finds it there.
 _NO_OBJECT: Final[Any] = None
+_UNTOLD: Final[Any] = None
 
 AnswerPart = TextPart | ThinkingPart | ToolCall
 
@@ -34,7 +35,8 @@ class LLMResponse(Generic[ObjectT]):
     time_to_first_token: float | None = None
     """Seconds from the call to the first output of a stream."""
     warnings: tuple[CallWarning, ...] = ()
-    trace: CallTrace | None = field(default=None, repr=False)
+    trace: CallTrace = field(default=_UNTOLD, repr=False)
+    """What was tried; set on every answer of the service."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     cached: bool = False
     object: ObjectT = _NO_OBJECT
@@ -180,7 +182,7 @@ class EmbeddingResponse:
     usage: Usage = field(default_factory=Usage)
     cost: Cost | None = None
     duration: float = 0.0
-    trace: CallTrace | None = field(default=None, repr=False)
+    trace: CallTrace = field(default=_UNTOLD, repr=False)
     warnings: tuple[CallWarning, ...] = ()
 
     @property

@@ -14,24 +14,27 @@ CachePlace = Literal["tools", "system", "messages"]
 class BedrockTimeouts(TimeoutOptions):
     """Models that think before they answer may be silent for minutes."""
 
-    first_token: Duration = Field(300.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(300.0, description="Between two pieces of output.")
+    first_token: Duration = Field(
+        default=300.0, description="From sending the request to the first output of a stream."
+    )
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=300.0, description="Between two pieces of output.")
 
 
 class GuardrailOptions(Frozen):
     """A guardrail that is applied to every chat call."""
 
     id: str = Field(min_length=1, description="Identifier or ARN of the guardrail.")
-    version: str = Field("DRAFT", description="Its version: a number, or DRAFT.")
+    version: str = Field(default="DRAFT", description="Its version: a number, or DRAFT.")
     trace: Literal["enabled", "disabled", "enabled_full"] | None = Field(
-        None, description="Whether the answer's `raw` says what the guardrail found."
+        default=None, description="Whether the answer's `raw` says what the guardrail found."
     )
     stream: Literal["sync", "async"] | None = Field(
-        None, description="`async` streams while the guardrail still looks; `sync`, the service's default, holds back."
+        default=None,
+        description="`async` streams while the guardrail still looks; `sync`, the service's default, holds back.",
     )
     only_last_message: bool = Field(
-        False, description="Look at the texts of the last user message only, not at the whole conversation."
+        default=False, description="Look at the texts of the last user message only, not at the whole conversation."
     )
 
 
@@ -39,9 +42,11 @@ class PromptCacheOptions(Frozen):
     """Where the prompt is marked for the provider's prompt cache."""
 
     at: tuple[CachePlace, ...] = Field(
-        ("tools", "system"), description="After the tools, after the system prompt, after the last message."
+        default=("tools", "system"), description="After the tools, after the system prompt, after the last message."
     )
-    ttl: Literal["5m", "1h"] | None = Field(None, description="How long a mark lasts; unset: the service decides.")
+    ttl: Literal["5m", "1h"] | None = Field(
+        default=None, description="How long a mark lasts; unset: the service decides."
+    )
 
 
 class BedrockConfig(ProviderConfig):
@@ -52,20 +57,22 @@ class BedrockConfig(ProviderConfig):
     """
 
     region: str | None = Field(
-        None,
+        default=None,
         pattern=r"^[a-z]{2,}(-[a-z]+)+-\d+$",
         examples=["eu-central-1"],
         description="Such as us-east-1; unset: AWS_REGION, else the region of the profile.",
     )
-    profile: str | None = Field(None, description="Profile of the AWS configuration files.")
-    access_key_id: str | None = Field(None, description="Instead of the credential chain, with `secret_access_key`.")
+    profile: str | None = Field(default=None, description="Profile of the AWS configuration files.")
+    access_key_id: str | None = Field(
+        default=None, description="Instead of the credential chain, with `secret_access_key`."
+    )
     secret_access_key: SecretStr | None = None
-    session_token: SecretStr | None = Field(None, description="Of temporary credentials.")
+    session_token: SecretStr | None = Field(default=None, description="Of temporary credentials.")
     base_url: str | None = Field(
-        None, description="Instead of https://bedrock-runtime.REGION.amazonaws.com: a VPC endpoint or a proxy."
+        default=None, description="Instead of https://bedrock-runtime.REGION.amazonaws.com: a VPC endpoint or a proxy."
     )
     control_url: str | None = Field(
-        None,
+        default=None,
         pattern=r"^https?://[^/?#@\s]+(/[^?#\s]*)?$",
         examples=["https://bedrock.example.com"],
         description="Where models are listed; unset: the region's, or derived from base_url.",
@@ -74,7 +81,10 @@ class BedrockConfig(ProviderConfig):
     guardrail: GuardrailOptions | None = None
     prompt_cache: PromptCacheOptions | None = None
     embedding_concurrency: int = Field(
-        8, gt=0, le=256, description="Embedding requests in flight for one call, where a model takes one text each."
+        default=8,
+        gt=0,
+        le=256,
+        description="Embedding requests in flight for one call, where a model takes one text each.",
     )
 
     @model_validator(mode="after")

@@ -28,48 +28,49 @@ class CustomTimeouts(TimeoutOptions):
     """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
 
     first_token: Duration = Field(
-        300.0, description="From handing the request to the loaded model to its first output."
+        default=300.0, description="From handing the request to the loaded model to its first output."
     )
-    idle: Duration = Field(120.0, description="Between two pieces of output.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt, waiting for a place and loading included.")
+    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a place and loading included.")
 
 
 class CustomModelOptions(ModelOptions):
     """One model: where it is, what runs it, and how it is loaded. A change of how it is loaded loads it anew."""
 
     model_path: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="A GGUF file, or a directory with safetensors. A relative path is below `models_dir`, or below the "
         "current directory where there is none. A class of your own may do without.",
     )
     engine: str | None = Field(
-        None,
+        default=None,
         description="llama_cpp, transformers, or your own class as `package.module:Class`. Unset: by what `model_path` "
         "names, a .gguf file for llama_cpp and a directory for transformers.",
     )
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 …, mps.")
-    quantization: Quantization = Field("none", description="When loading; a GGUF file is what it is already.")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 …, mps.")
+    quantization: Quantization = Field(default="none", description="When loading; a GGUF file is what it is already.")
     cache_dir: str | None = Field(
-        None, description="Where the engine may keep files; for transformers the hub's cache."
+        default=None, description="Where the engine may keep files; for transformers the hub's cache."
     )
     prompt_format: ConfiguredPromptFormat | None = Field(
-        None,
+        default=None,
         description="How a conversation is written as one prompt, past the model's own template. A name (chatml, "
         "llama3, mistral, gemma, alpaca, plain) or a format of your own; no tools then.",
     )
     sha256: str | Mapping[str, str] | None = Field(
-        None, description="Checked before each load: of the file, or in a directory `{model.safetensors: …}`."
+        default=None, description="Checked before each load: of the file, or in a directory `{model.safetensors: …}`."
     )
     licence_check: str | None = Field(
-        None, description="Your function as `package.module:function`; it has to let each load pass."
+        default=None, description="Your function as `package.module:function`; it has to let each load pass."
     )
-    allow_pickle: bool = Field(False, description="Let .bin, .pt and the like be loaded; they can run code.")
+    allow_pickle: bool = Field(default=False, description="Let .bin, .pt and the like be loaded; they can run code.")
     isolation: Isolation = Field(
-        "process", description="A class of your own runs in a process of its own; `none`: in threads of this one."
+        default="process",
+        description="A class of your own runs in a process of its own; `none`: in threads of this one.",
     )
-    parallel: int = Field(1, ge=1, le=256, description="Calls of a class of your own at the same time.")
+    parallel: int = Field(default=1, ge=1, le=256, description="Calls of a class of your own at the same time.")
     options: Mapping[str, Any] = Field(
         default_factory=dict,
         description="Further load options: of a model of that engine (`n_ctx`, `lora`, `dtype` …), or whatever your "
@@ -125,32 +126,36 @@ class CustomConfig(ProviderConfig):
         default_factory=dict,
         description="Models by a name of your choice: `mine: model.gguf`, or a mapping with `model_path` and options.",
     )
-    model_path: str | None = Field(None, min_length=1, description="Of the only model, where there is no `models`.")
-    engine: str | None = Field(None, description="As for `model_path`.")
-    device: str | None = Field(None, description="As for `model_path`.")
-    quantization: Quantization | None = Field(None, description="As for `model_path`.")
-    cache_dir: str | None = Field(None, description="As for `model_path`.")
-    isolation: Isolation | None = Field(None, description="As for `model_path`.")
-    licence_check: str | None = Field(None, description="As for `model_path`.")
-    prompt_format: ConfiguredPromptFormat | None = Field(None, description="As for `model_path`.")
-    sha256: str | Mapping[str, str] | None = Field(None, description="As for `model_path`.")
+    model_path: str | None = Field(
+        default=None, min_length=1, description="Of the only model, where there is no `models`."
+    )
+    engine: str | None = Field(default=None, description="As for `model_path`.")
+    device: str | None = Field(default=None, description="As for `model_path`.")
+    quantization: Quantization | None = Field(default=None, description="As for `model_path`.")
+    cache_dir: str | None = Field(default=None, description="As for `model_path`.")
+    isolation: Isolation | None = Field(default=None, description="As for `model_path`.")
+    licence_check: str | None = Field(default=None, description="As for `model_path`.")
+    prompt_format: ConfiguredPromptFormat | None = Field(default=None, description="As for `model_path`.")
+    sha256: str | Mapping[str, str] | None = Field(default=None, description="As for `model_path`.")
     options: Mapping[str, Any] = Field(default_factory=dict, description="As for `model_path`.")
     timeouts: CustomTimeouts = CustomTimeouts()
     models_dir: str | None = Field(
-        None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
+        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
     )
     model_roots: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
         "any path is allowed.",
     )
-    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
+    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(
-        30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
+        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
     )
-    licence_timeout: Duration = Field(30.0, description="How long `licence_check` may take; then it has not passed.")
-    memory_limit: Size | None = Field(None, description="Memory each worker process may allocate on the host.")
-    max_waiting: int = Field(256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
+    licence_timeout: Duration = Field(
+        default=30.0, description="How long `licence_check` may take; then it has not passed."
+    )
+    memory_limit: Size | None = Field(default=None, description="Memory each worker process may allocate on the host.")
+    max_waiting: int = Field(default=256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
 
     @model_validator(mode="before")
     @classmethod

@@ -20,9 +20,11 @@ _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]*")
 class GeminiTimeouts(TimeoutOptions):
     """Models that think before they answer may be silent for minutes."""
 
-    first_token: Duration = Field(300.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(300.0, description="Between two pieces of output; pings do not count.")
+    first_token: Duration = Field(
+        default=300.0, description="From sending the request to the first output of a stream."
+    )
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 def _name(value: str | None) -> str | None:
@@ -46,16 +48,16 @@ class VertexOptions(Frozen):
     """Where on Google Cloud the models are, and who asks for them."""
 
     project: Annotated[str | None, AfterValidator(_name)] = Field(
-        None, description="Id of the project; may be left out with an API key."
+        default=None, description="Id of the project; may be left out with an API key."
     )
     location: Annotated[str, AfterValidator(_name)] = Field(
-        "global", description="A region such as europe-west4, a multi-region (us, eu), or global."
+        default="global", description="A region such as europe-west4, a multi-region (us, eu), or global."
     )
     credentials_file: str | None = Field(
-        None, description="JSON file of a service account or user; unset: the application-default credentials."
+        default=None, description="JSON file of a service account or user; unset: the application-default credentials."
     )
     quota_project: Annotated[str | None, AfterValidator(_name)] = Field(
-        None, description="Project that is charged with the requests, where it is another one."
+        default=None, description="Project that is charged with the requests, where it is another one."
     )
 
 
@@ -63,15 +65,15 @@ class GeminiConfig(ProviderConfig):
     """An account at Google: an API key, or with `vertex` a project on Google Cloud."""
 
     timeouts: GeminiTimeouts = GeminiTimeouts()
-    base_url: str | None = Field(None, description="Only for a proxy in front of Google; without the version.")
+    base_url: str | None = Field(default=None, description="Only for a proxy in front of Google; without the version.")
     api_version: Annotated[str | None, AfterValidator(_version)] = Field(
-        None, description="v1 or v1beta (the default); on Vertex AI v1 or v1beta1 (the default)."
+        default=None, description="v1 or v1beta (the default); on Vertex AI v1 or v1beta1 (the default)."
     )
-    vertex: VertexOptions | None = Field(None, description="Use Vertex AI instead of the Gemini API.")
+    vertex: VertexOptions | None = Field(default=None, description="Use Vertex AI instead of the Gemini API.")
     safety_settings: Mapping[str, str] = Field(
         default_factory=dict, description="Thresholds: `HARM_CATEGORY_HARASSMENT: BLOCK_ONLY_HIGH`."
     )
-    embedding_batch_size: int = Field(100, gt=0, le=250, description="Texts per embedding request.")
+    embedding_batch_size: int = Field(default=100, gt=0, le=250, description="Texts per embedding request.")
 
     @property
     def needs_key(self) -> bool:  # type: ignore[override]  # on Vertex AI credentials take the place of the key

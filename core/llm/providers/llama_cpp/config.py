@@ -18,19 +18,19 @@ class LlamaCppTimeouts(TimeoutOptions):
     """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
 
     first_token: Duration = Field(
-        300.0, description="From handing the request to the loaded model to its first output."
+        default=300.0, description="From handing the request to the loaded model to its first output."
     )
-    idle: Duration = Field(120.0, description="Between two pieces of output.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt, waiting for a slot and loading included.")
+    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a slot and loading included.")
 
 
 class LoraOptions(Frozen):
     """An adapter that changes a model a little, made for that very model."""
 
     path: str = Field(min_length=1, description="The GGUF file of the adapter; relative paths begin as for models.")
-    scale: float = Field(1.0, ge=-100, le=100, description="How strongly it counts; 0 turns it off.")
-    sha256: str | None = Field(None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load.")
+    scale: float = Field(default=1.0, ge=-100, le=100, description="How strongly it counts; 0 turns it off.")
+    sha256: str | None = Field(default=None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load.")
 
 
 def _lora(value: object) -> object:
@@ -48,37 +48,42 @@ class LlamaCppModelOptions(ModelOptions):
         "below `models_dir`, or below the current directory where there is none.",
     )
     sha256: str | None = Field(
-        None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load of a changed file."
+        default=None, pattern="^[0-9a-fA-F]{64}$", description="Checked before each load of a changed file."
     )
     n_ctx: int | None = Field(
-        None,
+        default=None,
         ge=64,
         le=10_000_000,
         description="Tokens of prompt and answer of one call; unset: what it was trained for, at most 8192.",
     )
     n_parallel: int | None = Field(
-        None,
+        default=None,
         ge=1,
         le=64,
         description="Calls at the same time, each with `n_ctx` tokens of memory; unset: 1, embedded: 4.",
     )
-    n_threads: int | None = Field(None, ge=1, le=1024, description="Unset: half of the processors.")
-    n_gpu_layers: int | None = Field(None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit.")
-    lora: Annotated[tuple[LoraOptions, ...], BeforeValidator(_lora)] = Field(
-        (), max_length=16, description="Adapters that are loaded with the model: paths, or `{path: …, scale: 0.5}`."
+    n_threads: int | None = Field(default=None, ge=1, le=1024, description="Unset: half of the processors.")
+    n_gpu_layers: int | None = Field(
+        default=None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit."
     )
-    n_batch: int = Field(2048, ge=32, le=65536, description="Tokens of a prompt that are computed at once.")
-    chat_template: str | None = Field(None, description="A Jinja template in place of the one in the file.")
+    lora: Annotated[tuple[LoraOptions, ...], BeforeValidator(_lora)] = Field(
+        default=(),
+        max_length=16,
+        description="Adapters that are loaded with the model: paths, or `{path: …, scale: 0.5}`.",
+    )
+    n_batch: int = Field(default=2048, ge=32, le=65536, description="Tokens of a prompt that are computed at once.")
+    chat_template: str | None = Field(default=None, description="A Jinja template in place of the one in the file.")
     prompt_format: ConfiguredPromptFormat | None = Field(
-        None,
+        default=None,
         description="For a file without a chat template: how a conversation is written as one prompt. A name (chatml, "
         "llama3, mistral, gemma, alpaca, plain) or a format of your own; no tools then.",
     )
-    embeddings: bool = Field(True, description="Whether the model may be used for embeddings as well.")
+    embeddings: bool = Field(default=True, description="Whether the model may be used for embeddings as well.")
     mmap: bool = Field(
-        True, description="`false` reads the file into memory, so that overwriting it does not disturb a loaded model."
+        default=True,
+        description="`false` reads the file into memory, so that overwriting it does not disturb a loaded model.",
     )
-    prompt_cache: Size = Field(64 * 2**20, description="Memory for prompts that may come again.")
+    prompt_cache: Size = Field(default=64 * 2**20, description="Memory for prompts that may come again.")
     engine: Mapping[str, Any] = Field(
         default_factory=dict, description="Further load parameters by llama.cpp's names, such as `rope_freq_base`."
     )
@@ -107,21 +112,23 @@ class LlamaCppConfig(ProviderConfig):
     )
     timeouts: LlamaCppTimeouts = LlamaCppTimeouts()
     models_dir: str | None = Field(
-        None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
+        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
     )
     model_roots: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
         "any path is allowed.",
     )
-    load_timeout: Duration = Field(300.0, description="How long loading a model may take.")
+    load_timeout: Duration = Field(default=300.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(
-        30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
+        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
     )
     memory_limit: Size | None = Field(
-        None, description="Memory each worker process may allocate, the mapped model file excluded."
+        default=None, description="Memory each worker process may allocate, the mapped model file excluded."
     )
-    max_waiting: int = Field(256, ge=0, le=100_000, description="Calls that may wait for a free slot of one model.")
+    max_waiting: int = Field(
+        default=256, ge=0, le=100_000, description="Calls that may wait for a free slot of one model."
+    )
 
     @model_validator(mode="after")
     def _names_a_model(self) -> "LlamaCppConfig":

@@ -17,21 +17,27 @@ class LMStudioTimeouts(TimeoutOptions):
     """Longer than elsewhere: the first answer waits until the model is in memory, and prompts are read slowly."""
 
     first_token: Duration = Field(
-        300.0, description="From sending the request to the first output, loading the model included."
+        default=300.0, description="From sending the request to the first output, loading the model included."
     )
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt.")
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt.")
 
 
 class LMStudioLoadOptions(Frozen):
     """How a model is loaded; what is not set is LM Studio's default for that model."""
 
-    context_length: int | None = Field(None, gt=0, description="Tokens of prompt and answer together.")
-    eval_batch_size: int | None = Field(None, gt=0, description="Prompt tokens computed at once (llama.cpp engine).")
-    flash_attention: bool | None = Field(None, description="Optimised attention (llama.cpp engine).")
-    num_experts: int | None = Field(None, gt=0, description="Experts of a mixture-of-experts model (llama.cpp engine).")
-    offload_kv_cache_to_gpu: bool | None = Field(None, description="`false`: the KV cache stays in main memory.")
+    context_length: int | None = Field(default=None, gt=0, description="Tokens of prompt and answer together.")
+    eval_batch_size: int | None = Field(
+        default=None, gt=0, description="Prompt tokens computed at once (llama.cpp engine)."
+    )
+    flash_attention: bool | None = Field(default=None, description="Optimised attention (llama.cpp engine).")
+    num_experts: int | None = Field(
+        default=None, gt=0, description="Experts of a mixture-of-experts model (llama.cpp engine)."
+    )
+    offload_kv_cache_to_gpu: bool | None = Field(
+        default=None, description="`false`: the KV cache stays in main memory."
+    )
 
     def wire(self) -> dict[str, Any]:
         """The options that are set."""
@@ -41,8 +47,8 @@ class LMStudioLoadOptions(Frozen):
 class LMStudioModelOptions(ModelOptions):
     """One model: its facts, and how it is loaded."""
 
-    options: LMStudioLoadOptions | None = Field(None, description="Over those of the provider, one by one.")
-    keep_alive: Duration | None = Field(None, description="Overrides the provider's `keep_alive`.")
+    options: LMStudioLoadOptions | None = Field(default=None, description="Over those of the provider, one by one.")
+    keep_alive: Duration | None = Field(default=None, description="Overrides the provider's `keep_alive`.")
 
     @model_validator(mode="after")
     def _one_way_of_loading(self) -> Self:
@@ -66,28 +72,28 @@ class LMStudioConfig(ProviderConfig):
     """An LM Studio server and how its models are loaded."""
 
     base_url: Annotated[str, AfterValidator(server_address(1234, "LM Studio"))] = Field(
-        "http://localhost:1234", description="Address of the server; without a scheme and port, http and 1234."
+        default="http://localhost:1234", description="Address of the server; without a scheme and port, http and 1234."
     )
     models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict, description="Models by key: a list, or a mapping with facts and options."
     )
     timeouts: LMStudioTimeouts = LMStudioTimeouts()
     options: LMStudioLoadOptions = Field(
-        LMStudioLoadOptions(), description="How every model is loaded, such as `context_length: 16384`."
+        default=LMStudioLoadOptions(), description="How every model is loaded, such as `context_length: 16384`."
     )
     keep_alive: Duration | None = Field(
-        None,
+        default=None,
         description="How long a model that LM Studio loads by itself stays in memory after a call. Unset: the server "
         "decides (an hour).",
     )
-    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
-    unload_timeout: Duration = Field(30.0, description="How long a model may take to leave memory.")
-    pull_stall_timeout: Duration = Field(300.0, description="How long a download may make no progress.")
+    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(default=30.0, description="How long a model may take to leave memory.")
+    pull_stall_timeout: Duration = Field(default=300.0, description="How long a download may make no progress.")
     pull_from: PullHosts = ("huggingface.co", "hf.co", "lmstudio.ai")
     unload_on_stop: bool = Field(
-        False, description="Unload the models that were loaded explicitly when this provider is closed."
+        default=False, description="Unload the models that were loaded explicitly when this provider is closed."
     )
-    embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
+    embedding_batch_size: int = Field(default=256, gt=0, le=10_000, description="Texts per embedding request.")
 
     @model_validator(mode="after")
     def _one_way_of_loading(self) -> Self:

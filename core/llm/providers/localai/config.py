@@ -14,25 +14,25 @@ class LocalAITimeouts(TimeoutOptions):
     """Longer than elsewhere: the first answer waits until the backend has loaded the model."""
 
     first_token: Duration = Field(
-        300.0, description="From sending the request to the first output, loading the model included."
+        default=300.0, description="From sending the request to the first output, loading the model included."
     )
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt.")
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt.")
 
 
 class LocalAIConfig(ProviderConfig):
     """A LocalAI server. How a model is loaded stands in LocalAI's own YAML of that model."""
 
     base_url: Annotated[str, AfterValidator(server_address(8080, "LocalAI"))] = Field(
-        "http://localhost:8080", description="Address of the server; without a scheme and port, http and 8080."
+        default="http://localhost:8080", description="Address of the server; without a scheme and port, http and 8080."
     )
     timeouts: LocalAITimeouts = LocalAITimeouts()
-    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
-    unload_timeout: Duration = Field(30.0, description="How long a model may take to leave memory.")
-    pull_stall_timeout: Duration = Field(300.0, description="How long an installation may make no progress.")
+    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(default=30.0, description="How long a model may take to leave memory.")
+    pull_stall_timeout: Duration = Field(default=300.0, description="How long an installation may make no progress.")
     pull_from: PullHosts = ("huggingface.co", "hf.co", "github.com", "raw.githubusercontent.com")
     unload_on_stop: bool = Field(
-        False, description="Shut the backends down that were loaded explicitly when this provider is closed."
+        default=False, description="Shut the backends down that were loaded explicitly when this provider is closed."
     )
-    embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
+    embedding_batch_size: int = Field(default=256, gt=0, le=10_000, description="Texts per embedding request.")

@@ -17,11 +17,11 @@ class OllamaTimeouts(TimeoutOptions):
     """Longer than elsewhere: the first answer waits until the model is in memory, and prompts are read slowly."""
 
     first_token: Duration = Field(
-        300.0, description="From sending the request to the first output, loading the model included."
+        default=300.0, description="From sending the request to the first output, loading the model included."
     )
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt.")
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt.")
 
 
 class OllamaModelOptions(ModelOptions):
@@ -30,10 +30,10 @@ class OllamaModelOptions(ModelOptions):
     options: Mapping[str, Any] = Field(
         default_factory=dict, description="Options of this model, over those of the provider: `num_ctx: 16384`."
     )
-    keep_alive: ConfiguredKeepAlive | None = Field(None, description="Overrides the provider's `keep_alive`.")
-    pull: PullStrategy | None = Field(None, description="Overrides the provider's `pull`.")
+    keep_alive: ConfiguredKeepAlive | None = Field(default=None, description="Overrides the provider's `keep_alive`.")
+    pull: PullStrategy | None = Field(default=None, description="Overrides the provider's `pull`.")
     prompt_format: ConfiguredPromptFormat | None = Field(
-        None,
+        default=None,
         description="How a conversation is written as one prompt, past the model's own template: a name (chatml, "
         "llama3, mistral, gemma, alpaca, plain) or a format of your own.",
     )
@@ -70,25 +70,26 @@ class OllamaConfig(ProviderConfig):
     """
 
     base_url: Annotated[str, AfterValidator(_server)] = Field(
-        "http://localhost:11434", description="Address of the server; without a scheme and port, http and 11434."
+        default="http://localhost:11434",
+        description="Address of the server; without a scheme and port, http and 11434.",
     )
     models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict, description="Models by name: a list, or a mapping with facts and options."
     )
     timeouts: OllamaTimeouts = OllamaTimeouts()
     keep_alive: ConfiguredKeepAlive | None = Field(
-        None,
+        default=None,
         description="How long a model stays in memory after a call: `5m`, `never` (stays for ever) or `immediate` "
         "(goes at once). Unset: the server decides.",
     )
     pull: PullStrategy = Field(
-        "never",
+        default="never",
         description="never: a missing model is an error. when_missing: it is pulled when it is first asked for. "
         "always: a newer version is looked for as well, while the installed one serves.",
     )
-    auto_pull: bool = Field(False, description="The older way to write `pull: when_missing`.")
+    auto_pull: bool = Field(default=False, description="The older way to write `pull: when_missing`.")
     models_dir: str | None = Field(
-        None,
+        default=None,
         description="Where a server on this machine keeps its models: a pull that does not fit there is not begun. "
         "Unset: the usual places.",
     )
@@ -96,16 +97,17 @@ class OllamaConfig(ProviderConfig):
         default_factory=dict, description="Options of every model, such as `num_ctx: 8192` or `num_gpu: 99`."
     )
     truncate: bool | None = Field(
-        None, description="`false`: a prompt longer than the context is an error; unset: Ollama cuts it silently."
+        default=None,
+        description="`false`: a prompt longer than the context is an error; unset: Ollama cuts it silently.",
     )
     shift: bool | None = Field(
-        None, description="`false`: stop at the end of the context instead of forgetting its beginning."
+        default=None, description="`false`: stop at the end of the context instead of forgetting its beginning."
     )
-    load_timeout: Duration = Field(600.0, description="How long loading a model may take.")
-    unload_timeout: Duration = Field(10.0, description="How long a model may take to leave memory.")
+    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
+    unload_timeout: Duration = Field(default=10.0, description="How long a model may take to leave memory.")
     pull_from: PullHosts = ("registry.ollama.ai", "ollama.com", "hf.co", "huggingface.co")
     unload_on_stop: bool = Field(
-        False, description="Unload the models that were loaded explicitly when this provider is closed."
+        default=False, description="Unload the models that were loaded explicitly when this provider is closed."
     )
 
     @model_validator(mode="after")

@@ -12,9 +12,11 @@ from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOpt
 class OpenAITimeouts(TimeoutOptions):
     """Models that think before they answer may be silent for minutes."""
 
-    first_token: Duration = Field(300.0, description="From sending the request to the first output of a stream.")
-    idle: Duration = Field(120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(300.0, description="Between two pieces of output; pings do not count.")
+    first_token: Duration = Field(
+        default=300.0, description="From sending the request to the first output of a stream."
+    )
+    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
+    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 class OpenAIConfig(ProviderConfig):
@@ -23,8 +25,10 @@ class OpenAIConfig(ProviderConfig):
     needs_key: ClassVar[bool] = True
 
     timeouts: OpenAITimeouts = OpenAITimeouts()
-    base_url: str = Field("https://api.openai.com/v1", description="Only for a proxy in front of OpenAI.")
-    api: Endpoint = Field("auto", description="The chat endpoint; `auto` chooses by model and request.")
-    organization: str | None = Field(None, description="Id of the organization to bill, where the key has several.")
-    project: str | None = Field(None, description="Id of the project to bill, where the key has several.")
-    embedding_batch_size: int = Field(2048, gt=0, le=2048, description="Texts per embedding request.")
+    base_url: str = Field(default="https://api.openai.com/v1", description="Only for a proxy in front of OpenAI.")
+    api: Endpoint = Field(default="auto", description="The chat endpoint; `auto` chooses by model and request.")
+    organization: str | None = Field(
+        default=None, description="Id of the organization to bill, where the key has several."
+    )
+    project: str | None = Field(default=None, description="Id of the project to bill, where the key has several.")
+    embedding_batch_size: int = Field(default=2048, gt=0, le=2048, description="Texts per embedding request.")

@@ -26,7 +26,9 @@ _QUIRKS = TypeAdapter(OpenAIQuirks)
 class OpenAICompatibleTimeouts(TimeoutOptions):
     """A server of one's own may have to load a model or read a long prompt first."""
 
-    first_token: Duration = Field(120.0, description="From sending the request to the first output of a stream.")
+    first_token: Duration = Field(
+        default=120.0, description="From sending the request to the first output of a stream."
+    )
 
 
 def _preset(value: str | None) -> str | None:
@@ -52,18 +54,19 @@ class OpenAICompatibleConfig(ProviderConfig):
 
     timeouts: OpenAICompatibleTimeouts = OpenAICompatibleTimeouts()
     preset: Annotated[str | None, AfterValidator(_preset)] = Field(
-        None, description="A known server, such as groq or vllm; by default recognised by base_url; `plain`: none."
+        default=None,
+        description="A known server, such as groq or vllm; by default recognised by base_url; `plain`: none.",
     )
     quirks: Annotated[Mapping[str, Any], AfterValidator(_quirks)] = Field(
         default_factory=dict, description="What this server does differently: `token_cap: max_completion_tokens`."
     )
-    api: Endpoint = Field("chat", description="The chat endpoint; most servers know Chat Completions only.")
+    api: Endpoint = Field(default="chat", description="The chat endpoint; most servers know Chat Completions only.")
     prompt_format: ConfiguredPromptFormat | None = Field(
-        None,
+        default=None,
         description="For a server or model without a chat template: how the conversation is written as one prompt for "
         "/completions. A name (chatml, llama3, mistral, gemma, alpaca, plain) or a format of your own.",
     )
-    embedding_batch_size: int = Field(256, gt=0, le=10_000, description="Texts per embedding request.")
+    embedding_batch_size: int = Field(default=256, gt=0, le=10_000, description="Texts per embedding request.")
 
     @model_validator(mode="after")
     def _has_address(self) -> Self:

@@ -24,58 +24,67 @@ class TransformersTimeouts(TimeoutOptions):
     """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
 
     first_token: Duration = Field(
-        300.0, description="From handing the request to the loaded model to its first output."
+        default=300.0, description="From handing the request to the loaded model to its first output."
     )
-    idle: Duration = Field(120.0, description="Between two pieces of output.")
-    progress: Duration = Field(120.0, description="Between two pieces of output.")
-    total: Duration = Field(1800.0, description="The whole attempt, waiting for a place and loading included.")
+    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
+    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
+    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a place and loading included.")
 
 
 class TransformersModelOptions(ModelOptions):
     """One model: where it is, and how it is loaded. A change of how it is loaded loads it anew."""
 
     path: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="The directory of the model: config.json, tokenizer and .safetensors. A relative path is below "
         "`models_dir`, or below the current directory where there is none.",
     )
     hub_id: str | None = Field(
-        None, description="Instead of `path`: a model of the Hugging Face hub as `owner/name`, from the local cache."
+        default=None,
+        description="Instead of `path`: a model of the Hugging Face hub as `owner/name`, from the local cache.",
     )
-    revision: str | None = Field(None, description="Branch, tag or commit of `hub_id`; `main` where it is left out.")
+    revision: str | None = Field(
+        default=None, description="Branch, tag or commit of `hub_id`; `main` where it is left out."
+    )
     allow_download: bool = Field(
-        False, description="Let the worker fetch what the cache lacks. Otherwise nothing goes over the network."
+        default=False, description="Let the worker fetch what the cache lacks. Otherwise nothing goes over the network."
     )
     trust_remote_code: bool = Field(
-        False,
+        default=False,
         description="Run Python code that comes with the model. Needs `revision` to be a full commit for a hub id.",
     )
     allow_pickle: bool = Field(
-        False, description="Load .bin weights where there are no .safetensors; they are read without running code."
+        default=False,
+        description="Load .bin weights where there are no .safetensors; they are read without running code.",
     )
-    device: str = Field("auto", description="auto (the first GPU, else the processor), cpu, cuda, cuda:1 …, mps.")
-    dtype: Dtype = Field("auto", description="Of the weights and the computation; `auto`: as the model was saved.")
+    device: str = Field(
+        default="auto", description="auto (the first GPU, else the processor), cpu, cuda, cuda:1 …, mps."
+    )
+    dtype: Dtype = Field(
+        default="auto", description="Of the weights and the computation; `auto`: as the model was saved."
+    )
     quantization: Quantization = Field(
-        "none", description="4bit and 8bit need `pip install bitsandbytes accelerate`, and a CPU or an NVIDIA GPU."
+        default="none",
+        description="4bit and 8bit need `pip install bitsandbytes accelerate`, and a CPU or an NVIDIA GPU.",
     )
     max_batch: int = Field(
-        4, ge=1, le=256, description="Calls at the same time. Those that come together are computed together."
+        default=4, ge=1, le=256, description="Calls at the same time. Those that come together are computed together."
     )
     batch_wait: Duration = Field(
-        0.005, description="How long the first of several calls waits for others to be computed with it."
+        default=0.005, description="How long the first of several calls waits for others to be computed with it."
     )
-    n_threads: int | None = Field(None, ge=1, le=1024, description="Unset: half of the processors.")
+    n_threads: int | None = Field(default=None, ge=1, le=1024, description="Unset: half of the processors.")
     attention: Literal["sdpa", "eager", "flash_attention_2"] | None = Field(
-        None, description="How attention is computed; unset: what transformers chooses for the model."
+        default=None, description="How attention is computed; unset: what transformers chooses for the model."
     )
-    chat_template: str | None = Field(None, description="A Jinja template in place of the model's own.")
+    chat_template: str | None = Field(default=None, description="A Jinja template in place of the model's own.")
     prompt_format: ConfiguredPromptFormat | None = Field(
-        None,
+        default=None,
         description="For a model without a chat template: how a conversation is written as one prompt. A name (chatml, "
         "llama3, mistral, gemma, alpaca, plain) or a format of your own; no tools then.",
     )
-    embeddings: bool = Field(True, description="Whether the model may be used for embeddings as well.")
+    embeddings: bool = Field(default=True, description="Whether the model may be used for embeddings as well.")
 
     @field_validator("device")
     @classmethod
@@ -141,27 +150,27 @@ class TransformersConfig(ProviderConfig):
     )
     timeouts: TransformersTimeouts = TransformersTimeouts()
     models_dir: str | None = Field(
-        None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
+        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
     )
     model_roots: tuple[str, ...] = Field(
-        (),
+        default=(),
         description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
         "any path is allowed.",
     )
     cache_dir: str | None = Field(
-        None, description="The cache of the Hugging Face hub; unset: where its own tools keep it."
+        default=None, description="The cache of the Hugging Face hub; unset: where its own tools keep it."
     )
     schemas: Schemas = Field(
-        "auto",
+        default="auto",
         description="`enforced`: answers are held to a JSON schema token by token, by llguidance. `described`: "
         "it is put into words. `auto`: the first where llguidance is installed.",
     )
-    load_timeout: Duration = Field(600.0, description="How long loading a model may take, a download included.")
+    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take, a download included.")
     unload_timeout: Duration = Field(
-        30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
+        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
     )
-    memory_limit: Size | None = Field(None, description="Memory each worker process may allocate on the host.")
-    max_waiting: int = Field(256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
+    memory_limit: Size | None = Field(default=None, description="Memory each worker process may allocate on the host.")
+    max_waiting: int = Field(default=256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
 
     @model_validator(mode="after")
     def _names_a_model(self) -> "TransformersConfig":

@@ -21,7 +21,7 @@ class AliasTarget(Frozen):
     """One of several models behind an alias."""
 
     model: str
-    weight: float = Field(1.0, ge=0, le=10**6)
+    weight: float = Field(default=1.0, ge=0, le=10**6)
 
 
 def _targets(value: object) -> object:
@@ -64,9 +64,9 @@ class WhereOptions(Frozen):
 
     capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings), _NAME] = ()
     min_context_window: Tokens | None = None
-    min_output_tokens: Tokens | None = Field(None, description="Tokens that an answer may have at least.")
-    max_input_price: Price | None = Field(None, description="Per million tokens.")
-    max_output_price: Price | None = Field(None, description="Per million tokens.")
+    min_output_tokens: Tokens | None = Field(default=None, description="Tokens that an answer may have at least.")
+    max_input_price: Price | None = Field(default=None, description="Per million tokens.")
+    max_output_price: Price | None = Field(default=None, description="Per million tokens.")
 
 
 class AliasOptions(Frozen):
@@ -76,9 +76,9 @@ class AliasOptions(Frozen):
     """What may stand in the place of the whole mapping."""
 
     use: Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), _NAME] = Field(min_length=1)
-    where: WhereOptions | None = Field(None, description="Which of the models behind the alias are admitted.")
+    where: WhereOptions | None = Field(default=None, description="Which of the models behind the alias are admitted.")
     fallback: Annotated[tuple[str, ...] | None, BeforeValidator(_strings), _NAME] = Field(
-        None, description="Models tried in order after `use`; unset: the general `fallback_chain`; `[]`: none."
+        default=None, description="Models tried in order after `use`; unset: the general `fallback_chain`; `[]`: none."
     )
     fallback_on: Mapping[FallbackReason, Annotated[tuple[str, ...], BeforeValidator(_strings), _NAME]] = Field(
         default_factory=dict,
@@ -86,19 +86,21 @@ class AliasOptions(Frozen):
         "`context_length: [big]`. A refusal is routed around only where `content_filter` is named here.",
     )
     strategy: BuiltInStrategy | str = Field(
-        "ordered",
+        default="ordered",
         union_mode="left_to_right",
         description="How the models of `use` are ordered; also a function of your own, by its name or as "
         "`package.module:function`.",
     )
     sticky_by: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Calls with the same value go to the same model: `user`, `prompt` (the system prompt), or a key of "
         "the request's metadata. Calls without a value are left to `strategy`.",
     )
     classifier: str | None = Field(
-        None, min_length=1, description="A function of your own that names the class of a request, one of `classes`."
+        default=None,
+        min_length=1,
+        description="A function of your own that names the class of a request, one of `classes`.",
     )
     classes: Mapping[str, Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), _NAME, Field(min_length=1)]] = (
         Field(default_factory=dict, description="Models instead of `use`, by the class of the request.")
@@ -107,7 +109,7 @@ class AliasOptions(Frozen):
     hedge: Annotated[HedgeOptions | None, BeforeValidator(_hedge), _AFTER] = None
     shadow: ShadowOptions | None = None
     bandit: BanditOptions = own_defaults()
-    limits: RequestLimitOptions | None = Field(None, description="Instead of the general `request_limits`.")
+    limits: RequestLimitOptions | None = Field(default=None, description="Instead of the general `request_limits`.")
     defaults: Mapping[str, Any] = Field(default_factory=dict)
 
 

@@ -12,18 +12,20 @@ class CacheOptions(Frozen):
     """Answers kept for identical requests, in memory."""
 
     enabled: bool | Literal["on_request"] = Field(
-        False,
+        default=False,
         description="true: for every request that does not say otherwise. on_request: for those that say `cache=True`. "
         "false: for none, whatever it says.",
     )
-    ttl: Duration = Field(3600.0, description="How long an answer may be given again.")
-    max_entries: int = Field(10_000, gt=0, le=10**7)
-    max_bytes: Size = Field(64 * 2**20, description="Of all answers together; the ones not used for longest go first.")
+    ttl: Duration = Field(default=3600.0, description="How long an answer may be given again.")
+    max_entries: int = Field(default=10_000, gt=0, le=10**7)
+    max_bytes: Size = Field(
+        default=64 * 2**20, description="Of all answers together; the ones not used for longest go first."
+    )
     single_flight: bool = Field(
-        True, description="Identical requests at the same time are sent once; all of them get the answer."
+        default=True, description="Identical requests at the same time are sent once; all of them get the answer."
     )
     tenant: str | None = Field(
-        None,
+        default=None,
         min_length=1,
         description="Key of the request's metadata that separates customers, besides `user`. A request without it is "
         "not cached.",

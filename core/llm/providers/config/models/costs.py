@@ -18,11 +18,13 @@ _PERIODS: Final[Mapping[str, Period]] = {"daily": "day", "monthly": "month"}
 class ScopeOptions(Frozen):
     """Which calls a budget counts: those that fit everything that is named here."""
 
-    provider: str | None = Field(None, min_length=1)
-    model: str | None = Field(None, min_length=1, description="`provider/model`, or a model at any provider.")
-    alias: str | None = Field(None, min_length=1, description="Calls that asked for this alias, whoever answers.")
+    provider: str | None = Field(default=None, min_length=1)
+    model: str | None = Field(default=None, min_length=1, description="`provider/model`, or a model at any provider.")
+    alias: str | None = Field(
+        default=None, min_length=1, description="Calls that asked for this alias, whoever answers."
+    )
     user: str | None = Field(
-        None, min_length=1, description="The `user` of a request; `*` gives each of them a budget of his own."
+        default=None, min_length=1, description="The `user` of a request; `*` gives each of them a budget of his own."
     )
 
 
@@ -47,17 +49,17 @@ Limits = Annotated[
 class CostOptions(Frozen):
     """Budgets, in `currency`. What may cost more than is left is not sent."""
 
-    monthly_budget: Amount | None = Field(None, description="For everything together.")
-    daily_limit: Amount | None = Field(None, description="For everything together.")
+    monthly_budget: Amount | None = Field(default=None, description="For everything together.")
+    daily_limit: Amount | None = Field(default=None, description="For everything together.")
     alert_threshold: float = Field(
-        0.8, gt=0, le=1, description="Share of a budget from which on it is told once that it is being used up."
+        default=0.8, gt=0, le=1, description="Share of a budget from which on it is told once that it is being used up."
     )
     limits: Limits = Field(
         default_factory=dict,
         description="Budgets of a part: `<provider or alias>_daily`, `…_monthly`, or a list of scope, amount, period.",
     )
-    timezone: str = Field("UTC", description="Whose midnight ends a day and a month, such as Europe/Berlin.")
-    currency: str = Field("USD", pattern="^[A-Z]{3}$", examples=["USD"])
+    timezone: str = Field(default="UTC", description="Whose midnight ends a day and a month, such as Europe/Berlin.")
+    currency: str = Field(default="USD", pattern="^[A-Z]{3}$", examples=["USD"])
 
     @field_validator("timezone")
     @classmethod

@@ -90,4 +90,4 @@ def own_defaults() -> Any:
     They are made when a configuration is: an object that stands in the class would be validated, and its class built,
     when the library is imported.
     """
-    return Field({}, validate_default=True)
+    return Field(default={}, validate_default=True)

@@ -14,7 +14,7 @@ class WeightedKey(Frozen):
     """In the file the key alone may stand in the place of the mapping."""
 
     key: SecretStr
-    weight: int = Field(1, ge=1, le=1000)
+    weight: int = Field(default=1, ge=1, le=1000)
 
     def get_secret_value(self) -> str:
         """The key."""

@@ -21,7 +21,7 @@ class ResidencyOptions(Frozen):
     """
 
     max_loaded: int | None = Field(
-        None, gt=0, le=100_000, description="Models in memory at the same time, on all devices."
+        default=None, gt=0, le=100_000, description="Models in memory at the same time, on all devices."
     )
     memory_budget: Mapping[str, Size] = Field(
         default_factory=dict, description="Memory for models by device: `cpu`, `cuda:0`. A device without is unlimited."
@@ -34,45 +34,54 @@ class ResidencyOptions(Frozen):
         default_factory=dict, description="Memory of `provider/model`, over what is measured or guessed."
     )
     idle_ttl: Annotated[Duration | Literal["never", "immediate"], BeforeValidator(_ttl)] = Field(
-        "never",
+        default="never",
         union_mode="left_to_right",
         description="How long a model stays in memory after its last call; `immediate`: it goes with it.",
     )
-    preload: tuple[str, ...] = Field((), description="Loaded when the service starts: aliases or `provider/model`.")
+    preload: tuple[str, ...] = Field(
+        default=(), description="Loaded when the service starts: aliases or `provider/model`."
+    )
     preload_mode: Literal["background", "blocking", "required"] = Field(
-        "background",
+        default="background",
         description="background: the start does not wait. blocking: it does. required: a failed load fails the start.",
     )
-    preload_timeout: Duration = Field(600.0, description="How long a start may wait for its models.")
-    pinned: tuple[str, ...] = Field((), description="Always in memory: never let go, and loaded again after a crash.")
-    max_parallel_loads: int = Field(1, gt=0, le=64, description="Loads at the same time on one device.")
+    preload_timeout: Duration = Field(default=600.0, description="How long a start may wait for its models.")
+    pinned: tuple[str, ...] = Field(
+        default=(), description="Always in memory: never let go, and loaded again after a crash."
+    )
+    max_parallel_loads: int = Field(default=1, gt=0, le=64, description="Loads at the same time on one device.")
     acquire_timeout: Duration = Field(
-        60.0,
+        default=60.0,
         description="How long a call waits for room that others hold; loads, its own and those before it, count only "
         "in the call's own time.",
     )
     patience: Duration = Field(
-        5.0, description="A call that has waited this long for room gets it: a model in use takes no new calls then."
+        default=5.0,
+        description="A call that has waited this long for room gets it: a model in use takes no new calls then.",
     )
-    max_waiting: int = Field(256, gt=0, le=100_000, description="Calls that may wait for one model.")
-    stall_timeout: Duration = Field(300.0, description="A load that makes no progress for this long has failed.")
-    load_timeout: Duration | None = Field(None, description="How long a load may take; unset: as its provider says.")
+    max_waiting: int = Field(default=256, gt=0, le=100_000, description="Calls that may wait for one model.")
+    stall_timeout: Duration = Field(
+        default=300.0, description="A load that makes no progress for this long has failed."
+    )
+    load_timeout: Duration | None = Field(
+        default=None, description="How long a load may take; unset: as its provider says."
+    )
     drain_timeout: Duration = Field(
-        30.0, description="How long calls may go on when their model is unloaded by hand; then they are cut."
+        default=30.0, description="How long calls may go on when their model is unloaded by hand; then they are cut."
     )
     prefer_loaded: bool = Field(
-        False, description="A call goes to its next candidate while the model loads in the background."
+        default=False, description="A call goes to its next candidate while the model loads in the background."
     )
     on_other_load_options: Literal["drop", "refuse", "reroute"] = Field(
-        "drop",
+        default="drop",
         description="A call whose `extra` asks for other load options than the model's, for which the server would "
         "load it anew: send it without them and say so, refuse it, or try its next candidate.",
     )
     evict_foreign: bool = Field(
-        False, description="May models be unloaded that others have loaded on a server that is shared?"
+        default=False, description="May models be unloaded that others have loaded on a server that is shared?"
     )
     reconcile_interval: Duration = Field(
-        10.0, description="How often servers are asked what they hold, while a model of ours is there."
+        default=10.0, description="How often servers are asked what they hold, while a model of ours is there."
     )
 
     @property

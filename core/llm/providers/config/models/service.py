@@ -18,14 +18,16 @@ from core.llm.providers.config.models.residency import ResidencyOptions
 class RetryOptions(Frozen):
     """How often and how fast the same model is tried again."""
 
-    max_retries: int = Field(2, ge=0, le=10, description="Tries after the first, per model.")
-    max_attempts: int = Field(5, ge=1, le=50, description="Attempts of one call in total, all models together.")
-    initial_delay: Duration = Field(0.5, description="Grows by `backoff_factor`, with full jitter.")
+    max_retries: int = Field(default=2, ge=0, le=10, description="Tries after the first, per model.")
+    max_attempts: int = Field(default=5, ge=1, le=50, description="Attempts of one call in total, all models together.")
+    initial_delay: Duration = Field(default=0.5, description="Grows by `backoff_factor`, with full jitter.")
     max_delay: Duration = 20.0
-    backoff_factor: float = Field(2.0, ge=1, le=10)
-    max_retry_after: Duration = Field(60.0, description="A provider that asks for a longer wait is passed over.")
+    backoff_factor: float = Field(default=2.0, ge=1, le=10)
+    max_retry_after: Duration = Field(
+        default=60.0, description="A provider that asks for a longer wait is passed over."
+    )
     min_useful: Duration = Field(
-        0.5,
+        default=0.5,
         description="With less time left no further attempt is made; where it is known how long a model usually takes "
         "to begin, that counts instead.",
     )
@@ -58,17 +60,21 @@ class LoggingOptions(Frozen):
 class AuditOptions(Frozen):
     """The audit log; off unless it has a path."""
 
-    path: str | None = Field(None, min_length=1, description="A file of JSON lines, each sealed with the one before.")
-    key: SecretStr | None = Field(None, description="Seals the lines, so that nobody without it can rewrite them.")
-    content: bool = Field(False, description="Write prompts and answers instead of their digests and lengths.")
+    path: str | None = Field(
+        default=None, min_length=1, description="A file of JSON lines, each sealed with the one before."
+    )
+    key: SecretStr | None = Field(
+        default=None, description="Seals the lines, so that nobody without it can rewrite them."
+    )
+    content: bool = Field(default=False, description="Write prompts and answers instead of their digests and lengths.")
 
 
 class ReloadOptions(Frozen):
     """How an edited file becomes live."""
 
     enabled: bool = True
-    debounce: Duration = Field(0.1, description="Quiet time after the last change before the file is read.")
-    poll_interval: Duration = Field(2.0, description="How often the files are compared, events or not.")
+    debounce: Duration = Field(default=0.1, description="Quiet time after the last change before the file is read.")
+    poll_interval: Duration = Field(default=2.0, description="How often the files are compared, events or not.")
     on_sighup: bool = False
 
 
@@ -76,11 +82,11 @@ class LifecycleOptions(Frozen):
     """How old configurations and the service itself come to an end."""
 
     drain_timeout: Duration = Field(
-        300.0, description="Calls on an old configuration may run this long after a reload."
+        default=300.0, description="Calls on an old configuration may run this long after a reload."
     )
-    shutdown_timeout: Duration = Field(15.0, description="Calls may run this long after stop.")
+    shutdown_timeout: Duration = Field(default=15.0, description="Calls may run this long after stop.")
     stream_idle_timeout: Duration | None = Field(
-        None, description="A stream whose consumer has asked for nothing for this long is closed; unset: never."
+        default=None, description="A stream whose consumer has asked for nothing for this long is closed; unset: never."
     )
 
 
@@ -95,18 +101,21 @@ class LLMServiceConfig(Frozen):
 
     schema_version: Literal[1] = 1
     default_model: str | None = Field(
-        None, description="Alias, provider/model or model name used when none is asked for."
+        default=None, description="Alias, provider/model or model name used when none is asked for."
     )
     fallback_chain: tuple[str, ...] = Field(
-        (), description="Providers (or provider/model) tried in order where an alias names no fallback of its own."
+        default=(),
+        description="Providers (or provider/model) tried in order where an alias names no fallback of its own.",
     )
     models: Mapping[
         str, Annotated[AliasOptions, BeforeValidator(alias_from), Also("text", "text"), Also("list", "a list")]
     ] = Field(default_factory=dict, description="Aliases: what services ask for.")
     providers: Mapping[str, ProviderConfig] = Field(default_factory=dict)
-    timeout: Duration = Field(600.0, description="One deadline for a whole call, every attempt and fallback included.")
+    timeout: Duration = Field(
+        default=600.0, description="One deadline for a whole call, every attempt and fallback included."
+    )
     parameter_policy: Literal["error", "warn", "drop"] = Field(
-        "warn",
+        default="warn",
         description="What happens to a parameter that a model does not take as asked: refuse the call, or send it "
         "without and say so in the response (`warn` logs it as well).",
     )

@@ -122,7 +122,7 @@ class _Inference(_Streamed):
     keep_alive: KeepAlive | None = None
     think: Think | None = None
     logprobs: bool | None = None
-    top_logprobs: int | None = Field(None, ge=0, le=20)
+    top_logprobs: int | None = Field(default=None, ge=0, le=20)
     truncate: bool | None = None
     """`False`: a prompt longer than the context is an error instead of being cut."""
     shift: bool | None = None
@@ -157,7 +157,7 @@ class EmbedRequest(OllamaModel):
     model: str = Field(min_length=1)
     input: str | Sequence[str]
     truncate: bool | None = None
-    dimensions: int | None = Field(None, ge=1)
+    dimensions: int | None = Field(default=None, ge=1)
     options: Mapping[str, Any] | None = None
     keep_alive: KeepAlive | None = None
 
@@ -197,7 +197,7 @@ class CreateRequest(_Streamed):
     """`POST /api/create`: a new model from another one, or from files uploaded as blobs before."""
 
     model: str = Field(min_length=1)
-    from_: str | None = Field(None, alias="from")
+    from_: str | None = Field(default=None, alias="from")
     files: Mapping[str, str] | None = None
     """Digest by file name; upload each with `OllamaClient.upload_blob` first."""
     adapters: Mapping[str, str] | None = None
