@@ -20,6 +20,7 @@ from core.llm.dialects.anthropic_blocks import is_carried, uncarried
 from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_media import media_block
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
+from core.llm.dialects.left_out import report_detail, report_foreign, report_name
 from core.llm.providers.base.request import ChatRequest
 
 Block = dict[str, Any]
@@ -75,6 +76,7 @@ class _Encoder:
 
     def run(self) -> tuple[list[Block], list[Block]]:
         for index, message in enumerate(self._request.messages):
+            report_name(self._request, message)
             if message.role == "system":
                 blocks = self._add_system(message)
             elif message.role == "assistant":
@@ -155,6 +157,7 @@ class _Encoder:
     def _thinking(self, part: ThinkingPart) -> Block | None:
         """Own thinking unchanged; `None` for that of another provider, which nobody else can read or check."""
         if part.provider not in {None, self._request.provider}:
+            report_foreign(self._request)
             return None
         if part.redacted is not None:
             if is_carried(part.redacted):
@@ -185,6 +188,8 @@ class _Encoder:
                     if part.text.strip():
                         plain.append(_text(part.text))
                 case ImagePart() | DocumentPart() | AudioPart():
+                    if isinstance(part, ImagePart):
+                        report_detail(self._request, part)
                     plain.append(media_block(part))
                 case _:
                     self._request.warn("dropped", "messages", f"a {part.type} part in a {message.role} message")

@@ -12,6 +12,7 @@ from pydantic_core import from_json
 
 from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.messages import (
+    ImagePart,
     MediaPart,
     Message,
     Part,
@@ -20,6 +21,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
+from core.llm.dialects.left_out import report_beside_results, report_detail, report_foreign, report_name
 from core.llm.dialects.media import media_type
 from core.llm.providers.base.request import ChatRequest
 
@@ -57,6 +59,7 @@ class _Encoder:
 
     def run(self) -> tuple[list[Content], list[dict[str, Any]]]:
         for message in self._request.messages:
+            report_name(self._request, message)
             if message.role == "system":
                 self._instruct(message)
             elif message.role == "assistant":
@@ -96,7 +99,7 @@ class _Encoder:
                 case TextPart():
                     parts.append({"text": part.text})
                 case MediaPart():
-                    parts.append(_media(part))
+                    parts.append(self._media(part))
                 case _:
                     self._request.warn("dropped", "messages", f"a {part.type} part in a user message")
         self._flush_results()
@@ -126,6 +129,7 @@ class _Encoder:
 
     def _think(self, part: ThinkingPart, previous: Part | None, parts: list[dict[str, Any]]) -> None:
         if not self._own(part.provider):
+            report_foreign(self._request)
             return
         if part.text:
             wire: dict[str, Any] = {"text": part.text, "thought": True}
@@ -161,6 +165,8 @@ class _Encoder:
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         for result in results:
             self._result(result, message.tool_call_id, message.name)
+        if results and len(results) < len(message.parts):
+            report_beside_results(self._request)
         if not results:
             media = [part for part in message.parts if isinstance(part, MediaPart)]
             self._result(ToolResultPart(message.tool_call_id or "", message.text, message.name), media=media)
@@ -182,8 +188,13 @@ class _Encoder:
         if identifier and not identifier.startswith(GENERATED_ID):
             wire["id"] = identifier
         if media:
-            wire["parts"] = [_media(part) for part in media]
+            wire["parts"] = [self._media(part) for part in media]
         self._results.append((identifier, {"functionResponse": wire}))
+
+    def _media(self, part: MediaPart) -> dict[str, Any]:
+        if isinstance(part, ImagePart):
+            report_detail(self._request, part)
+        return _media(part)
 
     def _flush_results(self) -> None:
         if not self._results:

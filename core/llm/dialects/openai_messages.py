@@ -16,6 +16,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
+from core.llm.dialects.left_out import report_beside_results, report_foreign, report_name
 from core.llm.dialects.media import data_url, media_type
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.request import ChatRequest
@@ -108,8 +109,14 @@ class _Encoder:
         role = self._system_role if message.role == "system" else message.role
         out: dict[str, Any] = {"role": role, "content": content}
         if message.name is not None:
-            out["name"] = message.name
+            self._name(message, out)
         self._out.append(out)
+
+    def _name(self, message: Message, out: dict[str, Any]) -> None:
+        if "name" in self._quirks.rejects:
+            report_name(self._request, message)
+        else:
+            out["name"] = message.name
 
     def _user_or_system(self, message: Message) -> None:
         content: list[dict[str, Any]] = []
@@ -148,10 +155,12 @@ class _Encoder:
                     self._request.warn("dropped", "messages", f"a {part.type} part in an assistant message")
         out: dict[str, Any] = {"role": "assistant", "content": "".join(texts) if texts or not calls else None}
         if message.name is not None:
-            out["name"] = message.name
+            self._name(message, out)
         if calls:
             out["tool_calls"] = calls
         own = [part for part in thinking if part.provider in {None, self._request.provider}]
+        if len(own) < len(thinking):
+            report_foreign(self._request)
         if own and self._quirks.replay_thinking == "reasoning_content":
             out["reasoning_content"] = "".join(part.text for part in own)
         elif own and self._quirks.replay_thinking == "reasoning_details":
@@ -173,6 +182,8 @@ class _Encoder:
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         for result in results:
             self._result(result.tool_call_id or message.tool_call_id or "", result.content)
+        if results and len(results) < len(message.parts):
+            report_beside_results(self._request)
         if not results:
             if any(not isinstance(part, TextPart) for part in message.parts):
                 self._request.warn("dropped", "messages", "only text can be sent as the result of a tool")

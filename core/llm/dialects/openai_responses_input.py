@@ -17,6 +17,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
+from core.llm.dialects.left_out import report_beside_results, report_foreign, report_name
 from core.llm.dialects.media import data_url, media_type
 from core.llm.dialects.openai_messages import CallIds
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -31,6 +32,8 @@ def encode_input(request: ChatRequest, quirks: OpenAIQuirks, system_role: str) -
     """The instructions and the input items: system messages at the beginning are the instructions."""
     first = next((n for n, message in enumerate(request.messages) if not _is_instruction(message)), None)
     first = len(request.messages) - 1 if first is None else first
+    for message in request.messages[:first]:
+        report_name(request, message)
     instructions = "\n\n".join(message.text for message in request.messages[:first] if message.text)
     return instructions, _Items(request, quirks, system_role).of(request.messages[first:])
 
@@ -51,6 +54,7 @@ class _Items:
 
     def of(self, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
         for message in messages:
+            report_name(self._request, message)
             match message.role:
                 case "assistant":
                     self._assistant(message)
@@ -92,6 +96,7 @@ class _Items:
         for ordinal, part in enumerate(message.parts):
             if isinstance(part, ThinkingPart):
                 if part.provider != self._request.provider:
+                    report_foreign(self._request)
                     continue
                 if (part.signature or "").startswith(PHASE):
                     phase = (part.signature or "").removeprefix(PHASE)
@@ -158,6 +163,8 @@ class _Items:
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         for result in results:
             self._result(result.tool_call_id or message.tool_call_id or "", result.content)
+        if results and len(results) < len(message.parts):
+            report_beside_results(self._request)
         if not results:
             if any(not isinstance(part, TextPart) for part in message.parts):
                 self._drop("only text can be sent as the result of a tool")

@@ -52,7 +52,7 @@ def test_a_request_to_mistral_is_in_mistrals_words() -> None:
 def test_own_quirks_win_over_the_preset() -> None:
     """Field by field."""
     wire = config(preset="groq", quirks={"token_cap": "max_tokens"}).wire
-    assert (wire.token_cap, wire.rejects) == ("max_tokens", frozenset({"top_k"}))
+    assert (wire.token_cap, wire.rejects) == ("max_tokens", frozenset({"top_k", "name"}))
 
 
 @pytest.mark.parametrize(

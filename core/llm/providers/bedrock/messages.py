@@ -17,6 +17,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
+from core.llm.dialects.left_out import report_beside_results, report_detail, report_foreign, report_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.bedrock.media import DocumentNames, audio_block, document_block, image_block
 from core.llm.providers.bedrock.naming import wire_tool_id, wire_tool_name
@@ -51,8 +52,7 @@ class Conversation:
         )
 
     def _add(self, message: Message) -> None:
-        if message.name is not None:
-            self._request.warn("dropped", "messages", "Bedrock knows no names of participants")
+        report_name(self._request, message)
         if message.role == "system":
             self._system(message)
         elif message.role == "assistant":
@@ -85,6 +85,7 @@ class Conversation:
             case TextPart():
                 return [{"text": part.text}] if part.text.strip() else []
             case ImagePart():
+                report_detail(self._request, part)
                 return [image_block(part)]
             case DocumentPart():
                 return [document_block(part, self._documents)]
@@ -110,7 +111,10 @@ class Conversation:
 
     def _thinking(self, part: ThinkingPart) -> list[Block]:
         # Only what its own provider can recognise is sent back; unsigned thinking means nothing to it.
-        if part.provider not in {None, self._request.provider} or not self._replays_thinking:
+        if part.provider not in {None, self._request.provider}:
+            report_foreign(self._request)
+            return []
+        if not self._replays_thinking:
             return []
         blocks: list[Block] = []
         if part.signature is not None:
@@ -133,6 +137,8 @@ class Conversation:
     def _tool(self, message: Message) -> None:
         results = [part for part in message.parts if isinstance(part, ToolResultPart)]
         if results:
+            if len(results) < len(message.parts):
+                report_beside_results(self._request)
             blocks = [
                 self._result(part.tool_call_id or message.tool_call_id or "", part.content, is_error=part.is_error)
                 for part in results
@@ -142,6 +148,7 @@ class Conversation:
             content = blocks[0]["toolResult"]["content"]
             for part in message.parts:
                 if isinstance(part, ImagePart):
+                    report_detail(self._request, part)
                     content.append(image_block(part))
                 elif isinstance(part, DocumentPart):
                     content.append(document_block(part, self._documents))

@@ -3,6 +3,7 @@
 from typing import Any
 
 from core.llm.common.messages import ImagePart, Message, TextPart, ThinkingPart, ToolCall, ToolResultPart
+from core.llm.dialects.left_out import report_foreign
 from core.llm.providers.base.request import ChatRequest, ToolDefinition
 
 
@@ -37,7 +38,9 @@ def _add_message(request: ChatRequest, message: Message, names: dict[str, str], 
             images.append(part.base64())
         elif isinstance(part, ThinkingPart):
             # Foreign reasoning is never sent to another provider.
-            if part.provider == request.provider and part.text:
+            if part.provider != request.provider:
+                report_foreign(request)
+            elif part.text:
                 thoughts.append(part.text)
         elif isinstance(part, ToolCall):
             names[part.id] = part.name

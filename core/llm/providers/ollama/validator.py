@@ -8,6 +8,7 @@ from typing import Final, NoReturn
 
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import AudioPart, DocumentPart, ImagePart
+from core.llm.dialects.left_out import report_detail
 from core.llm.providers.base.request import ChatRequest
 
 LOAD_OPTIONS: Final = frozenset(
@@ -41,6 +42,8 @@ def check(request: ChatRequest) -> None:
         _refuse(request, "Ollama cannot force a tool call: use tool_choice 'auto' or 'none'")
     if params.tools and params.tool_choice != "none" and request.facts.lacks("tools"):
         _refuse(request, f"the model {request.model!r} does not support tools")
+    if any(tool.strict for tool in params.tools or ()):
+        request.warn("dropped", "tools", "Ollama cannot hold a model to the schema of a tool: sent without `strict`")
     if params.parallel_tool_calls is False and params.tools:
         request.warn("dropped", "parallel_tool_calls", "Ollama cannot limit a model to one tool call at a time")
     if params.user is not None:
@@ -65,6 +68,7 @@ def _check_image(request: ChatRequest, part: ImagePart) -> None:
         _refuse(request, f"Ollama takes images as bytes only, not {kind}: load the picture and pass `data`")
     if request.facts.lacks("vision"):
         _refuse(request, f"the model {request.model!r} cannot see images")
+    report_detail(request, part)
 
 
 def _refuse(request: ChatRequest, message: str) -> NoReturn:
