@@ -113,6 +113,24 @@ def test_what_stands_beside_a_result_is_sent_or_reported(name: str) -> None:
     assert "aside" in json.dumps(body) or warnings == [("dropped", "messages")]
 
 
+@every_place
+@pytest.mark.parametrize("choice", ["required", "look"])
+def test_a_choice_among_no_tools_is_reported(name: str, choice: str) -> None:
+    """OpenAI's own API answers 400; a call that was forced must not come back as talk without a word."""
+    params = LLMRequest(messages="hi", tool_choice=choice)
+    facts = provider(name).facts(MODELS[name])
+    request = ChatRequest(name, MODELS[name], params, params.messages, facts, PhaseLimits(), api_key=KEY)
+    if name == "ollama":
+        with pytest.raises(UnsupportedFeature):
+            provider(name).dialect.encode(request)
+        return
+    body = json.loads(provider(name).dialect.encode(request).body)
+    assert "tool" not in json.dumps(body)
+    assert [(one.code, one.parameter) for one in request.warnings if one.code != "deprecated"] == [
+        ("dropped", "tool_choice")
+    ]
+
+
 def test_a_tool_that_ollama_cannot_hold_to_its_schema_is_reported() -> None:
     """As at every other provider without that guarantee."""
     params = LLMRequest(messages="hi", tools=[{**TOOL, "strict": True}])

@@ -12,6 +12,7 @@ from core.llm.dialects.anthropic_history import encode_history, lacks_thinking
 from core.llm.dialects.anthropic_quirks import DEFAULT_MAX_TOKENS, AnthropicQuirks
 from core.llm.dialects.anthropic_thinking import encode_thinking
 from core.llm.dialects.anthropic_tools import answer_tool, encode_format, encode_tools
+from core.llm.dialects.left_out import report_choice
 from core.llm.providers.base.request import ChatRequest
 
 # Fields that decide how the answer is read; raw fields must not change them.
@@ -48,6 +49,8 @@ def encode_body(request: ChatRequest, quirks: AnthropicQuirks) -> dict[str, Any]
     _sampling(request, body, thinks=thinks)
     if params.tools or answer is not None:
         encode_tools(request, quirks, body, marks, answer)
+    elif params.tool_choice is not None:
+        report_choice(request)
     addition = encode_format(request, quirks, body, answer)
     if addition:
         system.append({"type": "text", "text": addition})

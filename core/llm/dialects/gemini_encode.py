@@ -11,6 +11,7 @@ from core.llm.dialects.gemini_json_schema import gemini_json_schema
 from core.llm.dialects.gemini_schema import Inexpressible, openapi_schema
 from core.llm.dialects.gemini_thinking import thinking_config
 from core.llm.dialects.json import encode_json
+from core.llm.dialects.left_out import report_choice
 from core.llm.providers.base.request import ChatRequest, NamedTool, ResponseFormat, ToolDefinition
 
 _NAMES: Final = (
@@ -48,6 +49,8 @@ def encode_body(request: ChatRequest, safety: Mapping[str, str] | None = None) -
         choice = _tool_config(request, params.tools)
         if choice is not None:
             body["toolConfig"] = {"functionCallingConfig": choice}
+    elif params.tool_choice is not None:
+        report_choice(request)
     if params.response_format is not None:
         _structured(request, params.response_format, generation, system)
     if system:

@@ -26,6 +26,12 @@ def report_foreign(request: ChatRequest) -> None:
     _tell(request, "reasoning that did not come from this provider is not sent: only its own can read it")
 
 
+def report_choice(request: ChatRequest) -> None:
+    """Report that a tool was to be called although there is none."""
+    if request.params.tool_choice not in {None, "auto", "none"}:
+        request.warn("dropped", "tool_choice", "there are no tools to choose from")
+
+
 def report_beside_results(request: ChatRequest) -> None:
     """Report that what stands beside tool results in the message of a tool is not sent."""
     text = "a tool message holds more than results: only these were sent"

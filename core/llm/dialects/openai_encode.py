@@ -9,6 +9,7 @@ from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.types import CallWarning
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
+from core.llm.dialects.left_out import report_choice
 from core.llm.dialects.openai_messages import encode_messages
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_thinking import encode_thinking
@@ -50,6 +51,8 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
     encode_sampling(request, quirks, body, _CHAT_FIELDS, thinks=thinks)
     if params.tools:
         _tools(request, quirks, params.tools, body, thinks=thinks)
+    elif params.tool_choice is not None:
+        report_choice(request)
     if params.response_format is not None:
         _structured(request, quirks, params.response_format, body)
     if request.extra:

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from core.llm.dialects.left_out import report_choice
 from core.llm.dialects.openai_encode import (
     add_raw_fields,
     describe_schema,
@@ -52,6 +53,8 @@ def encode_responses_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[st
             request.warn("dropped", name, f"the Responses endpoint has no {name}; `api: chat` has")
     if params.tools:
         _tools(request, quirks, params.tools, body)
+    elif params.tool_choice is not None:
+        report_choice(request)
     if params.response_format is not None:
         _structured(request, quirks, params.response_format, body)
     add_raw_fields(request, body, _MERGED)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import RequestError
+from core.llm.dialects.left_out import report_choice
 from core.llm.providers.base.request import ChatRequest, NamedTool, ToolDefinition
 from core.llm.providers.bedrock.config import BedrockConfig, PromptCacheOptions
 from core.llm.providers.bedrock.messages import Conversation
@@ -108,6 +109,8 @@ def _tools(request: ChatRequest, body: dict[str, Any], conversation: Conversatio
     params = request.params
     choice = params.tool_choice
     tools = params.tools or ()
+    if not tools:
+        report_choice(request)
     if choice == "none" and tools and not conversation.has_tools:
         # Bedrock has no word for it, but a model that is told of no tools calls none.
         return
