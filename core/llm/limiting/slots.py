@@ -49,21 +49,25 @@ class Slots(Dimension):
 class AdaptiveSlots(Slots):
     """Begins without a limit. The first overload sets one below what was running, each later one lowers it.
 
-    Calls that are answered raise it again, by one for each round of them, as long as it is made use of. A limit that
-    nobody has come near for a while tells nothing any more and is forgotten.
+    Calls that are answered raise it again, by one for each round of them, as long as it is made use of. While none of
+    those that run comes to an end, as with long streams, time raises it instead: one more may begin every few seconds.
+    A limit that nobody has come near for a while tells nothing any more and is forgotten.
     """
 
-    __slots__ = ("_cut_at", "_used_at")
+    __slots__ = ("_cut_at", "_moved_at", "_used_at")
 
     CUT = 0.7
     CUT_INTERVAL = 1.0
     FORGOTTEN_AFTER = 60.0
+    PATIENCE = 5.0
     USED_SHARE = 0.5
 
     def __init__(self) -> None:
         super().__init__("adaptive_concurrency", math.inf)
         self._cut_at = -math.inf
         self._used_at = -math.inf
+        self._moved_at = -math.inf
+        """When it was last cut or raised, or a call has ended."""
 
     def ready(self, amount: float, now: float) -> bool:
         """Whether a slot is free; a limit that has been of no use is forgotten on the way."""
@@ -75,14 +79,27 @@ class AdaptiveSlots(Slots):
         if self.used + amount <= self.limit:
             return True
         self._used_at = now
-        return False
+        if now - self._moved_at < self.PATIENCE:
+            return False
+        self._moved_at = now
+        self.limit += 1.0
+        return self.used + amount <= self.limit
+
+    def wait(self, amount: float, now: float) -> float:
+        """Nothing, or until the limit is raised at the latest."""
+        return 0.0 if self.ready(amount, now) else max(0.0, self._moved_at + self.PATIENCE - now)
+
+    def settle(self, mark: None, taken: float, actual: float, since: float, now: float) -> None:
+        """Give the slot back."""
+        self._moved_at = now
+        super().settle(mark, taken, actual, since, now)
 
     def overloaded(self, now: float) -> bool:
         """A running call, which still has its slot, found the provider overloaded; `True` where that cuts the limit."""
         if now - self._cut_at < self.CUT_INTERVAL:
             return False
         self.limit = max(1.0, self.CUT * min(self.limit, self.used))
-        self._cut_at = self._used_at = now
+        self._cut_at = self._used_at = self._moved_at = now
         return True
 
     def answered(self, now: float, most: float) -> None:

@@ -113,12 +113,37 @@ def test_a_limit_nobody_came_near_for_a_minute_is_forgotten() -> None:
 
 
 def test_a_limit_that_calls_wait_for_is_not_forgotten() -> None:
-    """Long calls fill all slots; whoever asks meanwhile keeps the limit alive."""
+    """Long calls fill all slots; whoever asks meanwhile keeps the limit alive, and is let in in the end."""
     slots = running(10)
     slots.overloaded(START)
-    for minute in range(1, 5):
+    for minute in range(1, 4):
         assert not slots.ready(1, START + 50 * minute)
-    assert slots.limit == pytest.approx(7)
+    assert slots.limit == pytest.approx(10)
+
+
+def test_calls_that_do_not_end_keep_nobody_out_for_good() -> None:
+    """A stream that somebody reads for an hour says nothing about the load: every few seconds one more may begin."""
+    slots = running(2)
+    assert slots.overloaded(START)
+    slots.settle(None, 1, 1, START, START)
+    assert (slots.used, slots.ready(1, START)) == (1, False)
+    assert slots.wait(1, START) == AdaptiveSlots.PATIENCE
+    later = START + AdaptiveSlots.PATIENCE
+    assert slots.ready(1, later)
+    slots.take(1, later)
+    assert not slots.ready(1, later + AdaptiveSlots.PATIENCE - 0.1)
+    assert slots.ready(1, later + AdaptiveSlots.PATIENCE)
+
+
+def test_while_calls_end_only_their_answers_raise_it() -> None:
+    """Who is overloaded and slow gets no more than a round of answers allows."""
+    slots = running(10)
+    assert slots.overloaded(START)
+    for second in range(60):
+        slots.settle(None, 1, 1, START, START + second)
+        running(10, slots)
+        assert not slots.ready(1, START + second + 0.5)
+    assert slots.limit == 7.0
 
 
 class AdaptiveMachine(RuleBasedStateMachine):

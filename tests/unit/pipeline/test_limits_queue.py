@@ -321,3 +321,19 @@ async def test_a_raised_limit_lets_waiting_calls_in() -> None:
     rig.upstream.limits.advance(rig.clock)
     await rig.clock.settle()
     assert task.done()
+
+
+async def test_one_overload_beside_a_long_stream_keeps_nobody_out_until_it_ends() -> None:
+    """Whoever waits for the adaptive limit is let in after a few seconds, although no call has ended."""
+    rig = LimitsRig()
+    stream = await rig.handler(rig.call())
+    rig.inner.outcomes.append(an_error("overloaded", status_code=503))
+    with pytest.raises(ProviderError):
+        await rig.answer()
+    task = await rig.waiting()
+    await rig.clock.advance(4.9)
+    assert not task.done()
+    await rig.clock.advance(0.2)
+    assert (await task).content == "hello"
+    await stream.end("answered")
+    assert rig.clock.pending == 0
