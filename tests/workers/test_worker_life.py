@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import resource
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -119,6 +120,37 @@ async def test_a_refused_load_tells_why_and_leaves_no_process_F140(make_worker, 
     assert worker.state == "waiting"
     assert not any(psutil.pid_exists(int(pid)) for pid in log.read_text().split())
     assert all(one.expected for one in exits)
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "reason"),
+    [
+        ("sys.executable", "/nowhere/python", r"No such file or directory \(/nowhere/python\)"),
+        ("sys.executable", "", "sys.executable is empty"),
+        ("tempfile.tempdir", "/nowhere", r"No such file or directory \(/nowhere/core-llm-"),
+    ],
+)
+async def test_a_process_that_cannot_be_started_says_why(make_worker, monkeypatch, place, value, reason):
+    """And works again once the reason is gone."""
+    worker = make_worker()
+    with monkeypatch.context() as broken:
+        broken.setattr(place, value)
+        with pytest.raises(ModelLoadError, match=reason):
+            await worker.start()
+    await worker.start(force=True)
+
+
+async def test_a_process_without_a_descriptor_left_says_what_to_raise(make_worker):
+    """Nothing stays open of the try."""
+    worker = make_worker()
+    before, (soft, hard) = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before + 4, hard))
+    try:
+        with pytest.raises(ModelLoadError, match="ulimit -n"):
+            await worker.start()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(os.listdir("/proc/self/fd")) == before
 
 
 async def test_a_crash_while_loading_carries_the_output_WK07(make_worker):

@@ -23,7 +23,7 @@ from core.llm.common.exceptions import ModelLoadError, ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.transport.process_calls import NO_LIMITS, WorkerCall, WorkerStream
 from core.llm.transport.process_child import WorkerChild
-from core.llm.transport.process_exit import WorkerExit
+from core.llm.transport.process_exit import WorkerExit, not_started
 from core.llm.transport.process_restart import RestartLog
 from core.llm.transport.process_slots import Slots
 from core.llm.transport.process_spec import Setup, WorkerSpec
@@ -269,7 +269,11 @@ class WorkerProcess:
         if self._child is not None:
             await self._child.ended.wait()
             self._child = None
-        child = await self._spawn()
+        try:
+            child = await self._spawn()
+        except OSError as error:
+            self._log.refused(self._clock.monotonic())
+            raise not_started(self.spec.name, error) from None
         try:
             await child.greeted()
             if setup is not None:

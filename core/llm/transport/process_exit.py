@@ -1,17 +1,25 @@
-"""How a worker process ended, and how its errors become ours."""
+"""How a worker process ended, or why there is none, and how its errors become ours."""
 
+import errno
 import signal
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from core.llm.common.exceptions import ErrorType, LLMError, ProviderError
+from core.llm.common.exceptions import ErrorType, LLMError, ModelLoadError, ProviderError
 
 _ERROR_TYPES: Final[Mapping[str, ErrorType]] = {
     "invalid_request": "invalid_request",
     "context_length": "context_length",
     "overloaded": "overloaded",
     "protocol": "protocol",
+}
+_REMEDIES: Final[Mapping[int, str]] = {
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+    errno.ENFILE: "close files of other programs, or raise the limit of the system",
+    errno.EAGAIN: "raise the limit of processes (`ulimit -u`)",
+    errno.ENOMEM: "free memory, such as by unloading another model",
+    errno.ENOSPC: "make room where temporary files are kept (TMPDIR)",
 }
 
 
@@ -41,6 +49,15 @@ def describe_exit(code: int | None) -> str:
         name = f"signal {-code}"
     hint = "; if nobody did that on purpose, the system was out of memory" if code == -signal.SIGKILL else ""
     return f"was killed by {name}{hint}"
+
+
+def not_started(name: str, error: OSError) -> ModelLoadError:
+    """What the model *name* is told where the system refuses a process, or what a process needs."""
+    what = error.strerror or type(error).__name__
+    where = f" ({error.filename})" if error.filename else ""
+    remedy = _REMEDIES.get(error.errno or 0, "see to it that this application may start processes")
+    message = f"the local model {name} cannot be loaded: its process cannot be started: {what}{where}; {remedy}"
+    return ModelLoadError(message, model=name)
 
 
 def error_from(error: Mapping[str, Any]) -> Callable[[], LLMError]:

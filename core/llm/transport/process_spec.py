@@ -1,5 +1,6 @@
 """What a worker process is: its module, its environment, its limits, its patience."""
 
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -58,7 +59,7 @@ class WorkerSpec:
     def command(self, channel: int, guard: int) -> list[str]:
         """The command line, given the descriptors that the child inherits."""
         if not sys.executable:
-            raise RuntimeError("this interpreter does not know its own path (sys.executable): it cannot start a worker")
+            raise FileNotFoundError(errno.ENOENT, "the interpreter does not know its own path, sys.executable is empty")
         limits = [f"--rlimit={name}={value}" for name, value in self.rlimits.items()]
         wiring = [f"--channel={channel}", f"--guard={guard}", f"--heartbeat={self.heartbeat}", *limits]
         # -P: modules come from where the host finds them, never from the current directory.
