@@ -11,18 +11,21 @@ if TYPE_CHECKING:
     from core.llm.accounting.ledger import UsageLedger
     from core.llm.chat_model import ChatModel, Named
     from core.llm.client import ClientResponse, LLMClient, ResponseType
-    from core.llm.common.clock import Clock
+    from core.llm.common.clock import Clock, SystemClock
     from core.llm.common.decisions import (
         BudgetAlert,
         CacheHit,
         CallHedged,
         CallJoined,
+        CallQueued,
         CallRefused,
+        CallSpilled,
         GuardrailBlocked,
         HedgeEnded,
         OutcomeReported,
         RefusalRoutedAround,
         ShadowEnded,
+        StreamRecovered,
     )
     from core.llm.common.events import (
         AttemptFailed,
@@ -103,6 +106,7 @@ if TYPE_CHECKING:
         EmbeddingRequest,
         LLMRequest,
         NamedTool,
+        RequestOptions,
         ResponseFormat,
         ToolDefinition,
     )
@@ -110,6 +114,7 @@ if TYPE_CHECKING:
         EmbeddingResponse,
         LLMResponse,
         RefusalDelta,
+        ResponseCollector,
         StreamEvent,
         StreamFinish,
         StreamReset,
@@ -127,9 +132,10 @@ if TYPE_CHECKING:
     from core.llm.providers.ollama.client import OllamaClient
     from core.llm.residency.residence import Residence
     from core.llm.routing.snapshot import Candidate, RequestView
+    from core.llm.routing.strategies.contract import Classifier, Strategy
     from core.llm.runtime.health import HealthMonitor, ServiceHealth
     from core.llm.runtime.streams import ActiveStream
-    from core.llm.service import LLMService
+    from core.llm.service import LLMService, Prompt
     from core.llm.state.rows import AttemptRow, UsageTotal
     from core.llm.status import ArmReport, AvailableModel, ExperimentReport, Explanation, ProviderStatus, TokenCount
     from core.llm.stream import LLMStream
@@ -139,10 +145,10 @@ _HOMES = {
     "accounting.ledger": "UsageLedger",
     "chat_model": "ChatModel Named",
     "client": "ClientResponse LLMClient ResponseType",
-    "common.clock": "Clock",
+    "common.clock": "Clock SystemClock",
     "common.decisions": (
-        "BudgetAlert CacheHit CallHedged CallJoined CallRefused GuardrailBlocked HedgeEnded OutcomeReported "
-        "RefusalRoutedAround ShadowEnded"
+        "BudgetAlert CacheHit CallHedged CallJoined CallQueued CallRefused CallSpilled GuardrailBlocked "
+        "HedgeEnded OutcomeReported RefusalRoutedAround ShadowEnded StreamRecovered"
     ),
     "common.events": (
         "AttemptFailed CallFailed CallFinished CallRecovered ConfigApplied ConfigRejected Event EventBus "
@@ -171,10 +177,12 @@ _HOMES = {
     "observability.logs": "setup_logging",
     "pipeline.pii_masking": "PiiMasking",
     "providers.base.provider": "BaseLLMProvider HealthReport ModelInfo ModelStatus Progress ProviderServices",
-    "providers.base.request": "ChatRequest EmbeddingRequest LLMRequest NamedTool ResponseFormat ToolDefinition",
+    "providers.base.request": (
+        "ChatRequest EmbeddingRequest LLMRequest NamedTool RequestOptions ResponseFormat ToolDefinition"
+    ),
     "providers.base.response": (
-        "EmbeddingResponse LLMResponse RefusalDelta StreamEvent StreamFinish StreamReset StreamStart "
-        "TextDelta ThinkingDelta ToolCallDelta ToolCallReady UsageReport"
+        "EmbeddingResponse LLMResponse RefusalDelta ResponseCollector StreamEvent StreamFinish "
+        "StreamReset StreamStart TextDelta ThinkingDelta ToolCallDelta ToolCallReady UsageReport"
     ),
     "providers.base.spec": "ProviderSpec",
     "providers.config.manager": "ProviderConfigManager",
@@ -183,9 +191,10 @@ _HOMES = {
     "providers.ollama.client": "OllamaClient",
     "residency.residence": "Residence",
     "routing.snapshot": "Candidate RequestView",
+    "routing.strategies.contract": "Classifier Strategy",
     "runtime.health": "HealthMonitor ServiceHealth",
     "runtime.streams": "ActiveStream",
-    "service": "LLMService",
+    "service": "LLMService Prompt",
     "state.rows": "AttemptRow UsageTotal",
     "status": "ArmReport AvailableModel ExperimentReport Explanation ProviderStatus TokenCount",
     "stream": "LLMStream",
@@ -228,14 +237,17 @@ __all__ = [
     "CallFinished",
     "CallHedged",
     "CallJoined",
+    "CallQueued",
     "CallRecovered",
     "CallRefused",
+    "CallSpilled",
     "CallTrace",
     "CallWarning",
     "Candidate",
     "CandidateTrace",
     "ChatModel",
     "ChatRequest",
+    "Classifier",
     "ClientResponse",
     "Clock",
     "ConfigApplied",
@@ -295,6 +307,7 @@ __all__ = [
     "PiiMasking",
     "Price",
     "Progress",
+    "Prompt",
     "ProviderConfig",
     "ProviderConfigManager",
     "ProviderDisabled",
@@ -310,21 +323,26 @@ __all__ = [
     "Replace",
     "RequestAdjusted",
     "RequestError",
+    "RequestOptions",
     "RequestView",
     "Residence",
+    "ResponseCollector",
     "ResponseFormat",
     "ResponseType",
     "RuntimeRetired",
     "ServiceHealth",
     "ServiceStopping",
     "ShadowEnded",
+    "Strategy",
     "StreamEvent",
     "StreamFinish",
+    "StreamRecovered",
     "StreamReset",
     "StreamStart",
     "StructuredOutputError",
     "Subscription",
     "SurveyedModel",
+    "SystemClock",
     "TextDelta",
     "TextPart",
     "ThinkingDelta",

@@ -158,6 +158,32 @@ def test_links_lead_somewhere(page):
     assert not missing, "\n".join(missing)
 
 
+PUBLIC = ("core.container", "core.lifecycle", "core.llm", "core.llm.testing", "modules.cli.__main__")
+INSIDE = {
+    "docs/architecture.md": ("core.llm.pipeline",),
+    "docs/write-a-layer.md": ("core.llm.pipeline", "core.llm.common", "core.llm.providers.base"),
+    "docs/write-a-provider.md": ("core.llm.dialects",),
+    "docs/providers/ollama.md": ("core.llm.providers.ollama.models",),
+}
+"""Pages about the inside, with what of it they show."""
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_examples_import_from_the_public_packages(page):
+    """A host imports from four packages; what is deeper may move."""
+    allowed = (*PUBLIC[3:4], *INSIDE.get(page, ()))
+    deep = [
+        f"{block.place}: {node.module}"
+        for block in python_blocks(page)
+        for node in ast.walk(compile(block.text, page, "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] in {"core", "modules"}
+        if node.module not in PUBLIC
+        and not any(node.module.startswith(f"{package}.") or node.module == package for package in allowed)
+    ]
+
+    assert not deep, "\n".join(deep)
+
+
 def test_blocks_are_found_with_their_place_and_comment():
     """Line numbers are those of the page, comments belong to the next block only."""
     text = "# T\n\n<!-- continues -->\n```python\nx = 1\n```\n\ntext\n\n  ```yaml\n  a: 1\n  ```\n````md\n```python\n```\n````\n"

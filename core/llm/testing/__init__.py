@@ -26,14 +26,21 @@ from core.llm.testing.sweep import SweepPoint, cancel_sweep
 if TYPE_CHECKING:
     from core.llm.testing.anthropic_script import AnthropicAnswer
     from core.llm.testing.anthropic_server import AnthropicServer
+    from core.llm.testing.bedrock_server import BedrockAnswer, BedrockServer
+    from core.llm.testing.call_log import CallLog
     from core.llm.testing.contract import ProviderContract
     from core.llm.testing.contract_upstream import ContractUpstream, UpstreamAnswer, UpstreamFailure
     from core.llm.testing.gemini_server import GeminiServer
+    from core.llm.testing.llama_router_server import LlamaRouterServer, RouterModelSpec
+    from core.llm.testing.lm_studio_server import LMStudioDownload, LMStudioModelSpec, LMStudioServer
+    from core.llm.testing.localai_server import LocalAIModelSpec, LocalAIOffer, LocalAIServer
     from core.llm.testing.model_host_case import ModelHostBench
     from core.llm.testing.model_host_contract import ModelHostContract
+    from core.llm.testing.ollama_script import OllamaAnswer, OllamaDownload, OllamaModelSpec
     from core.llm.testing.ollama_server import OllamaServer
     from core.llm.testing.openai_answers import OpenAIAnswer
     from core.llm.testing.openai_server import OpenAIServer
+    from core.llm.testing.oracle import Oracle
     from core.llm.testing.wire_server import WireServer
 
 __all__ = [
@@ -41,6 +48,9 @@ __all__ = [
     "SCRIPTED_HOST",
     "AnthropicAnswer",
     "AnthropicServer",
+    "BedrockAnswer",
+    "BedrockServer",
+    "CallLog",
     "ContractUpstream",
     "EventRecorder",
     "FakeClock",
@@ -50,14 +60,26 @@ __all__ = [
     "Gate",
     "GeminiServer",
     "Injected",
+    "LMStudioDownload",
+    "LMStudioModelSpec",
+    "LMStudioServer",
+    "LlamaRouterServer",
+    "LocalAIModelSpec",
+    "LocalAIOffer",
+    "LocalAIServer",
     "ModelHostBench",
     "ModelHostContract",
     "NetworkForbidden",
+    "OllamaAnswer",
+    "OllamaDownload",
+    "OllamaModelSpec",
     "OllamaServer",
     "OpenAIAnswer",
     "OpenAIServer",
+    "Oracle",
     "Pause",
     "ProviderContract",
+    "RouterModelSpec",
     "Rule",
     "Script",
     "ScriptedAnswer",
@@ -76,6 +98,21 @@ __all__ = [
 ]
 
 _LATE = {
+    "BedrockAnswer": "core.llm.testing.bedrock_server",
+    "BedrockServer": "core.llm.testing.bedrock_server",
+    "LlamaRouterServer": "core.llm.testing.llama_router_server",
+    "RouterModelSpec": "core.llm.testing.llama_router_server",
+    "LMStudioDownload": "core.llm.testing.lm_studio_server",
+    "LMStudioModelSpec": "core.llm.testing.lm_studio_server",
+    "LMStudioServer": "core.llm.testing.lm_studio_server",
+    "LocalAIModelSpec": "core.llm.testing.localai_server",
+    "LocalAIOffer": "core.llm.testing.localai_server",
+    "LocalAIServer": "core.llm.testing.localai_server",
+    "OllamaAnswer": "core.llm.testing.ollama_script",
+    "OllamaDownload": "core.llm.testing.ollama_script",
+    "OllamaModelSpec": "core.llm.testing.ollama_script",
+    "CallLog": "core.llm.testing.call_log",
+    "Oracle": "core.llm.testing.oracle",
     "AnthropicAnswer": "core.llm.testing.anthropic_script",
     "AnthropicServer": "core.llm.testing.anthropic_server",
     "ProviderContract": "core.llm.testing.contract",
