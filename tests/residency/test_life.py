@@ -180,6 +180,22 @@ async def test_F137_a_worker_killed_while_it_is_unloaded_is_simply_gone():
         assert (await served.llm.generate("hi", model="local/a", max_tokens=2)).content
 
 
+async def test_F143_an_unload_by_hand_cuts_a_call_that_nobody_reads():
+    """When its time is up, not when the provider's own patience is."""
+    async with Served(llama("a")) as served:
+        async with served.llm.stream("hi", model="local/a", extra={"local": {"ignore_eos": True}}) as stream:
+            events = aiter(stream)
+            await anext(events)
+            async with asyncio.timeout(15.0):  # unload_timeout is 30 s
+                assert (await served.models.unload("local/a", drain=0.2)).state == "unloaded"
+            with pytest.raises(ProviderError, match="unloaded") as caught:
+                async for _ in events:
+                    pass
+            assert caught.value.code == "worker_stopped"
+        assert served.leases() == 0
+        assert (await served.llm.generate("hi", model="local/a", max_tokens=2)).content
+
+
 async def test_F140_a_damaged_file_is_a_reason_and_no_process(tmp_path):
     """The model that was there serves on."""
     config = llama("a")

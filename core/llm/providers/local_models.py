@@ -134,10 +134,13 @@ class WorkerModel(WorkerObserver, ABC):
             self._listeners.remove(progress)
         progress(Progress("ready"))
 
-    async def unload(self) -> None:
-        """Take the model out of memory; running calls may end first. Returns once its process is gone."""
+    async def unload(self, *, cut: bool = False) -> None:
+        """Take the model out of memory; running calls may end first, unless they are *cut*.
+
+        Returns once its process is gone.
+        """
         self.tell("unload", "unloading")
-        await self._worker.stop(self.unload_timeout)
+        await self._worker.stop(0.0 if cut else self.unload_timeout)
         self.tell("unload", "unloaded")
 
     async def close(self) -> None:

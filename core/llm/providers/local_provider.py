@@ -153,6 +153,10 @@ class LocalProvider(OpenAIStyleProvider, Generic[ModelT]):
         await self._model(model).unload()
         return await self.model_status(model)
 
+    async def cut_model(self, model: str) -> None:
+        """End the process of *model* at once; its calls fail."""
+        await self._model(model).unload(cut=True)
+
     async def model_status(self, model: str) -> ModelStatus:
         """Where *model* is in its life, with its memory and process."""
         return replace(await self._model(model).measured(), model=model)

@@ -10,6 +10,7 @@ from core.llm.common.events import EventBus, ModelEvent
 from core.llm.common.exceptions import LLMError, ProviderError, WorkerCrashed
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ModelHost, ModelStatus
+from core.llm.providers.base.residency import Cuttable
 from core.llm.residency.loading import is_out_of_memory, load_once
 from core.llm.residency.reconcile import Reconciler
 from core.llm.residency.registry import Registry, placement_of
@@ -135,16 +136,20 @@ class Moves:
         resident.phase, resident.reason = "draining", reason
         self._tell(resident, "draining", reason)
 
-    def unload(self, resident: Resident, reason: str) -> None:
-        """Begin an unload."""
+    def unload(self, resident: Resident, reason: str, *, cut: bool = False) -> None:
+        """Begin an unload; *cut*: without waiting for calls that still use it, where its provider can do that."""
         resident.phase, resident.reason = "unloading", reason
         self._tell(resident, "unloading", reason)
-        work = self._unload(resident)
+        work = self._unload(resident, cut)
         resident.task = asyncio.get_running_loop().create_task(work, name=f"unload {resident.name}")
 
-    async def _unload(self, resident: Resident) -> None:
+    async def _unload(self, resident: Resident, cut: bool) -> None:
+        handle, model = resident.handle, resident.ref.model
         try:
-            await resident.handle.unload_model(resident.ref.model)
+            if cut and isinstance(handle, Cuttable):
+                await handle.cut_model(model)
+            else:
+                await handle.unload_model(model)
         except asyncio.CancelledError:
             resident.settle("absent")
             raise
@@ -173,7 +178,7 @@ class Moves:
     def force_out(self, resident: Resident) -> None:
         """Unload what is being drained, whoever still uses it."""
         if resident.phase == "draining":
-            self.unload(resident, "its calls did not end in time")
+            self.unload(resident, "its calls did not end in time", cut=True)
 
     # What others do.
 

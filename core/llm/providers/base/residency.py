@@ -68,6 +68,14 @@ class Keepable(Protocol):
 
 
 @runtime_checkable
+class Cuttable(Protocol):
+    """A provider that can take a model out of memory while calls use it."""
+
+    def cut_model(self, model: str) -> Awaitable[None]:
+        """Take *model* out of memory at once, and return when it has gone; its calls fail."""
+
+
+@runtime_checkable
 class Warmable(Protocol):
     """A provider that can make a loaded model ready for its first call better than by a call of one token."""
 

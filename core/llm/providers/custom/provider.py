@@ -135,6 +135,10 @@ class CustomProvider(BaseLLMProvider):
         status: ModelStatus = await self._of(model).unload_model(model)
         return status
 
+    async def cut_model(self, model: str) -> None:
+        """Take *model* out of memory at once; its calls fail."""
+        await self._of(model).cut_model(model)
+
     async def model_status(self, model: str) -> ModelStatus:
         """Where *model* is in its life."""
         status: ModelStatus = await self._of(model).model_status(model)
