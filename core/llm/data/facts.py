@@ -1,16 +1,18 @@
 """Reads the packaged tables, each once and only when somebody asks."""
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from pydantic_core import from_json
 
 from core.llm.common.types import Capability, ModelFacts, Price
 
 _SEPARATORS = "-:@"
+_SAME_MODEL: Final = re.compile(r"[-@:](latest|default|v?[0-9]+([-.][0-9]+)*|(preview|exp|experimental)([-.0-9].*)?)")
 
 
 @cache
@@ -23,7 +25,8 @@ def table(name: str) -> Mapping[str, Any]:
 def model_facts(name: str, model: str) -> ModelFacts:
     """What table *name* says about *model*: the row of that name, else of the longest name it is a variant of.
 
-    A variant adds a date or a suffix (`gpt-4.1-mini-2025-04-14`). Unknown models have empty facts.
+    A variant adds a date or a suffix (`gpt-4.1-mini-2025-04-14`). One that is more than another date of the same model
+    (`-pro`, `-lite`) costs something else: it has no price. Unknown models have empty facts.
     """
     rows = table(name)["models"]
     row = rows.get(model)
@@ -34,6 +37,8 @@ def model_facts(name: str, model: str) -> ModelFacts:
             default=None,
         )
         row = rows[base] if base is not None else {}
+        if base is not None and not _SAME_MODEL.fullmatch(model, len(base)):
+            row = {key: value for key, value in row.items() if key != "price"}
     return facts_from_row(row, f"packaged {table(name)['dated']}")
 
 

@@ -28,6 +28,49 @@ def test_a_variant_takes_the_facts_of_its_model(model: str, window: int | None, 
     assert (facts.context_window, facts.quirks.get("shut_down")) == (window, shut_down)
 
 
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("openai", "gpt-5.5-2026-04-01"),
+        ("openai", "gpt-6-luna-latest"),
+        ("anthropic", "claude-opus-5-5-20261001"),
+        ("anthropic", "claude-haiku-4-5@20251001"),
+        ("gemini", "gemini-3.8-flash-preview-09-2026"),
+        ("gemini", "gemini-3.5-flash-lite-001"),
+    ],
+)
+def test_a_dated_model_costs_what_its_model_costs(name: str, model: str) -> None:
+    """A date, a number of a version, a preview: the same model."""
+    assert model_facts(name, model).price is not None
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("openai", "gpt-5.5-pro"),
+        ("openai", "gpt-6-luna-pro-2026-10-01"),
+        ("openai", "gpt-5.4-mini:ft-1"),
+        ("anthropic", "claude-opus-5-5-fast"),
+        ("gemini", "gemini-3.8-flash-lite"),
+        ("gemini", "gemini-3.8-flash-image-preview"),
+    ],
+)
+def test_another_kind_of_a_model_has_no_price_rather_than_a_wrong_one(name: str, model: str) -> None:
+    """A `pro` costs many times as much; budgets that counted it as its sister would not hold."""
+    facts = model_facts(name, model)
+    assert facts.price is None
+    assert facts.context_window is not None
+
+
+@pytest.mark.parametrize(
+    "model",
+    ["gpt-3.5-turbo", "gpt-4", "gpt-4-0613", "gpt-4-turbo", "gpt-4.1-nano", "o1", "o3-mini", "o4-mini-2025-04-16"],
+)
+def test_models_that_are_gone_say_so(model: str) -> None:
+    """Old material is full of them."""
+    assert model_facts("openai", model).quirks["shut_down"] == "2026-10-23"
+
+
 def test_an_unknown_model_has_no_facts() -> None:
     """Nothing is refused on its account."""
     assert model_facts("openai", "gpt-99") == ModelFacts()

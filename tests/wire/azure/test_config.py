@@ -77,3 +77,11 @@ def test_a_deployment_has_the_facts_of_its_base_model() -> None:
     assert provider.facts("gpt-5.4-mini") == provider.facts("chat")
     assert provider.facts("other").quirks == {"token_cap": "max_tokens"}
     assert provider.facts("mystery").quirks == {}
+
+
+def test_azure_has_a_calendar_of_its_own() -> None:
+    """OpenAI's days of farewell are not Azure's, and a deployment may be called after a model that it never was."""
+    provider = AzureOpenAIProvider(config(resource="a", api_key="k"), provider_services("azure"))
+    for deployment in ("gpt-4", "gpt-5"):
+        assert provider.facts(deployment).ending(deployment) is None
+    assert provider.facts("gpt-5").quirks["effort"]

@@ -243,3 +243,11 @@ async def test_a_health_check_costs_no_tokens_and_never_raises(
     report = await provider.health_check()
     assert report.healthy is healthy
     assert transport.calls[0].method == "GET"
+
+
+def test_a_tuned_model_has_the_facts_of_its_base_but_no_price(provider: OpenAIProvider) -> None:
+    """It is billed at a rate of its own: a budget must not count it as its base."""
+    tuned, base = provider.facts("ft:gpt-4.1-mini-2025-04-14:acme::abc"), provider.facts("gpt-4.1-mini-2025-04-14")
+    assert base.price is not None
+    assert tuned.price is None
+    assert (tuned.context_window, tuned.quirks) == (base.context_window, base.quirks)

@@ -29,6 +29,7 @@ QUIRKS: Final = OpenAIQuirks(
     encrypted_reasoning=True,
     min_output_tokens=16,
 )
+_DATES: Final = frozenset({"shut_down", "replaced_by"})
 _OF_OTHERS: Final = ModelFacts(quirks={"token_cap": "max_tokens"})
 """Models of other makers know the older name only."""
 
@@ -111,6 +112,9 @@ class AzureOpenAIProvider(OpenAIStyleProvider):
         deployed = self.config.models.get(model)
         base: str | None = deployed.base_model if deployed is not None else None
         facts = model_facts("openai", base or model)
+        if "shut_down" in facts.quirks:
+            # Azure keeps its own calendar, and a deployment may be called after a model that it never was.
+            facts = replace(facts, quirks={key: value for key, value in facts.quirks.items() if key not in _DATES})
         return _OF_OTHERS if base is not None and facts == ModelFacts() else facts
 
     def embedding_call(self, request: EmbeddingRequest, inputs: Sequence[str]) -> HttpCall:

@@ -1,5 +1,7 @@
 """OpenAI as a provider: the format that is its own, its account headers, and the packaged facts about its models."""
 
+from dataclasses import replace
+
 from core.llm.common.types import ModelFacts
 from core.llm.data.facts import model_facts
 from core.llm.dialects.openai_quirks import OpenAIQuirks
@@ -34,5 +36,7 @@ class OpenAIProvider(OpenAIStyleProvider):
 
     def packaged_facts(self, model: str) -> ModelFacts:
         """The row of *model* in the packaged table, or of the model it was tuned from; empty where it is not known."""
-        base = model.split(":")[1] if model.startswith("ft:") else model
-        return model_facts("openai", base)
+        if model.startswith("ft:"):
+            # A tuned model can do what its base can, for a price of its own.
+            return replace(model_facts("openai", model.split(":")[1]), price=None)
+        return model_facts("openai", model)
