@@ -39,9 +39,9 @@ def route_findings(alias: AliasOptions, functions: RoutingFunctions) -> Iterator
 
 def _without_effect(alias: AliasOptions) -> Iterator[Finding]:
     """Options that nobody looks at, because of what another one says. Somebody meant something by them."""
-    looked_at = alias.strategy != "ordered" or alias.sticky_by is not None
-    if not looked_at and len(alias.use) > 1 and any(target.weight not in (0, 1) for target in alias.use):
-        text = "has weights, which the strategy `ordered` does not look at"
+    looked_at = alias.strategy not in _WITHOUT_WEIGHTS or alias.sticky_by is not None
+    if not looked_at and len(alias.use) > 1 and any(target.weight != 1 for target in alias.use):
+        text = f"has weights, which the strategy `{alias.strategy}` does not look at"
         yield Finding(("use",), text, "add `strategy: weighted`, or take them out", warning=True)
     if "bandit" in alias.model_fields_set and alias.strategy != "bandit":
         yield Finding(("bandit",), "has no effect without `strategy: bandit`", "add it", warning=True, at_key=True)
@@ -56,6 +56,9 @@ def _without_effect(alias: AliasOptions) -> Iterator[Finding]:
         yield Finding(("hedge",), "has nobody else to ask", advice, warning=True, at_key=True)
 
 
+_WITHOUT_WEIGHTS: Final = frozenset(
+    {"ordered", "round_robin", "latency", "first_token", "cost", "headroom", "prefer_loaded", "bandit"}
+)
 _OF_POLICIES: Final[Mapping[str, tuple[str, ...]]] = {
     "buffer_tokens": ("buffer",),
     "max_recoveries": ("restart", "continue"),

@@ -14,6 +14,7 @@ from core.llm.providers.config.models.costs import BudgetOptions, subject_and_pe
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding, Names
+from core.llm.providers.config.notices import notices
 from core.llm.providers.config.routes import route_findings
 from core.llm.providers.config.tree import Path
 from core.llm.providers.config.urls import is_loopback, sends_credentials, url_problem
@@ -41,6 +42,7 @@ def cross_check(
     yield from _limits(config)
     yield from _costs(config, names)
     yield from _stores(config)
+    yield from notices(config)
 
 
 def _provider(provider: ProviderConfig) -> Iterator[Finding]:
@@ -111,8 +113,6 @@ def _address(provider: ProviderConfig) -> Iterator[Finding]:
 def _timeouts(provider: ProviderConfig) -> Iterator[Finding]:
     timeouts = provider.timeouts
     # A default that is longer than a total somebody chose is no mistake of theirs.
-    if "total" not in timeouts.model_fields_set:
-        return
     for phase in ("connect", "first_token", "idle", "progress"):
         if phase in timeouts.model_fields_set and getattr(timeouts, phase) > timeouts.total:
             # No more than a warning: a total from the environment is meant to win over what the file says.

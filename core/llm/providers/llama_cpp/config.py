@@ -105,6 +105,7 @@ class LlamaCppConfig(ProviderConfig):
     """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
 
     closed_models: ClassVar[bool] = True
+    in_process: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, LlamaCppModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,

@@ -143,6 +143,7 @@ class TransformersConfig(ProviderConfig):
     """Hugging Face models, each in a process of its own, loaded with the first call or by `load_model`."""
 
     closed_models: ClassVar[bool] = True
+    in_process: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, TransformersModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,

@@ -28,6 +28,7 @@ class LocalModel(ModelOptions):
 
 class LocalConfig(ProviderConfig):
     closed_models: ClassVar[bool] = True
+    in_process: ClassVar[bool] = True
     models: Mapping[str, LocalModel] = {}
 
 

@@ -74,6 +74,9 @@ class ProviderConfig(Frozen):
     closed_models: ClassVar[bool] = False
     """True where exactly the models under `models` exist, so that any other name is a mistake."""
 
+    in_process: ClassVar[bool] = False
+    """True where models run in processes of our own: there is no connection that could be configured."""
+
     type: str = Field(default="", description="Kind of provider; the key of the provider where it is left out.")
     enabled: bool = True
     api_key: SecretStr | None = Field(
