@@ -12,6 +12,9 @@ _ABSURD: Final = 10**9
 _PLAIN_KEYS: Final = frozenset(
     {"prompt_tokens", "completion_tokens", "total_tokens", "prompt_tokens_details", "completion_tokens_details"}
 )
+_CACHED: Final = ("prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens", "cache_read_input_tokens")
+_WRITTEN: Final = ("cache_write_tokens", "cache_creation_tokens", "cache_creation_input_tokens")
+"""OpenAI's name, and those of gateways to Claude and of Alibaba."""
 _USUAL_TIERS: Final = frozenset({"default", "auto", "standard"})
 
 
@@ -38,10 +41,11 @@ def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tup
     cached = written = reasoning = 0
     if isinstance(prompt_details, dict):
         cached = _count(prompt_details.get("cached_tokens"))
-        written = _count(prompt_details.get("cache_write_tokens"))
+        written = _count(_first(prompt_details, *_WRITTEN))
     if isinstance(completion_details, dict):
         reasoning = _count(completion_details.get("reasoning_tokens"))
-    cached = cached or _count(_first(raw, "prompt_cache_hit_tokens", "cached_tokens", "num_cached_tokens"))
+    cached = cached or _count(_first(raw, *_CACHED))
+    written = written or _count(raw.get("cache_creation_input_tokens"))
     reasoning = reasoning or _count(raw.get("reasoning_tokens"))
     problem, estimated = "", False
     if min(prompt, completion, total, cached, written, reasoning) < 0:
