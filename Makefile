@@ -79,8 +79,9 @@ bench: $(BENCH)/.bench  ## measure beside bare aiohttp, the openai SDK and LiteL
 failover-bench: $(FAILOVER)/.failover  ## sixteen failures beside the openai SDK, LiteLLM and LangChain
 	@$(FAILOVER)/bin/python -m scripts.failover_bench $(ARGS)
 
-schema: $(VENV)/.dev  ## write config/llm.schema.json from the configuration classes
+schema: $(VENV)/.dev  ## write config/llm.schema.json and docs/configuration-keys.md from the configuration classes
 	@$(BIN)/python -m scripts.generate_schema
+	@$(BIN)/python -m scripts.config_reference
 
 lock: $(VENV)/.dev  ## resolve the lock files anew
 	@sh scripts/lock.sh $(BIN)
