@@ -206,12 +206,18 @@ class ModelManager:
             NoCapacity: there was no room for it.
             UnsupportedFeature: its provider does not load and unload models.
         """
-        target = await self._target(model)
-        host, resident = self._host(target), target.resident
-        if resident is None or resident.phase == "ready":
-            return await host.load_model(target.ref.model, progress)
-        await self._keeper.load(resident, progress, force=force)
-        return await host.model_status(target.ref.model)
+        while True:
+            target = await self._target(model)
+            host, resident = self._host(target), target.resident
+            if resident is None or resident.phase == "ready":
+                return await host.load_model(target.ref.model, progress)
+            try:
+                await self._keeper.load(resident, progress, force=force)
+            except ModelNotReady:
+                if not resident.obsolete:
+                    raise
+                continue  # it was edited while it waited: what is configured now is meant
+            return await host.model_status(target.ref.model)
 
     async def unload(self, model: str, *, drain: float | None = None) -> ModelStatus:
         """Take a local model out of memory, and return once it has gone; its next call loads it again.

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic_core import to_json
 
+from core.llm.providers.llama_cpp import local_model
 from tests.residency.service import Served, eventually, llama
 
 pytestmark = pytest.mark.leakcheck
@@ -146,3 +147,18 @@ async def test_a_refused_edit_changes_nothing_in_memory(file):
         await asyncio.sleep(0)
         assert served.ready() == {"local/a", "local/b"}
         assert served.llm.explain("hi", model="fast").first == ("local", "b")
+
+
+async def test_a_load_by_hand_follows_an_edit_of_its_model(file, monkeypatch):
+    """It returns once the model is there as it is configured now, and the old way is not loaded again and again."""
+    monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
+    config = llama("a")
+    async with await started(file, config) as served:
+        load = asyncio.ensure_future(served.llm.load_model("local/a"))
+        await eventually(lambda: served.models.list()[0].state == "loading")
+        config["providers"]["local"]["models"]["a"]["n_ctx"] = 768
+        await edited(served, file, config)
+        async with asyncio.timeout(30.0):
+            assert (await load).pid == pid_of(served, "a")
+        await eventually(lambda: len(served.models.list()) == 1)
+        assert served.loads() <= 2

@@ -145,7 +145,7 @@ class Keeper:
 
     def want(self, resident: Resident) -> None:
         """Load the model in the background, if it is not in memory."""
-        resident.suspended = False
+        resident.suspended, resident.leaving = False, resident.obsolete
         if resident.phase in {"absent", "unloading"} and resident.wanted_since is None:
             resident.wanted_since = self._clock.monotonic()
         self._books.keep(resident)
@@ -158,9 +158,10 @@ class Keeper:
 
         Raises:
             ServiceStopping: the service stops; a load that no call waits for ends with it.
+            ModelNotReady: the configuration has changed; there is another book for the model now, or none.
             LLMError: as `acquire`.
         """
-        resident.suspended = False
+        resident.suspended, resident.leaving = False, resident.obsolete
         if force:
             resident.failures.forget()
         if progress is not None:
@@ -170,6 +171,9 @@ class Keeper:
                 self._refuse_at_once(resident)
                 if self._stopping:
                     raise ServiceStopping(_STOPPING)
+                if resident.obsolete:
+                    message = f"{resident.name} is loaded in another way by now, or not at all: it was edited meanwhile"
+                    raise ModelNotReady(message, model=resident.name)
                 if resident.phase == "draining":
                     resident.phase = "ready"
                     break
@@ -193,7 +197,8 @@ class Keeper:
         Raises:
             ProviderError: the server does not let it go.
         """
-        resident.suspended, resident.wanted_since = True, None
+        resident.suspended = True
+        resident.withdraw()
         seconds = self._books.options.drain_timeout if drain is None else drain
         timer = None
         if seconds != math.inf:
@@ -212,7 +217,8 @@ class Keeper:
 
     def leave(self, resident: Resident) -> None:
         """Let the model go as soon as no call uses it; new calls are not refused meanwhile."""
-        resident.leaving, resident.wanted_since = True, None
+        resident.leaving = resident.phase != "absent"
+        resident.withdraw()
         self.turn()
 
     def pin(self, resident: Resident, *, configured: bool = False) -> None:
@@ -236,7 +242,8 @@ class Keeper:
         """Load nothing more for those who do not wait; calls that are running still get their models."""
         self._stopping = True
         for resident in self._books:
-            resident.wanted_since, resident.pinned = None, False
+            resident.pinned = False
+            resident.withdraw()
             if not resident.waiters and resident.phase == "loading":
                 resident.call_off()
 

@@ -107,7 +107,8 @@ class Registry:
     def _retire(self, resident: Resident) -> None:
         if resident.ours or resident.phase == "absent":
             resident.leaving = resident.obsolete = True
-            resident.wanted_since, resident.pinned = None, False
+            resident.pinned = False
+            resident.withdraw()
             self.forget_if_done(resident)
 
     def _apply(self, resident: Resident, options: ResidencyOptions) -> None:

@@ -160,6 +160,12 @@ class Resident:
             if not watcher.done():
                 watcher.set_result(None)
 
+    def withdraw(self) -> None:
+        """Nothing wants it ahead of calls any more. Whoever waits for its load by hand looks again, and asks anew."""
+        self.wanted_since = None
+        if self.phase == "absent":
+            self.announce()
+
     async def next_change(self, begin: Callable[[], None] | None = None) -> None:
         """Return at the end of what is going on, or of what *begin* begins; raises what it failed with."""
         watcher: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -309,3 +309,60 @@ async def test_ML18_a_load_by_hand_ends_with_the_service_and_does_not_begin_anew
     with pytest.raises(ServiceStopping):
         await load
     assert (house.host.loads, house.host.cancelled) == ({"a": 1}, {"a": 1})
+
+
+@pytest.mark.parametrize("meanwhile", ["unload", "leave"])
+async def test_a_load_by_hand_that_waits_for_room_is_not_forgotten(meanwhile):
+    """Whatever else becomes of the model before its turn, whoever asked for it hears of the end."""
+    house = House(options={"max_loaded": 1, "patience": "1000s"})
+    await house.loaded("a")
+    assert house.keeper.lease(house["a"])
+    wanted = house["b"]
+    load = asyncio.ensure_future(house.keeper.load(wanted))
+    await house.after(1.0)
+    if meanwhile == "unload":
+        await house.keeper.unload(wanted)
+    else:
+        house.keeper.leave(wanted)
+    await house.after(1.0)
+    assert not load.done()
+    house.keeper.release(house["a"])
+    await house.after(2.0)
+    assert load.done()
+    await load
+    assert (house.ready, house.host.loads["b"]) == ({"b"}, 1)
+
+
+@pytest.mark.parametrize("moment", ["waiting", "loading"])
+async def test_a_load_by_hand_of_a_model_that_is_edited_meanwhile_says_so(moment):
+    """It is not loaded in the old way again and again; the new way is loaded instead, since somebody wanted it."""
+    house = House(options={"max_loaded": 1, "patience": "1000s"})
+    if moment == "waiting":
+        await house.loaded("a")
+        assert house.keeper.lease(house["a"])
+    load = asyncio.ensure_future(house.keeper.load(house["b"]))
+    await house.after(0.5)
+    house.host.options["b"] = "another way of loading"
+    house.configure(max_loaded=1, patience="1000s")
+    if moment == "waiting":
+        house.keeper.release(house["a"])
+    await house.after(5.0)
+    assert load.done()
+    with pytest.raises(ModelNotReady, match="edited"):
+        await load
+    assert (house.ready, house.host.loads["b"]) == ({"b"}, 1 if moment == "waiting" else 2)
+
+
+async def test_ML18_a_load_by_hand_that_waits_for_room_ends_with_the_service():
+    """At its beginning: nothing is going to make room for it."""
+    house = House(options={"max_loaded": 1, "patience": "1000s"})
+    await house.loaded("a")
+    assert house.keeper.lease(house["a"])
+    load = asyncio.ensure_future(house.keeper.load(house["b"]))
+    await house.after(1.0)
+    house.keeper.begin_stop()
+    await house.after(0.0)
+    assert load.done()
+    with pytest.raises(ServiceStopping):
+        await load
+    house.keeper.release(house["a"])
