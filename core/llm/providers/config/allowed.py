@@ -89,6 +89,8 @@ def _options(place: Place) -> Iterator[tuple[str, str]]:
         if get_origin(each) is Annotated:
             yield from _options(Place(each, tuple(limits)))
         else:
+            if getattr(each, "shorthand", None) is not None:
+                yield "text", "text"
             yield from [("boolean", "true"), ("boolean", "false")] if each is bool else [_option(each, limits)]
 
 

@@ -196,9 +196,10 @@ class _Loading:
                 if attempt == 0 and self._as_text(error, data):
                     continue
                 found = validation_issues(error, data, model, prefix)
+                wrong = {*self._broken, *(issue.path for issue in found)}
                 for issue in found:
                     # What misses something that was taken out because it is wrong says nothing new.
-                    told = attempt and any(_within(other, issue.path) for other in self._broken)
+                    told = any(_within(other, issue.path) for other in wrong)
                     if not told and not any(issue.path == o or _within(issue.path, o) for o in self._broken):
                         self._issues.append(issue)
                         self._broken.add(issue.path)

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,10 +59,26 @@ class ConfigReader:
                 await self._clock.sleep(_PAUSE)
             except ConfigError as error:
                 return Reading(started, sources, None, error.issues)
+            except Exception as error:  # noqa: BLE001 - a defect of ours must not end what follows the files
+                # The text of a foreign error may hold a value of the configuration; its type and place do not.
+                message = f"could not be read: {type(error).__name__} in {place_of(error)}"
+                advice = "undo the last edit, and report this"
+                issue = ConfigIssue(message, file=_name(source), suggestion=advice)
+                return Reading(started, sources, None, (issue,))
             else:
                 return Reading(started, sources, loaded)
-        name = str(source) if isinstance(source, Path) else None
-        return Reading(started, sources, None, (ConfigIssue("the files are still being written", file=name),))
+        issue = ConfigIssue("the files are still being written", file=_name(source))
+        return Reading(started, sources, None, (issue,))
+
+
+def place_of(error: BaseException) -> str:
+    """The line that raised *error*."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+def _name(source: Source) -> str | None:
+    return str(source) if isinstance(source, Path) else None
 
 
 def _is_large(source: Source, watched: WatchSet) -> bool:

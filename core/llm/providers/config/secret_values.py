@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from core.llm.common.exceptions import ConfigIssue
-from core.llm.providers.config.sources import SourceReader, TooLarge
+from core.llm.providers.config.sources import SourceReader, TooLarge, user_path
 from core.llm.providers.config.tree import Node
 from core.llm.providers.config.tree import Path as TreePath
 
@@ -64,7 +64,7 @@ class SecretReader:
 
     def _read(self, node: Node, path: TreePath, target: str) -> str | None:
         # Relative to the file that names it, like an include.
-        file = Path(target).expanduser()
+        file = user_path(target)
         if not file.is_absolute() and node.at.line is not None:
             file = Path(node.at.layer).parent / file
         try:
@@ -82,7 +82,7 @@ class SecretReader:
         if text is None:
             self.unset[path] = f"there is no file {file}"
             return None
-        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO) and not _mounted(file):
+        if _open_to_others(file) and not _mounted(file):
             self._complain(node, path, "others can read the secret file", f"chmod 600 {file}", warning=True)
         text = text.removesuffix("\n").removesuffix("\r")
         if not text:
@@ -117,6 +117,14 @@ class SecretReader:
 
     def _complain(self, node: Node, path: TreePath, message: str, suggestion: str, *, warning: bool = False) -> None:
         self.issues.append(node.at.issue(message, path, suggestion=suggestion, warning=warning))
+
+
+def _open_to_others(file: Path) -> bool:
+    try:
+        return bool(file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
+    except OSError:
+        # Rotated away since it was read: the next load looks again.
+        return False
 
 
 def _mounted(file: Path) -> bool:

@@ -21,12 +21,20 @@ class TooLarge(ValueError):
     """A file is larger than it may be, or no regular file."""
 
 
+def user_path(text: str) -> Path:
+    """The path that *text* means: `~` is somebody's home, where there is one."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
+
+
 def file_mark(path: Path) -> FileMark | None:
     """What changes when *path* is written, replaced, or made to point elsewhere; None where there is no such file."""
     try:
         real = path.resolve()
         status = real.stat()
-    except (OSError, RuntimeError):
+    except (OSError, RuntimeError, ValueError):
         return None
     return (str(real), status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size)
 
@@ -106,6 +114,8 @@ class SourceReader:
             return self.contents[path]
         self.contents[path] = None
         self._marks[path] = file_mark(path)
+        if "\0" in str(path):
+            return None
         try:
             status = path.stat()
             if not stat.S_ISREG(status.st_mode):

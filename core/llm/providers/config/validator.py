@@ -1,7 +1,6 @@
 """Rules that need more than one field: names that must exist, circles, limits that cannot be met, addresses."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path as FilePath
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +15,7 @@ from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.names import Finding, Names
 from core.llm.providers.config.notices import notices
 from core.llm.providers.config.routes import route_findings
+from core.llm.providers.config.sources import user_path
 from core.llm.providers.config.tree import Path
 from core.llm.providers.config.urls import is_loopback, sends_credentials, url_problem
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
@@ -56,12 +56,10 @@ def _provider(provider: ProviderConfig) -> Iterator[Finding]:
             )
         elif header.lower() in _RESERVED_HEADERS:
             yield Finding(("headers", header), "is set by the connection itself", "remove it", at_key=True)
-    if provider.ca_file and not FilePath(provider.ca_file).expanduser().is_file():
+    if provider.ca_file and ("\0" in provider.ca_file or not user_path(provider.ca_file).is_file()):
         yield Finding(("ca_file",), "there is no such file", "check the path")
-    if provider.proxy:
-        parts = urlsplit(provider.proxy.get_secret_value())
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            yield Finding(("proxy",), "is not the address of an HTTP proxy", "write http://host:port")
+    if provider.proxy and not _is_proxy(provider.proxy.get_secret_value()):
+        yield Finding(("proxy",), "is not the address of an HTTP proxy", "write http://host:port")
     limits = provider.rate_limits
     for part in ("input_tokens_per_minute", "output_tokens_per_minute"):
         value = getattr(limits, part)
@@ -75,6 +73,14 @@ def _provider(provider: ProviderConfig) -> Iterator[Finding]:
     if provider.default_model and provider.closed_models and provider.default_model not in provider.models:
         advice = suggest_name(provider.default_model, provider.models, "models")
         yield Finding(("default_model",), "names no model of this provider", advice)
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def _defaults(path: Path, defaults: Mapping[str, Any]) -> Iterator[Finding]:

@@ -20,6 +20,7 @@ _AFTER: Final = Also("quantity", "true, a duration such as 800ms, p95")
 class AliasTarget(Frozen):
     """One of several models behind an alias."""
 
+    shorthand: ClassVar[str] = "model"
     model: str
     weight: float = Field(default=1.0, ge=0, le=10**6)
 
