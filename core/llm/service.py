@@ -69,6 +69,7 @@ class LLMService:
 
     async def start(self) -> None:
         """Admit calls. The configuration is loaded and the providers are started before."""
+        self._timers = timers(self._clock)
         self._holder.open()
 
     @property
@@ -96,13 +97,13 @@ class LLMService:
             prepared = await self._with_files(prepared)
         call, runtime = self._admit(prepared, "generate")
         try:
-            async with await runtime.handler(call) as reply:
-                response = reply.response
+            reply = await runtime.handler(call)
+            await reply.end("answered")
         finally:
             self._leave(call, runtime)
-        if response is None:
+        if reply.response is None:
             raise RuntimeError("a handler finished without an answer: a layer has lost it")
-        return response
+        return reply.response
 
     def stream(self, request: Prompt, **options: Unpack[RequestOptions]) -> LLMStream:
         """The answer as it is made: `async with llm.stream(…) as stream: async for event in stream: …`.
@@ -198,13 +199,13 @@ class LLMService:
         prepared = self._request(Message("user", ""), {**options, "model": model})
         call, runtime = self._admit(prepared, "embed", inputs, dimensions)
         try:
-            async with await runtime.handler(call) as reply:
-                vectors = reply.embedding
+            reply = await runtime.handler(call)
+            await reply.end("answered")
         finally:
             self._leave(call, runtime)
-        if vectors is None:
+        if reply.embedding is None:
             raise RuntimeError("a handler finished without vectors: a layer has lost them")
-        return vectors
+        return reply.embedding
 
     async def count_tokens(self, request: Prompt, **options: Unpack[RequestOptions]) -> TokenCount:
         """Prompt tokens of *request* at the model it would go to first, and the bound of that number.

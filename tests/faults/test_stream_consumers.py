@@ -56,7 +56,7 @@ def held_bytes(streams: Streams) -> int:
     while not hasattr(transport, "_live"):
         # Some transports add to requests, and hand them to this one.
         transport = getattr(transport, "_transport", None) or transport._inner
-    (attempt,) = transport._live
+    (attempt,) = transport._live.members
     return int(attempt.response.content._size)
 
 

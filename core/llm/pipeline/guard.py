@@ -6,6 +6,7 @@ the provider right now and cancels that wait only; between two waits it cancels 
 
 import asyncio
 from types import TracebackType
+from typing import Final
 
 from core.llm.common.clock import TimerHandle
 from core.llm.common.exceptions import LLMError, ProviderError
@@ -13,35 +14,37 @@ from core.llm.common.timers import Timers
 
 GRACE = 0.05
 """Seconds after the deadline at which a provider that ignores it is cut."""
+_NEVER: Final = float("inf")
 
 
 class Guard:
     """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
 
-    __slots__ = ("_cancelled", "_cancelling", "_error", "_loop", "_task", "_timer", "_timers")
+    __slots__ = ("_cancelled", "_cancelling", "_error", "_loop", "_task", "due_at", "timer", "timers")
 
-    def __init__(self, timers: Timers) -> None:
-        self._timers = timers
+    def __init__(self, timers: "Timers[Guard]") -> None:
+        self.timers = timers
         self._task: asyncio.Task[object] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._cancelling = 0
         self._cancelled = False
         self._error: LLMError | None = None
-        self._timer: TimerHandle | None = None
+        self.due_at = _NEVER
+        self.timer: TimerHandle | None = None
 
     def arm(self, at: float) -> None:
         """Cut the call with a deadline error once *at* has passed.
 
         A moment later than *at*: a provider that keeps to its limits has said by then what it was doing.
         """
-        if at != float("inf"):
-            self._timer = self._timers.call_at(at + GRACE, self._expired)
+        if at != _NEVER:
+            self.due_at = at + GRACE
+            self.timers.add(self)
 
     def disarm(self) -> None:
         """Forget the deadline."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        if self.due_at != _NEVER:
+            self.timers.remove(self)
 
     def cut(self, error: LLMError) -> None:
         """Fail the wait that is going on, or else the next one, with *error*. The first cut wins."""
@@ -51,7 +54,8 @@ class Guard:
                 self._cancelled = True
                 self._task.cancel()
 
-    def _expired(self) -> None:
+    def ring(self) -> None:
+        """The deadline has passed."""
         self.cut(
             ProviderError(
                 "timeout",

@@ -18,6 +18,7 @@ from core.llm.common.clock import Clock, Deadline
 from core.llm.common.events import EventBus
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.timers import Timers
+from core.llm.common.timers import timers as timers_of
 from core.llm.common.trace import AttemptDecision, AttemptRole, AttemptTrace, CallTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.guard import Guard
@@ -93,7 +94,7 @@ class Call:
         events: EventBus,
         inputs: tuple[str, ...] = (),
         dimensions: int | None = None,
-        timers: Timers | None = None,
+        timers: Timers[Guard] | None = None,
     ) -> None:
         self.request = request
         self.mode: Mode = mode
@@ -107,7 +108,7 @@ class Call:
         self.dimensions = dimensions
         self.started = clock.monotonic()
         self.trace = CallTrace(id, generation, request.model or "")
-        self.guard = Guard(timers or clock)
+        self.guard = Guard(timers or timers_of(clock))
         self.target: ModelRef | None = None
         self.attempt: AttemptTrace | None = None
         self.api_key: str | None = None
@@ -145,7 +146,7 @@ class Call:
         other = object.__new__(Call)
         for name in Call.__slots__:
             setattr(other, name, getattr(self, name))
-        other.guard = Guard(self.clock)
+        other.guard = Guard(self.guard.timers)
         other.target = other.attempt = other.api_key = None
         return other
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import ProviderError
+from core.llm.common.timers import timers
 from core.llm.common.types import PhaseLimits
 from core.llm.pipeline.guard import Guard
 from core.llm.providers.base.response import RefusalDelta, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
@@ -41,7 +42,7 @@ class Paced(AsyncIterator[StreamEvent]):
         self._events = events
         self._clock = clock
         # Its cut fails this attempt only: the guard of the call would fail every later one as well.
-        self._guard = Guard(clock)
+        self._guard = Guard(timers(clock))
         self._window = limits.rate_window
         self._needed = (limits.min_rate or 0.0) * limits.rate_window
         self._begun = False

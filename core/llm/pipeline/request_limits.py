@@ -135,9 +135,10 @@ def too_many_bytes(call: Call, most: int) -> str | None:
     if call.mode != "embed":
         characters = 0
         for message in call.request.messages:
-            if message.content.__class__ is not str or message.tool_calls:
+            content = message.content
+            if content.__class__ is not str or message.tool_calls:
                 break
-            characters += len(message.content)
+            characters += len(content)
         else:
             # No character has more than four bytes: what is that short needs no second look.
             if 4 * characters <= most:

@@ -124,6 +124,7 @@ def _copied(call: Call, asked: LLMRequest, config: LLMServiceConfig) -> Call:
         clock=call.clock,
         rng=call.rng,
         events=call.events,
+        timers=call.guard.timers,
     )
     copy.role = "shadow"
     bound(copy, config)

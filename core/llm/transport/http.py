@@ -18,7 +18,7 @@ from yarl import URL
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.timers import timers
+from core.llm.common.timers import Timers, timers
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.transport.http_answer import HttpAnswer
@@ -47,7 +47,7 @@ class HttpTransport:
     ) -> None:
         self.options = options
         self._clock: Clock = clock or SystemClock()
-        self._timers = timers(self._clock)
+        self._live: Timers[Attempt] = timers(self._clock)
         self._resolver = resolver
         self._base = options.base_url.rstrip("/")
         url = URL(self._base)
@@ -61,7 +61,6 @@ class HttpTransport:
         headers.update({name.lower(): value for name, value in options.headers})
         self._headers = headers
         self._stream_headers = {**headers, "accept-encoding": "identity"}
-        self._live: set[Attempt] = set()
         self._session: ClientSession | None = None
         self._exchanger: Exchanger | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -69,7 +68,7 @@ class HttpTransport:
         self._closed = False
 
     def __repr__(self) -> str:
-        return f"HttpTransport({self.where}, {len(self._live)} live)"
+        return f"HttpTransport({self.where}, {len(self._live.members)} live)"
 
     async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpAnswer:
         """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
@@ -80,7 +79,6 @@ class HttpTransport:
             self._live,
             streaming=call.streaming,
             idempotent=call.idempotent,
-            timers=self._timers,
         )
         if attempt.is_late:
             attempt.failure = "deadline_exceeded"
@@ -222,7 +220,7 @@ class HttpTransport:
         if session is None or self._pid != os.getpid() or self.loop is None or self.loop.is_closed():
             return
         # Closing the session alone would leave readers waiting for ever.
-        for attempt in tuple(self._live):
+        for attempt in tuple(self._live.members):
             attempt.fail("transport_closed")
         await session.close()
 

@@ -64,16 +64,14 @@ class Attempt:
     """One request on its way, from waiting for a connection to the end of the body."""
 
     __slots__ = (
-        "_armed_at",
         "_clock",
         "_ends_at",
         "_live",
-        "_timer",
-        "_timers",
         "_waiting",
         "begun",
         "cancelling",
         "connected_anew",
+        "due_at",
         "failure",
         "idempotent",
         "limits",
@@ -84,6 +82,7 @@ class Attempt:
         "since",
         "streaming",
         "task",
+        "timer",
         "wait_ended",
         "wait_started",
         "wire",
@@ -93,11 +92,10 @@ class Attempt:
         self,
         clock: Clock,
         limits: PhaseLimits,
-        live: "set[Attempt]",
+        live: "Timers[Attempt]",
         *,
         streaming: bool,
         idempotent: bool,
-        timers: Timers | None = None,
     ) -> None:
         task = asyncio.current_task()
         if task is None:
@@ -120,16 +118,13 @@ class Attempt:
         """The connection while the request is being sent; afterwards it is the response that knows it."""
         self._live = live
         self._clock = clock
-        self._timers = timers = timers or clock
         self._waiting = True
         now = self.since = self.wait_started = self.wait_ended = self.progress_from = clock.monotonic()
-        self._ends_at = self._armed_at = limits.deadline_at - EARLY
+        self._ends_at = self.due_at = limits.deadline_at - EARLY
         if streaming and limits.first_token is not None and now + limits.first_token < self._ends_at:
             # A moment too early while the request still waits for a connection, but right for all that do not.
-            self._armed_at = now + limits.first_token
-        self._timer: TimerHandle | None = None
-        if self._armed_at < NEVER:
-            self._timer = timers.call_at(self._armed_at, self._ring)
+            self.due_at = now + limits.first_token
+        self.timer: TimerHandle | None = None
         live.add(self)
 
     def connecting(self) -> None:
@@ -204,10 +199,7 @@ class Attempt:
     def finish(self) -> None:
         """Nothing can go wrong any more."""
         self.phase = Phase.DONE
-        self._live.discard(self)
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._live.remove(self)
 
     def end(self, error: ProviderError) -> ProviderError:
         """Cut the connection and finish, because of *error*, which is returned."""
@@ -244,24 +236,20 @@ class Attempt:
     def arm(self) -> None:
         """Make sure that the timer goes off no later than anything can be due."""
         when, _ = self._due(self._clock.monotonic())
-        if when < self._armed_at:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._armed_at = when
-            self._timer = self._timers.call_at(when, self._ring)
+        if when < self.due_at:
+            self.due_at = when
+            self._live.changed(self)
 
-    def _ring(self) -> None:
-        self._timer = None
-        self._armed_at = NEVER
+    def ring(self) -> None:
+        """Something may be due: end the attempt, or look again later."""
         if self.phase is Phase.DONE:
             return
         now = self._clock.monotonic()
         when, code = self._due(now)
+        self.due_at = NEVER if when <= now else when
+        self._live.changed(self)
         if when <= now:
             self.fail(code)
-        elif when < NEVER:
-            self._armed_at = when
-            self._timer = self._timers.call_at(when, self._ring)
 
     def _due(self, now: float) -> tuple[float, str]:
         """When to look next, and what it means if that moment has come."""

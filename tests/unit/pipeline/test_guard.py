@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.timers import timers
 from core.llm.pipeline.guard import GRACE, Guard
 from core.llm.testing import FakeClock
 
@@ -13,7 +14,7 @@ DRAINED = ProviderError("cancelled", "the configuration goes down", code="draine
 
 def armed(clock: FakeClock, seconds: float) -> Guard:
     """A guard whose deadline is *seconds* away."""
-    guard = Guard(clock)
+    guard = Guard(timers(clock))
     guard.arm(clock.monotonic() + seconds)
     return guard
 
@@ -69,7 +70,7 @@ async def test_a_disarmed_guard_cuts_nothing() -> None:
 async def test_no_timer_is_made_without_a_deadline() -> None:
     """An unlimited call costs no timer."""
     clock = FakeClock()
-    Guard(clock).arm(float("inf"))
+    Guard(timers(clock)).arm(float("inf"))
     assert clock.pending == 0
 
 
@@ -86,7 +87,7 @@ async def test_the_first_cut_wins() -> None:
 
 async def test_a_foreign_cancellation_passes_through() -> None:
     """Whoever cancels the task gets `CancelledError`."""
-    task = asyncio.create_task(wait_in(Guard(FakeClock())))
+    task = asyncio.create_task(wait_in(Guard(timers(FakeClock()))))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -96,7 +97,7 @@ async def test_a_foreign_cancellation_passes_through() -> None:
 async def test_a_foreign_cancellation_wins_over_a_cut_in_the_same_moment() -> None:
     """Cancellation is never swallowed, in whichever order the two come."""
     for cut_first in (True, False):
-        guard = Guard(FakeClock())
+        guard = Guard(timers(FakeClock()))
         task = asyncio.create_task(wait_in(guard))
         await asyncio.sleep(0)
         if cut_first:
@@ -132,7 +133,7 @@ async def test_the_guard_works_inside_a_task_that_is_being_cancelled() -> None:
 
 async def test_a_cut_leaves_no_cancellation_behind_when_the_wait_ends_otherwise() -> None:
     """A transport that turns the cut into an error of its own must not leave its task half cancelled."""
-    guard = Guard(FakeClock())
+    guard = Guard(timers(FakeClock()))
 
     async def call() -> int:
         with pytest.raises(ProviderError, match="of its own"), guard:
@@ -154,4 +155,4 @@ async def test_an_outer_timeout_of_the_host_still_works() -> None:
     """`asyncio.timeout` around a call sees its own cancellation."""
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
-            await wait_in(Guard(FakeClock()))
+            await wait_in(Guard(timers(FakeClock())))
