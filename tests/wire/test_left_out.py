@@ -131,6 +131,22 @@ def test_a_choice_among_no_tools_is_reported(name: str, choice: str) -> None:
     ]
 
 
+def test_mistral_gets_a_word_of_the_assistant_between_result_and_user() -> None:
+    """It answers 400 to a user who speaks right after a tool; others take the conversation as it is."""
+    called = Message("assistant", "", tool_calls=(CALL,))
+    results = Message("user", (ToolResultPart(CALL.id, "1"), TextPart("and now?")))
+    answered = [user(), called, Message("tool", "1", tool_call_id=CALL.id)]
+    for turns in ([user(), called, results], [*answered, user(TextPart("and now?"))]):
+        body, warnings = sent("mistral", *turns, policy="error")
+        assert [one["role"] for one in body["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
+        assert warnings == [("other", "messages")]
+        body, warnings = sent("groq", *turns)
+        assert [one["role"] for one in body["messages"]] == ["user", "assistant", "tool", "user"]
+        assert warnings == []
+    body, warnings = sent("mistral", *answered)
+    assert ([one["role"] for one in body["messages"]], warnings) == (["user", "assistant", "tool"], [])
+
+
 def test_a_tool_that_ollama_cannot_hold_to_its_schema_is_reported() -> None:
     """As at every other provider without that guarantee."""
     params = LLMRequest(messages="hi", tools=[{**TOOL, "strict": True}])

@@ -1,4 +1,4 @@
-"""What a conversation holds that a format has no place for, reported in the same words by every dialect.
+"""What a conversation holds that a format has no place for, or lacks, reported in the same words by every dialect.
 
 Each thing is said once per request, however often it occurs in a long conversation.
 """
@@ -24,6 +24,13 @@ def report_detail(request: ChatRequest, part: ImagePart) -> None:
 def report_foreign(request: ChatRequest) -> None:
     """Report that reasoning of another provider, which nobody else can read or check, is not sent."""
     _tell(request, "reasoning that did not come from this provider is not sent: only its own can read it")
+
+
+def report_bridge(request: ChatRequest, words: str) -> None:
+    """Report that *words* were put into the assistant's mouth."""
+    _tell(
+        request, f"{request.provider} lets nobody speak right after a tool's result: an assistant's {words!r} was added"
+    )
 
 
 def report_choice(request: ChatRequest) -> None:

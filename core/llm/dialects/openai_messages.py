@@ -16,7 +16,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
-from core.llm.dialects.left_out import report_beside_results, report_foreign, report_name
+from core.llm.dialects.left_out import report_beside_results, report_bridge, report_foreign, report_name
 from core.llm.dialects.media import data_url, media_type
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.request import ChatRequest
@@ -25,6 +25,7 @@ _AUDIO_FORMATS: Final = {
     "audio/wav": "wav", "audio/x-wav": "wav", "audio/wave": "wav", "audio/mpeg": "mp3", "audio/mp3": "mp3",
     "audio/flac": "flac", "audio/ogg": "ogg", "audio/mp4": "m4a", "audio/aac": "aac",
 }  # fmt: skip
+_BRIDGE: Final = "OK"
 _ID: Final = re.compile(r"[A-Za-z0-9_.:\-]+")
 _ALNUM: Final = re.compile(r"[A-Za-z0-9]+")
 
@@ -42,6 +43,17 @@ def encode_messages(request: ChatRequest, quirks: OpenAIQuirks, system_role: str
             if encoder is None:
                 encoder = _Encoder(request, quirks, system_role, out)
             encoder.add(message)
+    return _bridged(request, out) if quirks.bridge_results else out
+
+
+def _bridged(request: ChatRequest, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*messages* with a word of the assistant between a tool's result and whoever else speaks next."""
+    out: list[dict[str, Any]] = []
+    for message in messages:
+        if out and out[-1]["role"] == "tool" and message["role"] not in {"tool", "assistant"}:
+            out.append({"role": "assistant", "content": _BRIDGE})
+            report_bridge(request, _BRIDGE)
+        out.append(message)
     return out
 
 

@@ -38,6 +38,8 @@ class OpenAIQuirks:
     tool_id_max: int = 64
     replay_thinking: Literal["none", "reasoning_content", "reasoning_details"] = "none"
     """How the model's own earlier thinking is sent back, where the server wants it."""
+    bridge_results: bool = False
+    """Only the assistant may speak after a tool's result: a word of it is added where somebody else does."""
     google_signatures: bool = False
     """Tool calls carry Google's thought signatures, which must come back with them."""
     prefill: Literal["none", "trailing", "continue_final_message"] = "none"
