@@ -141,8 +141,10 @@ def _patch(request: ChatRequest, body: dict[str, Any]) -> None:
         elif isinstance(value, Mapping) and isinstance(body.get(name), Mapping):
             body[name] = _merged(body[name], value)
         elif name != "thinking" or not isinstance(value, Mapping) or "type" in value:
-            # What only refines thinking (how it is displayed) means nothing where there is none.
             body[name] = value
+        elif request.facts.quirks.get("default_thinking"):
+            # What only refines thinking (how it is displayed, what it is bound to) means nothing where there is none.
+            body[name] = {"type": "adaptive", **value}
 
 
 def _merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

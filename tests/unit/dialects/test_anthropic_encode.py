@@ -158,6 +158,18 @@ def test_how_thinking_is_shown_means_nothing_without_thinking() -> None:
     assert body_of(chat(extra={"thinking": own}))["thinking"] == own
 
 
+def test_what_refines_thinking_is_sent_where_a_model_thinks_unasked() -> None:
+    """It would be lost without a word otherwise: the way out of thinking that is bound to a conversation, for example."""
+    binding = {"block_binding": {"prefix_mismatch_behavior": "drop_block"}}
+    request = chat(
+        model="claude-opus-5-5", extra={"thinking": binding, "betas": ["thinking-binding-controls-2026-08-01"]}
+    )
+    assert body_of(request)["thinking"] == {"type": "adaptive", **binding}
+    asked = chat(model="claude-opus-5-5", thinking="high", extra={"thinking": binding})
+    assert body_of(asked)["thinking"] == {"type": "adaptive", **binding}
+    assert "thinking" not in body_of(chat(model="claude-opus-4-8", extra={"thinking": binding}))
+
+
 def test_betas_travel_in_a_header() -> None:
     """Those of the provider and those of the request, each once."""
     dialect = AnthropicDialect(AnthropicQuirks(betas=("a", "b")))
