@@ -43,7 +43,9 @@ def decode_embeddings(count: int, quirks: OpenAIQuirks, headers: Mapping[str, st
     for position, entry in enumerate(entries):
         if not isinstance(entry, Mapping):
             raise schema_error("a vector is not in an object")
-        index = entry.get("index", position)
+        index = entry.get("index")
+        if index is None:
+            index = position
         if type(index) is not int or not 0 <= index < count or vectors[index] is not None:
             raise schema_error(f"vector number {position} has a wrong index")
         vectors[index] = _vector(entry.get("embedding"), quirks)

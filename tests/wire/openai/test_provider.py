@@ -175,6 +175,14 @@ async def test_embeddings_travel_in_batches_and_keep_their_order(
     assert len(await provider.embed(texts())) == 0
 
 
+async def test_vectors_without_a_number_are_in_the_order_of_the_texts(
+    provider: OpenAIProvider, transport: FakeTransport
+) -> None:
+    """Missing or null: some servers number nothing."""
+    transport.will_answer({"data": [{"index": None, "embedding": [1.0]}, {"embedding": [2.0]}]})
+    assert [vector[0] for vector in await provider.embed(texts("a", "b"))] == [1.0, 2.0]
+
+
 BAD_VECTORS: Mapping[str, Any] = {
     "one missing": vectors(1),
     "one too many": vectors(1, 2, 3),
