@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.llm.common.messages import ToolCall
+from core.llm.pipeline.event_streams import close
 from core.llm.pipeline.json_window import JsonWindow
 from core.llm.pipeline.placeholders import Placeholders, Restorer
 from core.llm.pipeline.stream_window import StreamWindow, pieces
@@ -193,13 +194,6 @@ def restored_call(call: ToolCall, values: Placeholders, quoted: Placeholders) ->
         arguments=values.restored_in(call.arguments),
         raw_arguments=None if raw is None else quoted.restored(raw),
     )
-
-
-async def close(events: AsyncIterator[StreamEvent]) -> None:
-    """Close the iterator underneath."""
-    aclose = getattr(events, "aclose", None)
-    if aclose is not None:
-        await aclose()
 
 
 def text_of(event: StreamEvent) -> str:

@@ -9,7 +9,7 @@ What is done at the end is synchronous on purpose: a second cancellation cannot 
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self
@@ -21,6 +21,7 @@ from core.llm.common.timers import Timers
 from core.llm.common.timers import timers as timers_of
 from core.llm.common.trace import AttemptDecision, AttemptRole, AttemptTrace, CallTrace
 from core.llm.common.types import ModelRef
+from core.llm.pipeline.event_streams import Converted, Joined, close
 from core.llm.pipeline.guard import Guard
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.base.response import (
@@ -232,7 +233,7 @@ class Reply:
         self._head = [event for event in map(convert, self._head[self._position :]) if event is not None]
         self._position = 0
         if self._tail is not None:
-            self._tail = _Converted(self._tail, convert)
+            self._tail = Converted(self._tail, convert)
 
     def wrap_events(self, wrap: Callable[[AsyncIterator[StreamEvent]], AsyncIterator[StreamEvent]]) -> None:
         """Put what *wrap* makes between all events still to come and their reader: for layers that hold back or add.
@@ -240,7 +241,7 @@ class Reply:
         Its `aclose` must close what it was made of. `convert_events` costs less where one event stays one event.
         """
         if self._tail is not None:
-            self._tail = wrap(_Joined(self._head[self._position :], self._tail))
+            self._tail = wrap(Joined(self._head[self._position :], self._tail))
             self._head, self._position = (), 0
 
     async def end(self, outcome: Outcome, error: BaseException | None = None) -> None:
@@ -251,12 +252,20 @@ class Reply:
         tail, self._tail = self._tail, None
         try:
             if tail is not None:
-                aclose = getattr(tail, "aclose", None)
-                if aclose is not None:
-                    await aclose()
+                await close(tail)
         finally:
-            for end in self._ends:
+            self._tell(error)
+
+    def _tell(self, error: BaseException | None) -> None:
+        """Tell every layer, also where one of them fails: each may hold something that others wait for."""
+        failure: Exception | None = None
+        for end in self._ends:
+            try:
                 end(self, error)
+            except Exception as problem:  # noqa: BLE001 - raised below, once all have been told
+                failure = problem
+        if failure is not None:
+            raise failure
 
     async def __aenter__(self) -> Self:
         return self
@@ -291,6 +300,7 @@ class Reply:
                 event = await self._tail.__anext__()
             finally:
                 guard.leave()
+            self.collector.add(event)
         except StopAsyncIteration:
             if self.collector.finish is None:
                 raise_alone(self._broken(_truncated()))
@@ -306,7 +316,6 @@ class Reply:
             if self._convert is None:
                 raise
             raise_alone(self._broken(self._convert(error)))
-        self.collector.add(event)
         return event
 
     def _broken(self, error: LLMError) -> LLMError:
@@ -316,49 +325,6 @@ class Reply:
             if error.billing in {"none", "ambiguous"}:
                 error.billing = "estimated"
         return error
-
-
-class _Joined(AsyncIterator[StreamEvent]):
-    """What has arrived of a stream, and then the rest of it."""
-
-    __slots__ = ("_begun", "_tail")
-
-    def __init__(self, begun: Sequence[StreamEvent], tail: AsyncIterator[StreamEvent]) -> None:
-        self._begun = iter(begun)
-        self._tail = tail
-
-    async def __anext__(self) -> StreamEvent:
-        for event in self._begun:
-            return event
-        return await self._tail.__anext__()
-
-    async def aclose(self) -> None:
-        aclose = getattr(self._tail, "aclose", None)
-        if aclose is not None:
-            await aclose()
-
-
-class _Converted(AsyncIterator[StreamEvent]):
-    """The rest of a stream on its way through a conversion; closing it closes the stream."""
-
-    __slots__ = ("_convert", "_events")
-
-    def __init__(
-        self, events: AsyncIterator[StreamEvent], convert: Callable[[StreamEvent], StreamEvent | None]
-    ) -> None:
-        self._events = events
-        self._convert = convert
-
-    async def __anext__(self) -> StreamEvent:
-        while True:
-            event = self._convert(await self._events.__anext__())
-            if event is not None:
-                return event
-
-    async def aclose(self) -> None:
-        aclose = getattr(self._events, "aclose", None)
-        if aclose is not None:
-            await aclose()
 
 
 def raise_alone(error: LLMError) -> NoReturn:

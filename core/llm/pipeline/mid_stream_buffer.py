@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from core.llm.common.exceptions import ProviderError
 from core.llm.pipeline.handler import Call
 from core.llm.pipeline.pace import tokens_of
-from core.llm.providers.base.response import StreamEvent, StreamFinish, ToolCallReady
+from core.llm.providers.base.response import STREAM_EVENTS, StreamEvent, StreamFinish, ToolCallReady
 
 
 async def hold_back(events: AsyncIterator[StreamEvent], head: list[StreamEvent], call: Call) -> None:
@@ -24,6 +24,8 @@ async def hold_back(events: AsyncIterator[StreamEvent], head: list[StreamEvent],
             event = await events.__anext__()
         except StopAsyncIteration:
             raise _cut_short() from None
+        if not isinstance(event, STREAM_EVENTS):
+            raise TypeError("this is no event of a stream")
         head.append(event)
         held += _weight(event)
 

@@ -12,6 +12,7 @@ from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.timers import timers
 from core.llm.common.types import PhaseLimits
+from core.llm.pipeline.event_streams import close
 from core.llm.pipeline.guard import Guard
 from core.llm.providers.base.response import RefusalDelta, StreamEvent, TextDelta, ThinkingDelta, ToolCallDelta
 from core.llm.routing.tokens import estimate_text
@@ -72,9 +73,7 @@ class Paced(AsyncIterator[StreamEvent]):
     async def aclose(self) -> None:
         """Close the stream and forget the timer."""
         self._forget()
-        aclose = getattr(self._events, "aclose", None)
-        if aclose is not None:
-            await aclose()
+        await close(self._events)
 
     def _wait(self) -> None:
         self._guard.enter()

@@ -9,13 +9,21 @@ from collections.abc import AsyncIterator
 from core.llm.common.events import RequestAdjusted
 from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
 from core.llm.common.types import ModelRef, PhaseLimits
+from core.llm.pipeline.event_streams import close
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.mid_stream_buffer import hold_back
 from core.llm.pipeline.pace import Paced
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import Embedder
 from core.llm.providers.base.request import ChatRequest
-from core.llm.providers.base.response import OUTPUT_EVENTS, StreamEvent, StreamFinish
+from core.llm.providers.base.response import (
+    OUTPUT_EVENTS,
+    STREAM_EVENTS,
+    EmbeddingResponse,
+    LLMResponse,
+    StreamEvent,
+    StreamFinish,
+)
 
 
 def terminal(target: Target) -> Handler:
@@ -28,6 +36,8 @@ def terminal(target: Target) -> Handler:
             try:
                 with call.guard:
                     response = await provider.generate(request)
+                if not isinstance(response, LLMResponse):
+                    raise _defect(target.ref, f"returned a {type(response).__name__} in the place of an LLMResponse")
             except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
                 raise_alone(_attempt_error(error, target, call, request.limits))
             response.provider = response.provider or target.ref.provider
@@ -48,6 +58,8 @@ def terminal(target: Target) -> Handler:
         try:
             with call.guard:
                 vectors = await provider.embed(wanted)
+            if not isinstance(vectors, EmbeddingResponse) or len(vectors.vectors) != len(call.inputs):
+                raise _defect(target.ref, "did not return an EmbeddingResponse with one vector for each text")
         except Exception as error:  # noqa: BLE001 - as above
             raise_alone(_attempt_error(error, target, call, wanted.limits))
         vectors.provider = vectors.provider or target.ref.provider
@@ -58,7 +70,10 @@ def terminal(target: Target) -> Handler:
 
     async def stream(call: Call) -> Reply:
         request = target.chat_request(call, call.api_key)
-        events = provider.stream_generate(request)
+        try:
+            events = provider.stream_generate(request)
+        except Exception as error:  # noqa: BLE001 - as above
+            raise_alone(_attempt_error(error, target, call, request.limits))
         if request.limits.min_rate is not None:
             events = Paced(events, request.limits, call.clock)
         try:
@@ -70,7 +85,7 @@ def terminal(target: Target) -> Handler:
             except Exception as error:  # noqa: BLE001 - as above
                 raise_alone(_attempt_error(error, target, call, request.limits))
         except BaseException:
-            await _close(events)
+            await close(events)
             raise
         if request.warnings:
             _report(call, target, request)
@@ -121,9 +136,13 @@ def own_error(error: Exception, ref: ModelRef) -> LLMError:
     if isinstance(error, LLMError):
         return error
     # The text of a foreign exception may hold request headers, hence only its type.
+    return _defect(ref, f"raised {type(error).__name__}")
+
+
+def _defect(ref: ModelRef, what: str) -> ProviderError:
     return ProviderError(
         "unknown",
-        f"the provider raised {type(error).__name__}, which is a defect of the provider",
+        f"the provider {what}, which is a defect of the provider",
         code="provider_defect",
         retryable=False,
         provider=ref.provider,
@@ -138,6 +157,8 @@ async def _until_output(events: AsyncIterator[StreamEvent], target: Target) -> l
         head.append(event)
         if isinstance(event, OUTPUT_EVENTS) or event.__class__ is StreamFinish:
             return head
+        if not isinstance(event, STREAM_EVENTS):
+            raise _defect(target.ref, f"yielded a {type(event).__name__}, which is no event of a stream")
     raise ProviderError(
         "protocol",
         "the stream ended before it began: no output and no finish event",
@@ -146,9 +167,3 @@ async def _until_output(events: AsyncIterator[StreamEvent], target: Target) -> l
         model=target.ref.model,
         billing="ambiguous",
     )
-
-
-async def _close(events: AsyncIterator[StreamEvent]) -> None:
-    aclose = getattr(events, "aclose", None)
-    if aclose is not None:
-        await aclose()

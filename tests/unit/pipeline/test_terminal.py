@@ -282,3 +282,19 @@ async def test_the_provider_gets_the_key_and_the_deadline_of_its_attempt() -> No
     await terminal(a_target(provider, ModelRef("alpha", "m")))(call)
     request = provider.requests[0]
     assert (request.api_key, request.model, request.limits.deadline_at) == ("k1", "m", clock.monotonic() + 7.0)
+
+
+async def test_every_layer_is_told_of_the_end_also_where_one_of_them_fails() -> None:
+    """A slot or a probe that is not given back would keep others out for good; the failure is not hidden."""
+    told: list[int] = []
+
+    def fail(_: Reply, __: BaseException | None) -> None:
+        raise RuntimeError("a defect of ours")
+
+    reply = Reply(a_call(), response=an_answer())
+    reply.on_end(lambda *_: told.append(1))
+    reply.on_end(fail)
+    reply.on_end(lambda *_: told.append(2))
+    with pytest.raises(RuntimeError, match="a defect of ours"):
+        await reply.end("answered")
+    assert told == [1, 2]

@@ -171,6 +171,9 @@ StreamEvent = (
 OUTPUT_EVENTS = (TextDelta, ThinkingDelta, ToolCallDelta, ToolCallReady, RefusalDelta)
 """Events that a user can see. The first of them commits the call: nothing is repeated after it."""
 
+STREAM_EVENTS = (*OUTPUT_EVENTS, StreamStart, UsageReport, StreamFinish, StreamReset)
+"""All of `StreamEvent`."""
+
 
 @dataclass(slots=True)
 class EmbeddingResponse:
@@ -254,6 +257,8 @@ class ResponseCollector:
             self.start = event
         elif isinstance(event, StreamReset):
             self.__init__()  # type: ignore[misc]  # as new: whoever holds the collector keeps it
+        elif not isinstance(event, ToolCallDelta):
+            raise TypeError("this is no event of a stream")
 
     def _begins_another(self, event: ThinkingDelta) -> bool:
         """Whether *event* belongs to another piece of thinking: the one before is closed by its opaque data."""
