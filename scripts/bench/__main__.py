@@ -1,8 +1,8 @@
-"""CPU per call and per streamed chunk, import time and memory: this library beside its peers, and its layers alone.
+"""This library beside its peers: CPU per call and per streamed chunk, for the import, until the first answer; memory.
 
-Every figure is measured in a fresh process, in interleaved rounds, and given as its ratio to bare aiohttp in the same
-round; what is printed is the median of the ratios. Machines differ and are noisy: the ratios carry, the microseconds
-do not.
+Tables of their own show its layers alone, and local models. Every figure is measured in a fresh process, in interleaved
+rounds, and given as its ratio to bare aiohttp in the same round; what is printed is the median of the ratios. Machines
+differ and are noisy: the ratios carry, the microseconds do not.
 """
 
 import argparse
@@ -22,33 +22,48 @@ from scripts.bench.report import Table, plot, write
 CLIENTS = ["floor", "core-llm", "openai", "litellm"]
 CALLS = {"floor": 6400, "core-llm": 6400, "openai": 1280, "litellm": 768}
 STREAMS = {"floor": 48, "core-llm": 48, "openai": 8, "litellm": 4}
-MODULES = {"floor": "aiohttp", "core-llm": "core.llm", "openai": "openai", "litellm": "litellm"}
+# What a program writes that is going to call a model.
+IMPORTS = {
+    "floor": "import aiohttp",
+    "core-llm": "from core.container import Container\nfrom core.llm import LLMService, ProviderModule",
+    "openai": "from openai import AsyncOpenAI",
+    "litellm": "from litellm import acompletion",
+}
 
 
 def cell(client: str, url: str, mode: str, count: int, concurrency: int) -> dict[str, float]:
     """One measurement in a fresh process."""
     command = [sys.executable, "-m", "scripts.bench.cell", client, url, "--mode", mode]
     command += ["--count", str(count), "--concurrency", str(concurrency)]
-    done = subprocess.run(pinned(command, 0), capture_output=True, text=True, check=False)
+    done = subprocess.run(pinned(command, 0), capture_output=True, text=True, check=False, env=environment())
     if done.returncode:
         raise SystemExit(f"{client} {mode} failed:\n{done.stderr[-2000:]}")
     result: dict[str, float] = json.loads(done.stdout.strip().splitlines()[-1])
     return result
 
 
-def import_cost(module: str) -> float:
-    """CPU milliseconds of a fresh interpreter that imports *module*, less those of one that imports nothing."""
+def environment() -> dict[str, str]:
+    """The variables of a measured process.
+
+    It may keep byte code: what was installed with pip has it, and a checkout that has to be compiled anew by every
+    process would be compared with it.
+    """
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+
+def import_cost(statement: str) -> float:
+    """CPU milliseconds of a fresh interpreter that runs *statement*, less those of one that imports nothing."""
     script = (
-        "import resource, {0}\nu = resource.getrusage(resource.RUSAGE_SELF)\nprint((u.ru_utime + u.ru_stime) * 1000)"
+        "{0}\nimport resource\nu = resource.getrusage(resource.RUSAGE_SELF)\nprint((u.ru_utime + u.ru_stime) * 1000)"
     )
 
-    def once(name: str) -> float:
-        environment = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
-        command = pinned([sys.executable, "-c", script.format(name)], 0)
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    def once(what: str) -> float:
+        command = pinned([sys.executable, "-c", script.format(what)], 0)
+        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
         return float(done.stdout.strip().splitlines()[-1])
 
-    return once(module) - once("sys")
+    return once(statement) - once("pass")
 
 
 def main() -> None:
@@ -85,10 +100,12 @@ def compare(clients: list[str], rounds: int, folder: Path) -> None:
     url = f"http://127.0.0.1:{server.stdout.readline().strip()}/v1"
     figures: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     claimed, started = 0, time.perf_counter()
-    steps, step = rounds * len(clients) * 3, 0
+    steps, step = rounds * len(clients) * 4, 0
+    for client in clients:
+        import_cost(IMPORTS[client])  # once unmeasured: it writes the byte code
     for number in range(rounds):
         for client in clients:
-            for what in ("call", "stream", "import"):
+            for what in ("call", "stream", "import", "first"):
                 step += 1
                 spent = time.perf_counter() - started
                 print(
@@ -105,8 +122,12 @@ def compare(clients: list[str], rounds: int, folder: Path) -> None:
                     result = cell(client, url, "stream", STREAMS[client], 4)
                     figures["chunk"][client].append(result["cpu_us"])
                     claimed += int(result["done"]) + max(4, STREAMS[client] // 10 // 4 * 4)
+                elif what == "first":
+                    result = cell(client, url, "first", 1, 1)
+                    figures["first"][client].append(result["cpu_ms"])
+                    claimed += int(result["done"])
                 else:
-                    figures["import"][client].append(import_cost(MODULES[client]))
+                    figures["import"][client].append(import_cost(IMPORTS[client]))
     print(file=sys.stderr)
     server.stdin.close()
     served = int(server.stdout.readline())

@@ -1,6 +1,7 @@
 """One measurement of one client, in a fresh process: CPU time per call or per chunk, memory; every answer is checked.
 
-Prints one line of JSON. Imports and warm-up are outside the measured window.
+Prints one line of JSON. Imports and warm-up are outside the measured window. The mode `first` measures what the others
+leave out: everything that a process does until it has one answer.
 """
 
 import argparse
@@ -156,13 +157,25 @@ async def measure(client: str, url: str, mode: str, count: int, concurrency: int
     return {"cpu_us": cpu / pieces * 1e6, "wall_us": wall / pieces * 1e6, "rss_mb": rss, "done": done}
 
 
+async def first(client: str, url: str) -> dict[str, float]:
+    """CPU milliseconds of this process from its beginning to its first answer."""
+    call, close = await CLIENTS[client](url, False)
+    await call()
+    spent = cpu_seconds() * 1e3
+    await close()
+    return {"cpu_ms": spent, "done": 1}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("client", choices=CLIENTS)
     parser.add_argument("url")
-    parser.add_argument("--mode", choices=["call", "stream"], default="call")
+    parser.add_argument("--mode", choices=["call", "stream", "first"], default="call")
     parser.add_argument("--count", type=int, default=2000)
     parser.add_argument("--concurrency", type=int, default=64)
     given = parser.parse_args()
-    result = asyncio.run(measure(given.client, given.url, given.mode, given.count, given.concurrency))
+    if given.mode == "first":
+        result = asyncio.run(first(given.client, given.url))
+    else:
+        result = asyncio.run(measure(given.client, given.url, given.mode, given.count, given.concurrency))
     print(json.dumps(result), flush=True)
