@@ -19,7 +19,7 @@ from core.llm.common.exceptions import (
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.model_survey import ModelSurvey, survey
-from core.llm.model_swap import ModelSwap, SwapMode, ref_of, target_of
+from core.llm.model_swap import ModelSwap, ref_of, target_of
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.provider import (
     ModelHost,
@@ -213,7 +213,7 @@ class ModelManager:
                 return await host.load_model(target.ref.model, progress)
             try:
                 await self._keeper.load(resident, progress, force=force)
-            except ModelNotReady:
+            except LLMError:
                 if not resident.obsolete:
                     raise
                 continue  # it was edited while it waited: what is configured now is meant

@@ -166,8 +166,10 @@ class Keeper:
             resident.failures.forget()
         if progress is not None:
             resident.listeners.append(progress)
+        before = resident.loads
         try:
-            while resident.phase != "ready":
+            # What was loaded may have to go at once, for calls that waited for its place: no reason to begin anew.
+            while resident.phase != "ready" and (resident.loads == before or resident.obsolete):
                 self._refuse_at_once(resident)
                 if self._stopping:
                     raise ServiceStopping(_STOPPING)

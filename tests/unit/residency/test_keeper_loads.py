@@ -366,3 +366,22 @@ async def test_ML18_a_load_by_hand_that_waits_for_room_ends_with_the_service():
     with pytest.raises(ServiceStopping):
         await load
     house.keeper.release(house["a"])
+
+
+async def test_a_load_by_hand_is_over_once_it_was_loaded_even_if_it_had_to_go_at_once():
+    """Calls of another model waited for its place: it is not loaded again and again until nobody else calls."""
+    house = House(options={"max_loaded": 1, "patience": "2s"})
+    await house.loaded("a")
+    assert house.keeper.lease(house["a"])
+    load = asyncio.ensure_future(house.keeper.load(house["b"]))
+    await house.after(2.0)
+    call = house.begin("a")  # queues behind the one that takes its place
+    await house.after(0.5)
+    house.keeper.release(house["a"])
+    await house.after(1.0)
+    assert load.done()
+    await load
+    await house.after(1.0)
+    await call
+    await house.after(10.0)
+    assert house.host.loads == {"a": 2, "b": 1}
