@@ -7,12 +7,10 @@ the configuration in force stays as it is, and the issues say where the mistake 
 import asyncio
 import logging
 import signal
-import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import ConfigApplied, ConfigRejected, EventBus, ProviderDisabled, Subscription
@@ -20,23 +18,18 @@ from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError, Servi
 from core.llm.providers.config.changes import ConfigChange, ConfigStatus, ReloadResult, ValueOrigin
 from core.llm.providers.config.diff import ConfigDiff, compare
 from core.llm.providers.config.explain import explain
+from core.llm.providers.config.in_force import InForce, located
 from core.llm.providers.config.issues import suggest_name
 from core.llm.providers.config.loader import LoadedConfig
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig, ReloadOptions
 from core.llm.providers.config.plugin_types import PluginLoader
-from core.llm.providers.config.reading import ConfigReader, Reading
+from core.llm.providers.config.reading import ConfigReader, Reading, place_of
 from core.llm.providers.config.resolving import ProviderTypes, TypeResolver
-from core.llm.providers.config.sources import WatchSet
-from core.llm.providers.config.tree import find, parse_dotted
-from core.llm.providers.config.truncation import TruncationGuard
 from core.llm.providers.config.watcher import ConfigWatcher
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 
 _log: Final = logging.getLogger("core.llm.config")
-_NO_DIFF: Final = ConfigDiff()
-_CONFIRM_POLLS: Final = 3
-"""Poll intervals after which a text that looks truncated is believed."""
 
 Applier = Callable[[ConfigChange], Awaitable[None]]
 ChangeListener = Callable[[ConfigChange], None]
@@ -79,17 +72,7 @@ class ProviderConfigManager:
         self._watch = watch
         self._applier: Applier | None = None
         self._listeners: tuple[ChangeListener, ...] = ()
-        self._loaded: LoadedConfig | None = None
-        self.generation = 0
-        """How many configurations have been in force; 0 before the first load."""
-        self._applied_at = 0.0
-        self._last_error: tuple[ConfigIssue, ...] = ()
-        self._reloads = dict.fromkeys(("applied", "unchanged", "rejected"), 0)
-        self._last_reload: datetime | None = None
-        self._seen = ""
-        self._refused = ""
-        self._watch_set = WatchSet()
-        self._guard = TruncationGuard()
+        self._books = InForce(clock)
         self._lock = asyncio.Lock()
         self._waiting: asyncio.Task[ReloadResult] | None = None
         self._tasks: set[asyncio.Task[ReloadResult]] = set()
@@ -103,29 +86,22 @@ class ProviderConfigManager:
         Raises:
             ConfigError: nothing has been loaded yet.
         """
-        return self._in_force().config
+        return self._books.require().config
+
+    @property
+    def generation(self) -> int:
+        """How many configurations have been in force; 0 before the first load."""
+        return self._books.generation
 
     @property
     def disabled(self) -> Mapping[str, str]:
         """Providers that are configured and off, with the reason."""
-        return self._in_force().disabled
+        return self._books.require().disabled
 
     @property
     def status(self) -> ConfigStatus:
         """How the configuration is doing."""
-        loaded = self._loaded
-        return ConfigStatus(
-            generation=self.generation,
-            age=self._clock.monotonic() - self._applied_at if loaded else 0.0,
-            stale=bool(self._last_error),
-            last_error=self._last_error,
-            warnings=loaded.warnings if loaded else (),
-            disabled=loaded.disabled if loaded else {},
-            watch_mode=self._watcher.mode if self._watcher else "off",
-            sources=tuple(str(path) for path in self._watch_set.files if path.is_file()),
-            reloads=dict(self._reloads),
-            last_reload=self._last_reload,
-        )
+        return self._books.status(self._watcher.mode if self._watcher else "off")
 
     def set_applier(self, apply: Applier) -> None:
         """Let *apply* build and swap what a new configuration needs, before it is published.
@@ -160,7 +136,7 @@ class ProviderConfigManager:
 
     def explain(self, path: str) -> tuple[ValueOrigin, ...]:
         """Where the value at a dotted *path* comes from: what is in force first, then what it replaced."""
-        return explain(self._in_force(), path)
+        return explain(self._books.require(), path)
 
     async def load(self) -> LLMServiceConfig:
         """Load for the first time; afterwards the configuration in force.
@@ -169,8 +145,8 @@ class ProviderConfigManager:
             ConfigError: with every issue; there is nothing to fall back to.
         """
         async with self._lock:
-            if self._loaded is None:
-                read = await self._reader.read(self._source, self._watch_set)
+            if self._books.loaded is None:
+                read = await self._reader.read(self._source, self._books.watch_set)
                 if read.loaded is None:
                     raise ConfigError(read.errors) from None
                 await self._put_in_force(read, read.loaded, compare(None, read.loaded.config))
@@ -204,7 +180,11 @@ class ProviderConfigManager:
         options = self.current.reload
         if self._watch and options.enabled and isinstance(self._source, Path) and self._watcher is None:
             self._watcher = ConfigWatcher(
-                lambda: self._watch_set, self._files_moved, self._reload_options, clock=self._clock, events=self._events
+                lambda: self._books.watch_set,
+                self._files_moved,
+                self._reload_options,
+                clock=self._clock,
+                events=self._events,
             )
             await self._watcher.start()
         if options.on_sighup:
@@ -222,12 +202,6 @@ class ProviderConfigManager:
             task.cancel()
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
-
-    def _in_force(self) -> LoadedConfig:
-        if self._loaded is None:
-            message = "the configuration has not been loaded yet: start the container, or await load()"
-            raise ConfigError([ConfigIssue(message)])
-        return self._loaded
 
     def _reload_options(self) -> ReloadOptions:
         return self.current.reload
@@ -262,75 +236,71 @@ class ProviderConfigManager:
     async def _reload_next(self) -> ReloadResult:
         async with self._lock:
             self._waiting = None
-            return self._counted(await self._apply(await self._reader.read(self._source, self._watch_set)))
+            return self._books.counted(await self._apply(await self._reader.read(self._source, self._books.watch_set)))
 
     async def _replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
         async with self._lock:
-            read = await self._reader.read(config, self._watch_set)
-            result = self._counted(await self._apply(read))
+            read = await self._reader.read(config, self._books.watch_set)
+            result = self._books.counted(await self._apply(read))
             if result.status != "rejected" and not isinstance(self._source, Path):
                 self._source = config
             return result
 
     async def _check(self) -> ReloadResult:
-        read = await self._reader.read(self._source, self._watch_set)
+        read = await self._reader.read(self._source, self._books.watch_set)
         if read.loaded is None:
-            return self._result("rejected", read, errors=read.errors)
-        diff = compare(self._loaded.config if self._loaded else None, read.loaded.config)
-        return self._result("applied" if diff else "unchanged", read, diff)
+            return self._books.result("rejected", read, errors=read.errors)
+        diff = compare(self._books.loaded.config if self._books.loaded else None, read.loaded.config)
+        return self._books.result("applied" if diff else "unchanged", read, diff)
 
     async def _files_moved(self) -> None:
         """The watcher's call: the files may have changed."""
         async with self._lock:
-            if self._watch_set.digest() == self._seen:
+            if self._books.watch_set.digest() == self._books.seen:
                 return
-            read = await self._reader.read(self._source, self._watch_set)
-            self._counted(await self._apply(read, from_watcher=True))
+            read = await self._reader.read(self._source, self._books.watch_set)
+            self._books.counted(await self._apply(read, from_watcher=True))
 
     async def _apply(self, read: Reading, *, from_watcher: bool = False) -> ReloadResult:
         """Put what was read in force, unless it is wrong, looks unfinished, or changes nothing."""
         if read.loaded is None:
             return self._reject(read, read.errors)
-        diff = compare(self._loaded.config if self._loaded else None, read.loaded.config)
-        if not diff and self._loaded is not None:
-            self._loaded = read.loaded
-            self._settle(read)
-            return self._result("unchanged", read)
+        diff = compare(self._books.loaded.config if self._books.loaded else None, read.loaded.config)
+        if not diff and self._books.loaded is not None:
+            self._books.keep(read, read.loaded)
+            return self._books.result("unchanged", read)
         if from_watcher:
-            patience = _CONFIRM_POLLS * self.current.reload.poll_interval
-            doubt = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience)
+            doubt = self._books.doubt(read)
             if doubt is not None:
                 if self._watcher is not None:
-                    self._watcher.look_again_in(patience)
-                return self._reject(read, (doubt,))
+                    self._watcher.look_again_in(doubt[1])
+                return self._reject(read, doubt[:1])
         try:
             await self._put_in_force(read, read.loaded, diff)
         except ConfigError as error:
-            return self._reject(read, [self._located(issue, read.loaded) for issue in error.issues])
+            return self._reject(read, [located(issue, read.loaded) for issue in error.issues])
         except LLMError as error:
             return self._reject(read, [ConfigIssue(str(error))])
         except Exception as error:  # noqa: BLE001 - whatever building raises refuses the edit, nothing else
             # The text of a foreign error may hold a value of the configuration; its type and place do not.
-            return self._reject(read, [ConfigIssue(f"could not be applied: {type(error).__name__} in {_place(error)}")])
-        return self._result("applied", read, diff)
+            return self._reject(
+                read, [ConfigIssue(f"could not be applied: {type(error).__name__} in {place_of(error)}")]
+            )
+        return self._books.result("applied", read, diff)
 
     async def _put_in_force(self, read: Reading, loaded: LoadedConfig, diff: ConfigDiff) -> None:
-        before = self._loaded
+        before = self._books.loaded
         old = before.config if before else None
         change = ConfigChange(old, loaded.config, self.generation + 1, diff, loaded.disabled)
         if self._applier is not None:
             await self._applier(change)
         if change.notes:
-            notes = tuple(self._located(note, loaded) for note in change.notes)
+            notes = tuple(located(note, loaded) for note in change.notes)
             loaded = replace(loaded, warnings=(*loaded.warnings, *notes))
         # From here to the end nothing is awaited: nobody sees half of it.
-        self._loaded = loaded
-        self.generation += 1
-        self._applied_at = self._clock.monotonic()
-        self._settle(read)
+        duration = self._books.put(read, loaded)
         for warning in loaded.warnings:
             _log.warning("%s", warning)
-        duration = self._applied_at - read.started
         self._events.publish(ConfigApplied(self.generation, diff.changes, duration, diff.restart_required))
         for name, reason in loaded.disabled.items():
             if before is None or before.disabled.get(name) != reason:
@@ -339,60 +309,10 @@ class ProviderConfigManager:
             try:
                 listener(change)
             except Exception as error:  # noqa: BLE001 - a listener's bug must not undo what is already in force
-                _log.error("a listener of configuration changes raised %s in %s", type(error).__name__, _place(error))
-
-    def _counted(self, result: ReloadResult) -> ReloadResult:
-        self._reloads[result.status] += 1
-        self._last_reload = self._clock.now()
-        return result
-
-    def _settle(self, read: Reading) -> None:
-        """What was read is what is in force."""
-        self._last_error = ()
-        self._refused = ""
-        self._seen = read.sources.digest()
-        self._watch_set = read.sources.watch_set
-        self._guard.accept(read.sources.texts)
+                _log.error("a listener of configuration changes raised %s in %s", type(error).__name__, place_of(error))
 
     def _reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> ReloadResult:
-        digest = read.sources.digest()
-        self._last_error = tuple(errors)
-        self._seen = ""
-        # A file that a broken edit names is watched as well: mending it there must be noticed.
-        self._watch_set = self._watch_set.union(read.sources.watch_set)
-        if digest != self._refused:
-            self._refused = digest
-            self._events.publish(ConfigRejected(self._last_error, self.generation))
-        return self._result("rejected", read, errors=self._last_error)
-
-    @staticmethod
-    def _located(issue: ConfigIssue, loaded: LoadedConfig) -> ConfigIssue:
-        """*issue* with the place of its path, where whoever raised it knew the path only.
-
-        What the file says in a shorter way (a list of names, a text for a mapping) has the place of what holds it.
-        """
-        path = issue.path if issue.file is None else ""
-        node = None
-        while path and node is None:
-            steps = parse_dotted(loaded.tree, path)
-            node = find(loaded.tree, steps) if steps else None
-            path = path.rpartition(".")[0]
-        if node is None:
-            return issue
-        return replace(issue, file=node.key_origin.layer, line=node.key_origin.line, column=node.key_origin.column)
-
-    def _result(
-        self,
-        status: Literal["applied", "unchanged", "rejected"],
-        read: Reading,
-        diff: ConfigDiff = _NO_DIFF,
-        errors: tuple[ConfigIssue, ...] = (),
-    ) -> ReloadResult:
-        duration = self._clock.monotonic() - read.started
-        return ReloadResult(status, self.generation, diff.changes, diff.restart_required, errors, duration)
-
-
-def _place(error: BaseException) -> str:
-    """The line that raised *error*."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{Path(frame.filename).name}:{frame.lineno}"
+        news = self._books.reject(read, errors)
+        if news is not None:
+            self._events.publish(ConfigRejected(news, self.generation))
+        return self._books.result("rejected", read, errors=tuple(errors))

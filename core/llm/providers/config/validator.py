@@ -78,7 +78,9 @@ def _provider(provider: ProviderConfig) -> Iterator[Finding]:
 def _is_proxy(address: str) -> bool:
     try:
         parts = urlsplit(address)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        # Credentials may hold what looks like the end of the host: a port behind them is not looked at.
+        port_is_good = "@" in address or parts.port != 0
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and port_is_good
     except ValueError:
         return False
 

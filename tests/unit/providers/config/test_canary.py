@@ -150,5 +150,5 @@ async def test_s1_the_manager_keeps_no_secret_but_as_secret(tmp_path: Path, cana
     assert (await manager.reload()).status == "applied"
 
     (tmp_path / "key").unlink()  # the one place where it belongs
-    canary.check(manager, manager._loaded, manager._guard, repr(manager._loaded))
+    canary.check(manager, manager._books, manager._books._guard, repr(manager._books.loaded))
     assert manager.current.providers["openai"].api_key.get_secret_value() == f"{canary.secret}2"
