@@ -109,6 +109,13 @@ def openai_sampling() -> Iterator[Row]:
     yield Row(
         "openai-chat", "gpt-4.1", {"seed": 7, "stop": ["x"], "user": "u"}, {"seed": 7, "stop": ["x"], "user": "u"}
     )
+    for model in ("gpt-5", "gpt-5-mini", "gpt-5.1", "gpt-5.2", "gpt-5.4", "o3"):
+        yield Row("openai-chat", model, {"stop": ["x"]}, {"stop": ABSENT}, ("dropped stop",))
+    for model in ("gpt-5.5", "gpt-6-luna"):
+        yield Row("openai-chat", model, {"stop": ["x"]}, {"stop": ["x"]})
+    for name, model in (("openai-chat", "gpt-4.1"), ("groq", "m")):
+        yield Row(name, model, {"stop": list("abcde")}, {"stop": list("abcd")}, ("clamped stop",))
+    yield Row("vllm", "m", {"stop": list("abcde")}, {"stop": list("abcde")})
 
 
 def openai_tools() -> Iterator[Row]:
@@ -353,6 +360,8 @@ def compatible() -> Iterator[Row]:
         yield Row(name, "m", {"top_k": 5}, {"top_k": ABSENT}, ("dropped top_k",))
     for name in ("together", "mistral", "deepseek", "openrouter", "vllm", "perplexity"):
         yield Row(name, "m", {"max_tokens": 5}, {"max_tokens": 5, "max_completion_tokens": ABSENT})
+    for lost in ("stop", "presence_penalty", "frequency_penalty"):
+        yield Row("xai", "m", {lost: "x" if lost == "stop" else 0.5}, {lost: ABSENT}, (f"dropped {lost}",))
     yield Row("mistral", "m", {"seed": 7}, {"random_seed": 7, "seed": ABSENT})
     yield Row("mistral", "m", {"tools": [TOOL], "tool_choice": "required"}, {"tool_choice": "any"})
     for name in ("deepseek", "moonshot", "zai"):

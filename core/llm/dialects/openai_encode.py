@@ -104,7 +104,14 @@ def encode_sampling(
         if reason:
             request.warn("dropped", name, reason)
         else:
-            body[quirks.seed if name == "seed" else name] = list(value) if name == "stop" else value
+            body[quirks.seed if name == "seed" else name] = _stops(request, quirks, value) if name == "stop" else value
+
+
+def _stops(request: ChatRequest, quirks: OpenAIQuirks, stops: tuple[str, ...]) -> list[str]:
+    most = quirks.max_stops
+    if most is not None and len(stops) > most:
+        request.warn("clamped", "stop", f"{request.provider} takes {most} stop texts: the others were left out")
+    return list(stops[:most])
 
 
 def _refused(request: ChatRequest, quirks: OpenAIQuirks, name: str, *, thinks: bool) -> str:

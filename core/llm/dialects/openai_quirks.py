@@ -22,6 +22,8 @@ class OpenAIQuirks:
     )
     """How thinking is asked for: an effort word, OpenRouter's object, an on/off object, a flag, or not at all."""
     seed: str = "seed"
+    max_stops: int | None = None
+    """More stop texts than this are refused."""
     required_choice: str = "required"
     structured: Literal["json_schema", "json_object", "none"] = "json_schema"
     strict_schema: bool = False

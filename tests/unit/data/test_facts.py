@@ -96,6 +96,7 @@ def test_every_row_is_consistent(name: str) -> None:
         "effort",
         "default_effort",
         "endpoint",
+        "rejects",
         "replaced_by",
         "sampling",
         "tools",

@@ -25,6 +25,7 @@ QUIRKS: Final = OpenAIQuirks(
     token_cap="max_completion_tokens",  # noqa: S106 - a field name
     strict_schema=True,
     rejects=frozenset({"top_k"}),
+    max_stops=4,
     tool_id_max=40,
     encrypted_reasoning=True,
     min_output_tokens=16,
