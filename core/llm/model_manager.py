@@ -17,7 +17,7 @@ from core.llm.common.exceptions import (
     UnsupportedFeature,
 )
 from core.llm.common.log import log
-from core.llm.common.types import ModelRef
+from core.llm.common.types import ModelRef, SwapMode
 from core.llm.model_survey import ModelSurvey, survey
 from core.llm.model_swap import ModelSwap, ref_of, target_of
 from core.llm.pipeline.target import Target

@@ -8,7 +8,7 @@ replace   send calls to wait for the new one, drain and unload the old, load the
 import asyncio
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from core.llm.common.clock import Clock
@@ -22,7 +22,7 @@ from core.llm.common.exceptions import (
     UnknownModel,
     UnsupportedFeature,
 )
-from core.llm.common.types import ModelRef, PhaseLimits
+from core.llm.common.types import ModelRef, PhaseLimits, SwapMode
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import Embedder, ModelHost, ModelStatus
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from core.llm.runtime.live import LiveConfiguration
     from core.llm.runtime.runtime import Runtime
 
-SwapMode = Literal["auto", "overlap", "replace"]
 
 _WARM_UP: Final = 60.0
 """Seconds in which a loaded model has to answer one token."""

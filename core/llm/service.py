@@ -13,6 +13,7 @@ from core.llm.common.exceptions import NotCached, RequestError, UnsupportedFeatu
 from core.llm.common.media import names_files, with_files_loaded
 from core.llm.common.messages import Message
 from core.llm.common.timers import timers
+from core.llm.common.types import SwapMode
 from core.llm.explanation import explain, peek
 from core.llm.inspection import available_models, provider_status
 from core.llm.object_stream import ObjectStream
@@ -32,7 +33,6 @@ from core.llm.token_counting import count_at, estimated
 
 if TYPE_CHECKING:
     from core.llm.model_manager import ModelManager
-    from core.llm.model_swap import SwapMode
     from core.llm.runtime.live import LiveConfiguration
     from core.llm.runtime.runtime import Runtime
 
@@ -268,7 +268,7 @@ class LLMService:
         """Take a local model out of memory, and return once it has gone; see `ModelManager.unload`."""
         return await self._models.unload(model)
 
-    async def swap_model(self, alias: str, model: str, *, mode: "SwapMode" = "auto") -> ModelStatus:
+    async def swap_model(self, alias: str, model: str, *, mode: SwapMode = "auto") -> ModelStatus:
         """Let *alias* mean *model* from now on, without a call that fails; see `ModelManager.swap`."""
         return await self._models.swap(alias, model, mode=mode)
 

@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import typing
 
 import pytest
 
@@ -114,3 +115,19 @@ def test_a_star_imports_every_public_name():
     exec("from core.llm import *", namespace)
 
     assert set(public_names("core.llm")) <= set(namespace)
+
+
+@pytest.mark.parametrize("name", ["ChatModel", "LLMClient", "LLMService", "LLMStream", "ModelManager", "ObjectStream"])
+def test_the_annotations_of_a_method_can_be_read_while_the_program_runs(name):
+    """Frameworks read them, of what they are given to call: web routes, command lines, tools."""
+    import core.llm
+
+    methods = [
+        method
+        for member, method in vars(getattr(core.llm, name)).items()
+        if inspect.isfunction(method) and not member.startswith("_")
+    ]
+
+    assert methods
+    for method in methods:
+        typing.get_type_hints(method)

@@ -35,6 +35,8 @@ Capability = Literal[
 
 UnifiedFinish = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "other"]
 
+SwapMode = Literal["auto", "overlap", "replace"]
+
 Billing = Literal["none", "settled", "estimated", "ambiguous"]
 """What an attempt cost: proven nothing, what the provider reported, our estimate, or unknown (sent, no answer)."""
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from core.llm.model_swap import SwapMode
+from core.llm.common.types import SwapMode
 from core.llm.testing.contract_case import require
 from core.llm.testing.model_host_case import HOST, PROMPT, Hosted, ModelHostBench, refusal
 from core.llm.testing.model_host_room import RoomChecks
