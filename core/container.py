@@ -60,6 +60,8 @@ class Container:
         start_timeout: float = 60,
         stop_timeout: float = 25,
     ) -> None:
+        if isinstance(modules, Module) or callable(modules):
+            raise TypeError("modules is a list, also of one: Container([module])")
         self.start_timeout = start_timeout
         self.stop_timeout = stop_timeout
         self._roots = tuple(roots)

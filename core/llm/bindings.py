@@ -50,6 +50,9 @@ class Bindings(Module):
         classifiers: Mapping[str, Classifier] | None,
         guardrails: Iterable[Guardrail],
     ) -> None:
+        if not isinstance(config, str | Path | Mapping | LLMServiceConfig):
+            kind = type(config).__name__
+            raise TypeError(f"ProviderModule takes the path of a file, a mapping or an LLMServiceConfig, not {kind}")
         self._config = config
         self._watch = watch
         self._env = env

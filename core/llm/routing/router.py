@@ -176,9 +176,11 @@ class Router:
     def _unknown(self, name: str) -> str:
         known = [*self._config.models, *self._references.listed, *self._config.providers]
         close = difflib.get_close_matches(name, known, n=3)
-        hint = (
-            f"Did you mean {' or '.join(map(repr, close))}?"
-            if close
-            else f"Known aliases: {', '.join(self._config.models) or 'none'}."
-        )
+        if close:
+            hint = f"Did you mean {' or '.join(map(repr, close))}?"
+        elif self._config.models:
+            hint = f"Known aliases: {', '.join(self._config.models)}."
+        else:
+            models = [f"{provider}/{model}" for provider, one in self._config.providers.items() for model in one.models]
+            hint = f"Known models: {', '.join(models[:20]) or 'none is listed under a provider'}."
         return f"nothing is called {name!r}: no alias, no provider/model, no model listed by a provider. {hint}"

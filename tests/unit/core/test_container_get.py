@@ -277,3 +277,14 @@ async def test_container_in_a_container_is_a_component_with_its_own_limits() -> 
         assert Recorded.running == ["Poller"]
         assert inner.start_timeout == 40
     assert inner.state is ContainerState.STOPPED
+
+
+def test_a_module_alone_is_answered_with_the_list_that_is_wanted() -> None:
+    """The first line that everybody writes."""
+
+    class Alone(Module):
+        """A module."""
+
+    for modules in (Alone(), Alone, lambda binder: None):
+        with pytest.raises(TypeError, match=r"Container\(\[module\]\)"):
+            Container(modules)

@@ -66,6 +66,13 @@ async def test_a_configuration_is_a_file_a_mapping_or_an_object(tmp_path: Path) 
     assert seen == ["from the file", "from the file", "from the mapping", "from the object"]
 
 
+def test_what_is_no_configuration_is_refused_where_it_is_written() -> None:
+    """Not at the start, by whatever would first trip over it."""
+    nothing: Any = None
+    with pytest.raises(TypeError, match="path of a file, a mapping or an LLMServiceConfig, not NoneType"):
+        ProviderModule(nothing)
+
+
 async def test_a_model_is_injected_by_its_alias() -> None:
     """Its calls go where the alias leads, whatever model the options name."""
     async with serving(models={"fast": "beta/m"}, modules=(lambda binder: binder.bind(Reviewer),)) as world:

@@ -130,6 +130,12 @@ def test_an_unknown_name_is_answered_with_what_is_close(name: str, hint: str) ->
     assert hint in str(caught.value)
 
 
+def test_an_unknown_name_is_answered_with_the_models_where_there_are_no_aliases() -> None:
+    """A small configuration has none."""
+    with pytest.raises(UnknownModel, match="Known models: openai/gpt-6-luna, "):
+        planned(router(), "xyzzy")
+
+
 def test_an_unknown_provider_is_answered_with_those_there_are() -> None:
     """Also where the model would be known elsewhere."""
     with pytest.raises(UnknownProvider, match="there are: openai, groq, local"):
