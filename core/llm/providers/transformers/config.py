@@ -158,6 +158,10 @@ class TransformersConfig(ProviderConfig):
         description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
         "any path is allowed.",
     )
+    pinned_revisions: bool = Field(
+        default=False,
+        description="Refuse a `hub_id` without a full commit as its `revision`: a branch or tag can be moved.",
+    )
     cache_dir: str | None = Field(
         default=None, description="The cache of the Hugging Face hub; unset: where its own tools keep it."
     )
@@ -179,6 +183,9 @@ class TransformersConfig(ProviderConfig):
             raise ValueError("name at least one model, such as `models: {small: ./models/small}`")
         if self.default_model is not None and self.default_model not in self.models:
             raise ValueError(f"default_model is none of the models: {', '.join(self.models)}")
+        for name, entry in self.models.items():
+            if self.pinned_revisions and entry.hub_id is not None and not _COMMIT.fullmatch(entry.revision or ""):
+                raise ValueError(f"pinned_revisions: give `{name}` a `revision`, a commit of 40 hexadecimal digits")
         return self
 
 

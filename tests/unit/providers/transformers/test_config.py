@@ -48,6 +48,18 @@ def test_S38_pinned_code_may_be_trusted() -> None:
     assert entry.trust_remote_code
 
 
+@pytest.mark.parametrize("entry", [{"hub_id": "a/b"}, {"hub_id": "a/b", "revision": "main"}])
+def test_S38_in_strict_mode_every_hub_id_needs_its_commit(entry: dict[str, Any]) -> None:
+    """What a branch or a tag means, its author can change; a directory has no revision."""
+    with pytest.raises(ValidationError, match=r"`second`.*40 hexadecimal digits"):
+        TransformersConfig(pinned_revisions=True, models={"first": {"path": "a"}, "second": entry})
+
+    strict = TransformersConfig(
+        pinned_revisions=True, models={"first": {"path": "a"}, "second": {"hub_id": "a/b", "revision": COMMIT}}
+    )
+    assert strict.models["second"].revision == COMMIT
+
+
 def test_S38_nothing_is_trusted_downloaded_or_unpickled_by_default() -> None:
     """Each takes a word in the configuration."""
     entry = config(hub_id="a/b").models["m"]
