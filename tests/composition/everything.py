@@ -2,16 +2,19 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from itertools import combinations
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from pydantic import BaseModel
 
 from core.container import Container
-from core.llm import Allow, Block, Guardrail, PiiMasking, ProviderModule
+from core.llm import Allow, Block, Guardrail, PiiMasking, ProviderModule, verify_audit_log
+from core.llm.accounting.budgets import Account
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import ProviderError
@@ -76,11 +79,18 @@ def pairs() -> dict[str, dict[str, Any]]:
 
 @asynccontextmanager
 async def world(aliases: Mapping[str, Any], clock: Clock, *, everywhere: bool) -> AsyncIterator[World]:
-    """A service with *aliases*; *everywhere* switches on the cache, guardrails and limits of the providers."""
+    """A service with *aliases*.
+
+    *everywhere* switches on what is not of one alias: cache, guardrails, limits and pools of keys of the providers,
+    budgets of every scope, and the audit log, which must be whole in the end.
+    """
     scripts = {name: Script.named(f"{name}-{random.getrandbits(64):x}") for name in UPSTREAMS}
     limits = {"requests_per_minute": 10**6, "tokens_per_minute": 10**9, "max_concurrency": 4} if everywhere else {}
+    folder = TemporaryDirectory()
+    log = Path(folder.name) / "audit.jsonl"
+    keys = {"api_keys": [{"key": "one", "weight": 2}, "two"]} if everywhere else {}
     providers = {
-        name: {"type": "scripted", "script": script.name, "models": {"m": MODEL}, "rate_limits": limits}
+        name: {"type": "scripted", "script": script.name, "models": {"m": MODEL}, "rate_limits": limits, **keys}
         for name, script in scripts.items()
     }
     config = {
@@ -92,14 +102,26 @@ async def world(aliases: Mapping[str, Any], clock: Clock, *, everywhere: bool) -
             "health_check": {"enabled": False},
             "retry": {"initial_delay": "1ms", "max_delay": "2ms", "max_retries": 1},
             "lifecycle": {"shutdown_timeout": "500ms"},
+            "costs": _budgets(aliases) if everywhere else {},
+            "audit": {"path": str(log), "key": "of the tests"} if everywhere else {},
         }
     }
     rails = [PiiMasking(), Strict()] if everywhere else []
     module = ProviderModule(
         config, watch=False, env={}, plugins=[SCRIPTED], clock=clock, rng=random.Random(1), guardrails=rails
     )
-    async with Container([module]) as container:
-        yield World(container, scripts)
+    with folder:
+        async with Container([module]) as container:
+            yield World(container, scripts)
+        assert not everywhere or verify_audit_log(log, b"of the tests").problem is None
+
+
+def _budgets(aliases: Mapping[str, Any]) -> dict[str, Any]:
+    """More money than any test spends, in every scope that a call may count in."""
+    scopes: list[dict[str, str]] = [{"user": "*"}, {"user": "ann", "provider": "beta"}]
+    scopes += [{"provider": name} for name in UPSTREAMS] + [{"alias": name} for name in aliases]
+    limits = [{"scope": scope, "amount": 10**6, "period": "day"} for scope in scopes]
+    return {"daily_limit": 10**6, "monthly_budget": 10**6, "limits": limits}
 
 
 def begin_anew(running: World) -> None:
@@ -218,7 +240,15 @@ def left_behind(running: World) -> list[str]:
         found[f"{name}: probes"] = upstream.breaker._probing + sum(
             one._probing for one in upstream.breaker.models.values()
         )
+    found["held by budgets"] = sum(account.held for _, account in _accounts(running))
     return [f"{what}: {count}" for what, count in found.items() if count]
+
+
+def _accounts(running: World, name: str | None = None) -> Iterator[tuple[str, Account]]:
+    for budget in running.container.get(UsageLedger).purse.budgets:
+        if name in (None, budget.name):
+            for account in budget._books.accounts.values():
+                yield budget.name, account
 
 
 async def accounts(running: World, trace: CallTrace) -> tuple[list[str], Decimal]:
@@ -241,4 +271,9 @@ async def accounts(running: World, trace: CallTrace) -> tuple[list[str], Decimal
         if not attempt.decision:
             problems.append(f"attempt {attempt.number} has not ended")
     problems.extend(f"row {row.number} is open" for row in (*rows.values(), *copies) if row.state == "open")
+    if ledger.purse.budgets:
+        booked = sum(total.nanos for total in await ledger.totals())
+        spent = sum(account.spent for _, account in _accounts(running, "costs.monthly_budget"))
+        if booked != spent:
+            problems.append(f"the budget says {spent} are spent, the ledger {booked}")
     return problems, sum((row.amount or Decimal(0) for row in rows.values() if row.state != "ambiguous"), Decimal(0))
