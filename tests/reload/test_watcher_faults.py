@@ -12,6 +12,7 @@ import watchdog.observers
 
 from core.llm.common.events import WatcherDegraded
 from core.llm.providers.config import watcher as watcher_module
+from core.llm.providers.config.folder_events import FolderEvents
 from tests.leaks import Resources, assert_nothing_left
 from tests.reload.live_config import applied, config_text, following, rejected, save_atomically, until
 
@@ -194,3 +195,15 @@ async def test_hr_18_a_late_event_after_the_loop_closed_raises_nothing(path: Pat
         await asyncio.sleep(0.1)
         assert watch._observer.is_alive()
         watch._loop = loop
+
+
+async def test_a_write_during_the_stop_is_no_error_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A log file beside the configuration is written to while the application stops: watchdog calls that an error."""
+    events = FolderEvents(frozenset({tmp_path}), lambda: None)
+    events.open()
+    (emitter,) = events._observer.emitters
+    await events.close()
+
+    emitter.queue_events(0.0)  # what its thread does when the last event comes too late
+
+    assert caplog.records == []

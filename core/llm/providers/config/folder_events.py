@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any, Final
 
 _IGNORED: Final = frozenset({"opened", "closed_no_write"})
 _JOIN_PATIENCE: Final = 2.0
+
+
+_TOO_LATE: Final = "InotifyEmitter.queue_events() called when the thread is inactive"
 
 
 class NoFileEvents(Exception):
@@ -46,6 +50,8 @@ class FolderEvents:
                 if event.event_type not in _IGNORED:
                     events._wake()
 
+        # It is how watchdog's threads end when something is written at that moment, and no error of anybody.
+        logging.getLogger("watchdog.observers.inotify").addFilter(_is_worth_a_line)
         try:
             self._observer = Observer()
             for folder in self.folders:
@@ -100,6 +106,10 @@ class FolderEvents:
         if observer is not None:
             # start() that failed half-way has left the threads of the folders before it running.
             observer.stop()
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    return record.msg != _TOO_LATE
 
 
 def _inode(folder: Path) -> tuple[int, int] | None:
