@@ -124,7 +124,7 @@ class LLMClient:
         places = [_place(one) for one in preferred_models]
         if auto or not places:
             places.append({})
-        timeout = options.get("timeout")
+        timeout = options["timeout"] if "timeout" in options else getattr(messages, "timeout", None)
         until = None if timeout is None else self._clock.monotonic() + timeout
         errors: list[LLMError] = []
         for place in places:
