@@ -153,6 +153,40 @@ async def test_hr_12_truncated_text_is_held_back_until_it_stays(path: Path) -> N
     assert len(applied(events)) == 2
 
 
+@pytest.mark.parametrize("how", ["removed", "emptied"])
+async def test_hr_04_a_secret_that_is_gone_for_a_moment_switches_nothing_off(
+    path: Path, tmp_path: Path, how: str
+) -> None:
+    """Whoever rotates a key by hand removes or empties the file first; a key that stays away is one that is revoked."""
+    secret = tmp_path / "key"
+    secret.write_text("first-key")
+    path.write_text(
+        "llm_service:\n  reload: {debounce: 40ms, poll_interval: 200ms}\n"
+        f"  providers: {{openai: {{api_key: {{file: {secret}}}}}}}\n"
+    )
+
+    def take_away() -> None:
+        secret.unlink() if how == "removed" else secret.write_text("")
+
+    def key() -> str:
+        found = manager.get_provider_config("openai").api_key
+        return found.get_secret_value() if found else ""
+
+    async with following(path) as (manager, _):
+        take_away()
+        await until(lambda: manager.status.stale)
+        assert (key(), dict(manager.disabled)) == ("first-key", {})
+        assert "gone or empty" in str(manager.status.last_error[0])
+
+        secret.write_text("second-key")
+        await until(lambda: key() == "second-key")
+        assert not manager.status.stale
+
+        take_away()
+        await until(lambda: "openai" in manager.disabled)
+        assert not manager.status.stale
+
+
 async def test_hr_17_the_watcher_survives_what_its_callback_raises(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

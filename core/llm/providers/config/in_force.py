@@ -67,7 +67,7 @@ class InForce:
         self._refused = ""
         self.seen = read.sources.digest()
         self.watch_set = read.sources.watch_set
-        self._guard.accept(read.sources.texts)
+        self._guard.accept(read.sources.texts, read.sources.secrets(filled=True))
 
     def reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> tuple[ConfigIssue, ...] | None:
         """Note that what was read is refused; returns why, the first time that this content is."""
@@ -84,7 +84,8 @@ class InForce:
     def doubt(self, read: Reading) -> tuple[ConfigIssue, float] | None:
         """Why what was read may be half of a file that is being written, and after how long it is believed."""
         patience = _CONFIRM_POLLS * self.require().config.reload.poll_interval
-        found = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience)
+        missing = read.sources.secrets(filled=False)
+        found = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience, missing)
         return None if found is None else (found, patience)
 
     def counted(self, result: ReloadResult) -> ReloadResult:

@@ -101,6 +101,10 @@ class SourceReader:
         """Everything that was read, without the files that are secrets."""
         return {path: data for path, data in self.contents.items() if path not in self._secret}
 
+    def secrets(self, *, filled: bool) -> frozenset[Path]:
+        """The files of secrets that hold something, or those that are missing or empty."""
+        return frozenset(path for path in self._secret if bool((self.contents[path] or b"").strip()) is filled)
+
     def read(self, path: Path, limit: int = MAX_FILE_BYTES, *, secret: bool = False) -> bytes | None:
         """The bytes of *path*, or None where it does not exist.
 
