@@ -268,7 +268,7 @@ class ChatDecoder:
         raw = source.get("done_reason")
         if raw is not None and raw.__class__ is not str:
             raise mismatch("done_reason", "a string", raw)
-        if not self._output and (raw in _NO_ANSWERS or not source.get("eval_count")):
+        if not self._output and (raw in _NO_ANSWERS or not source.get("eval_count") or not source.get("message")):
             raise ProviderError(
                 "protocol",
                 f"Ollama's answer holds no output (done_reason {raw or 'not given'})",

@@ -196,6 +196,8 @@ def test_a_model_that_says_nothing_has_answered(reason):
     assert [type(event).__name__ for event in events] == ["StreamStart", "UsageReport", "StreamFinish"]
     _, unloaded = run([line(done=True, done_reason="unload", eval_count=1)])
     assert unloaded.code == "empty"
+    _, lacking = run([b'{"message": null, "done": true, "done_reason": "stop", "eval_count": 1}'])
+    assert lacking.code == "empty"
 
 
 def test_an_error_counts_although_a_message_stands_beside_it():
