@@ -93,7 +93,8 @@ class FileTrees:
         try:
             data = self._reader.read(path)
         except TooLarge as problem:
-            self._complain(Origin(name), f"the file {problem}", "split it with `include`")
+            advice = "split it with `include`" if "larger" in str(problem) else "point at a text file"
+            self._complain(Origin(name), f"the file {problem}", advice)
             return None
         except OSError as error:
             self._complain(Origin(name), f"cannot be read: {error.strerror}", "check its permissions")

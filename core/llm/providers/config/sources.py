@@ -93,6 +93,7 @@ class SourceReader:
         self.contents: dict[Path, bytes | None] = {}
         """Everything that was asked for; None where there was no such file."""
         self._secret: set[Path] = set()
+        self._unreadable: dict[Path, OSError | TooLarge] = {}
         self._marks: dict[Path, FileMark | None] = {}
         self._patterns: dict[tuple[Path, str], tuple[Path, ...]] = {}
 
@@ -114,9 +115,20 @@ class SourceReader:
         """
         if secret:
             self._secret.add(path)
+        if path in self._unreadable:
+            raise self._unreadable[path]
         if path in self.contents:
             return self.contents[path]
         self.contents[path] = None
+        try:
+            self.contents[path] = self._bytes(path, limit)
+        except (OSError, TooLarge) as error:
+            # Whoever asks again is told the same, not that there is no such file.
+            self._unreadable[path] = error
+            raise
+        return self.contents[path]
+
+    def _bytes(self, path: Path, limit: int) -> bytes | None:
         self._marks[path] = file_mark(path)
         if "\0" in str(path):
             return None
@@ -132,7 +144,6 @@ class SourceReader:
             return None
         if len(data) > limit:
             raise TooLarge(f"is larger than {limit} bytes")
-        self.contents[path] = data
         return data
 
     def glob(self, folder: Path, pattern: str) -> tuple[Path, ...]:
