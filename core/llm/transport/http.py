@@ -21,12 +21,13 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.timers import Timers, timers
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
-from core.llm.transport.http_answer import HttpAnswer
+from core.llm.transport.http_answer import HttpAnswer, WholeAnswer
 from core.llm.transport.http_attempt import Attempt
 from core.llm.transport.http_connector import Connector, current_attempt, keepalive_socket
 from core.llm.transport.http_encoding import ACCEPTED
 from core.llm.transport.http_errors import CAUGHT, error_of_request, redirect_error
 from core.llm.transport.http_exchange import Exchange, Exchanger
+from core.llm.transport.http_headers import HeaderView
 from core.llm.transport.http_options import HttpOptions
 
 ERROR_BODY_SECONDS = 5.0
@@ -70,7 +71,7 @@ class HttpTransport:
     def __repr__(self) -> str:
         return f"HttpTransport({self.where}, {len(self._live.members)} live)"
 
-    async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpAnswer:
+    async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpAnswer | WholeAnswer:
         """Send *call* and return once the head of the answer is here; see `core.llm.common.wire.Transport`."""
         session = self._session_here()
         attempt = Attempt(
@@ -139,10 +140,22 @@ class HttpTransport:
                 cast("Connector", self._session.connector).distrust_idle()
         return attempt.end(error)
 
-    def _answer(self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall) -> HttpAnswer:
+    def _answer(
+        self, response: ClientResponse | Exchange, attempt: Attempt, call: HttpCall
+    ) -> HttpAnswer | WholeAnswer:
         status = response.status
-        attempt.answered(response)
         encoding = response.headers.get("Content-Encoding")
+        if encoding is None and 200 <= status < 300 and not call.streaming and attempt.failure is None:
+            content = response.content
+            # As most answers do that are no stream, it may have come whole.
+            if (
+                content.is_eof()
+                and content.exception() is None
+                and content.total_bytes <= self.options.max_response_bytes
+            ):
+                attempt.finish()
+                return WholeAnswer(status, HeaderView(response.headers), content.read_nowait())
+        attempt.answered(response)
         answer = HttpAnswer(response, attempt, call, self)
         if 200 <= status < 300:
             if encoding is not None:

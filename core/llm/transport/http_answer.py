@@ -31,6 +31,35 @@ class Origin(Protocol):
     """The one that its connections belong to."""
 
 
+class WholeAnswer:
+    """An answer whose body came with its head: nothing is left to wait for, to cut or to give back."""
+
+    __slots__ = ("_body", "headers", "status")
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self._body = body
+
+    async def read(self) -> bytes:
+        """The whole body."""
+        return self._body
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body in one piece."""
+        if self._body:
+            yield self._body
+
+    def output_seen(self) -> None:
+        """No limit runs any more."""
+
+    def expect_end_within(self, seconds: float) -> None:
+        """It has ended."""
+
+    def close(self) -> None:
+        """The connection has been given back."""
+
+
 class HttpAnswer:
     """The head of an answer, and its body piece by piece; see `core.llm.common.wire.HttpReply`."""
 
@@ -62,18 +91,6 @@ class HttpAnswer:
 
     async def read(self) -> bytes:
         """The whole body. Of an error, what can be had quickly: its status matters more than its text."""
-        content, attempt = self._content, self._attempt
-        if (
-            content.is_eof()
-            and content.exception() is None
-            and attempt.failure is None
-            and attempt.phase < Phase.LINGER
-            and self._inflate is None
-            and content.total_bytes <= self._limit
-        ):
-            # It came with the head, as most answers do: nothing is left to wait for.
-            attempt.finish()
-            return content.read_nowait()
         pieces: list[bytes] = []
         try:
             async for data in self:
