@@ -25,6 +25,7 @@ LEVELS: tuple[tuple[str, ...], ...] = (
     ("core.llm.providers.openai_style", "core.llm.providers.local_dialect", "core.llm.providers.local_models"),
     (
         "core.llm.providers.local_calls",
+        "core.llm.providers.local_config",
         "core.llm.providers.local_files",
     ),  # what providers of models in worker processes share
     ("core.llm.dialects",),
@@ -97,6 +98,7 @@ _NOT_CONCRETE = (
     "core.llm.providers.base",
     "core.llm.providers.config",
     "core.llm.providers.local_calls",
+    "core.llm.providers.local_config",
     "core.llm.providers.local_dialect",
     "core.llm.providers.local_files",
     "core.llm.providers.local_models",

@@ -3,14 +3,15 @@
 import re
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from core.llm.common.units import Duration, Size
+from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.providers.custom.derived import IMPORT_PATH, check_entry, engine_of
+from core.llm.providers.local_config import LocalConfig
 
 Quantization = Literal["none", "4bit", "8bit"]
 Isolation = Literal["process", "none"]
@@ -22,17 +23,6 @@ _SHORT: Final = (
     "sha256", "options",
 )  # fmt: skip
 """What describes the only model of a provider that has no `models`."""
-
-
-class CustomTimeouts(TimeoutOptions):
-    """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From handing the request to the loaded model to its first output."
-    )
-    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a place and loading included.")
 
 
 class CustomModelOptions(ModelOptions):
@@ -114,13 +104,11 @@ def _by_name(value: object) -> object:
     return value
 
 
-class CustomConfig(ProviderConfig):
+class CustomConfig(LocalConfig):
     """Models of one's own, each in a process of its own, loaded with the first call or by `load_model`.
 
     The fields of a model may stand here as well where there is only one; it is called after its file then.
     """
-
-    closed_models: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, CustomModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
@@ -138,24 +126,9 @@ class CustomConfig(ProviderConfig):
     prompt_format: ConfiguredPromptFormat | None = Field(default=None, description="As for `model_path`.")
     sha256: str | Mapping[str, str] | None = Field(default=None, description="As for `model_path`.")
     options: Mapping[str, Any] = Field(default_factory=dict, description="As for `model_path`.")
-    timeouts: CustomTimeouts = CustomTimeouts()
-    models_dir: str | None = Field(
-        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
-    )
-    model_roots: tuple[str, ...] = Field(
-        default=(),
-        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
-        "any path is allowed.",
-    )
-    load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
-    unload_timeout: Duration = Field(
-        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
-    )
     licence_timeout: Duration = Field(
         default=30.0, description="How long `licence_check` may take; then it has not passed."
     )
-    memory_limit: Size | None = Field(default=None, description="Memory each worker process may allocate on the host.")
-    max_waiting: int = Field(default=256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
 
     @model_validator(mode="before")
     @classmethod
@@ -173,8 +146,7 @@ class CustomConfig(ProviderConfig):
     def _names_a_model(self) -> "CustomConfig":
         if not self.models:
             raise ValueError("name a model: `model_path: model.gguf`, or several under `models`")
-        if self.default_model is not None and self.default_model not in self.models:
-            raise ValueError(f"default_model is none of the models: {', '.join(self.models)}")
+        self.check_default_model()
         return self
 
     def engine_of(self, model: str) -> str:

@@ -1,28 +1,18 @@
 """What can be configured for models that run on this machine."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration, Size
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions
+from core.llm.providers.local_config import LocalConfig
 
 EMBEDDED = "embedded"
 """The `path` that means the model which ships with this library."""
-
-
-class LlamaCppTimeouts(TimeoutOptions):
-    """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From handing the request to the loaded model to its first output."
-    )
-    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a slot and loading included.")
 
 
 class LoraOptions(Frozen):
@@ -101,40 +91,21 @@ def _by_name(value: object) -> object:
     return value
 
 
-class LlamaCppConfig(ProviderConfig):
+class LlamaCppConfig(LocalConfig):
     """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
-
-    closed_models: ClassVar[bool] = True
-    in_process: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, LlamaCppModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `tiny: embedded`, or a mapping with `path` and options.",
     )
-    timeouts: LlamaCppTimeouts = LlamaCppTimeouts()
-    models_dir: str | None = Field(
-        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
-    )
-    model_roots: tuple[str, ...] = Field(
-        default=(),
-        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
-        "any path is allowed.",
-    )
     load_timeout: Duration = Field(default=300.0, description="How long loading a model may take.")
-    unload_timeout: Duration = Field(
-        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
-    )
     memory_limit: Size | None = Field(
         default=None, description="Memory each worker process may allocate, the mapped model file excluded."
-    )
-    max_waiting: int = Field(
-        default=256, ge=0, le=100_000, description="Calls that may wait for a free slot of one model."
     )
 
     @model_validator(mode="after")
     def _names_a_model(self) -> "LlamaCppConfig":
         if not self.models:
             raise ValueError("name at least one model, such as `models: {tiny: embedded}`")
-        if self.default_model is not None and self.default_model not in self.models:
-            raise ValueError(f"default_model is none of the models: {', '.join(self.models)}")
+        self.check_default_model()
         return self

@@ -10,18 +10,8 @@ from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
-
-
-class LMStudioTimeouts(TimeoutOptions):
-    """Longer than elsewhere: the first answer waits until the model is in memory, and prompts are read slowly."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output, loading the model included."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt.")
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+from core.llm.providers.local_config import ServerTimeouts
 
 
 class LMStudioLoadOptions(Frozen):
@@ -77,7 +67,7 @@ class LMStudioConfig(ProviderConfig):
     models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict, description="Models by key: a list, or a mapping with facts and options."
     )
-    timeouts: LMStudioTimeouts = LMStudioTimeouts()
+    timeouts: ServerTimeouts = ServerTimeouts()
     options: LMStudioLoadOptions = Field(
         default=LMStudioLoadOptions(), description="How every model is loaded, such as `context_length: 16384`."
     )

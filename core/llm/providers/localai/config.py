@@ -7,18 +7,8 @@ from pydantic import AfterValidator, Field
 from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
-from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
-
-
-class LocalAITimeouts(TimeoutOptions):
-    """Longer than elsewhere: the first answer waits until the backend has loaded the model."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output, loading the model included."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt.")
+from core.llm.providers.config.models.provider import ProviderConfig
+from core.llm.providers.local_config import ServerTimeouts
 
 
 class LocalAIConfig(ProviderConfig):
@@ -27,7 +17,7 @@ class LocalAIConfig(ProviderConfig):
     base_url: Annotated[str, AfterValidator(server_address(8080, "LocalAI"))] = Field(
         default="http://localhost:8080", description="Address of the server; without a scheme and port, http and 8080."
     )
-    timeouts: LocalAITimeouts = LocalAITimeouts()
+    timeouts: ServerTimeouts = ServerTimeouts()
     load_timeout: Duration = Field(default=600.0, description="How long loading a model may take.")
     unload_timeout: Duration = Field(default=30.0, description="How long a model may take to leave memory.")
     pull_stall_timeout: Duration = Field(default=300.0, description="How long an installation may make no progress.")

@@ -9,19 +9,9 @@ from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.base.provider import PullStrategy
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+from core.llm.providers.local_config import ServerTimeouts
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
-
-
-class OllamaTimeouts(TimeoutOptions):
-    """Longer than elsewhere: the first answer waits until the model is in memory, and prompts are read slowly."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output, loading the model included."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt.")
 
 
 class OllamaModelOptions(ModelOptions):
@@ -76,7 +66,7 @@ class OllamaConfig(ProviderConfig):
     models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict, description="Models by name: a list, or a mapping with facts and options."
     )
-    timeouts: OllamaTimeouts = OllamaTimeouts()
+    timeouts: ServerTimeouts = ServerTimeouts()
     keep_alive: ConfiguredKeepAlive | None = Field(
         default=None,
         description="How long a model stays in memory after a call: `5m`, `never` (stays for ever) or `immediate` "

@@ -2,13 +2,14 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from core.llm.common.units import Duration, Size
+from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ModelOptions
+from core.llm.providers.local_config import LocalConfig
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
 Quantization = Literal["none", "4bit", "8bit"]
@@ -18,17 +19,6 @@ HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./-]{0,199}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
-
-
-class TransformersTimeouts(TimeoutOptions):
-    """Longer than elsewhere: a processor reads a long prompt slowly. Loading has `load_timeout` and counts in none."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From handing the request to the loaded model to its first output."
-    )
-    idle: Duration = Field(default=120.0, description="Between two pieces of output.")
-    progress: Duration = Field(default=120.0, description="Between two pieces of output.")
-    total: Duration = Field(default=1800.0, description="The whole attempt, waiting for a place and loading included.")
 
 
 class TransformersModelOptions(ModelOptions):
@@ -139,24 +129,12 @@ def _where(text: str) -> Mapping[str, str]:
     return {"hub_id": text} if HUB_ID.fullmatch(text) else {"path": text}
 
 
-class TransformersConfig(ProviderConfig):
+class TransformersConfig(LocalConfig):
     """Hugging Face models, each in a process of its own, loaded with the first call or by `load_model`."""
-
-    closed_models: ClassVar[bool] = True
-    in_process: ClassVar[bool] = True
 
     models: Annotated[Mapping[str, TransformersModelOptions], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `small: ./models/small`, `small: owner/name`, or a mapping.",
-    )
-    timeouts: TransformersTimeouts = TransformersTimeouts()
-    models_dir: str | None = Field(
-        default=None, description="Where relative paths begin. Nothing outside of it and of `model_roots` is loaded."
-    )
-    model_roots: tuple[str, ...] = Field(
-        default=(),
-        description="Directories that model files must lie in, links followed, beside `models_dir`. Without either, "
-        "any path is allowed.",
     )
     pinned_revisions: bool = Field(
         default=False,
@@ -171,18 +149,12 @@ class TransformersConfig(ProviderConfig):
         "it is put into words. `auto`: the first where llguidance is installed.",
     )
     load_timeout: Duration = Field(default=600.0, description="How long loading a model may take, a download included.")
-    unload_timeout: Duration = Field(
-        default=30.0, description="How long running calls may go on when their model is unloaded; then they are cut."
-    )
-    memory_limit: Size | None = Field(default=None, description="Memory each worker process may allocate on the host.")
-    max_waiting: int = Field(default=256, ge=0, le=100_000, description="Calls that may wait for a place at one model.")
 
     @model_validator(mode="after")
     def _names_a_model(self) -> "TransformersConfig":
         if not self.models:
             raise ValueError("name at least one model, such as `models: {small: ./models/small}`")
-        if self.default_model is not None and self.default_model not in self.models:
-            raise ValueError(f"default_model is none of the models: {', '.join(self.models)}")
+        self.check_default_model()
         for name, entry in self.models.items():
             if self.pinned_revisions and entry.hub_id is not None and not _COMMIT.fullmatch(entry.revision or ""):
                 raise ValueError(f"pinned_revisions: give `{name}` a `revision`, a commit of 40 hexadecimal digits")
