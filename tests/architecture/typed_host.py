@@ -6,6 +6,8 @@ from typing import Annotated, Any, assert_type
 from injector import Injector, inject
 from pydantic import BaseModel
 
+import core.llm
+import core.llm.testing
 from core.container import Container
 from core.lifecycle import Lifecycle, LifecycleModule
 from core.llm import (
@@ -113,6 +115,8 @@ class Service:
         await self.llm.generate("hi", temprature=0.2)  # type: ignore[call-arg]
         await self.llm.generate("hi", max_tokens="many")  # type: ignore[arg-type]
         self.llm.stream("hi", thinking="hard")  # type: ignore[arg-type]
+        core.llm.LLMServise  # type: ignore[attr-defined]  # noqa: B018 - looking it up is the mistake
+        core.llm.testing.FakeClok  # type: ignore[attr-defined]  # noqa: B018 - as above
         LLMRequest(messages="hi", modle="fast")  # type: ignore[call-arg]
         LLMRequest(model="fast")  # type: ignore[call-arg]
         await self.fast.generate("hi", temprature=0.2)  # type: ignore[call-arg]

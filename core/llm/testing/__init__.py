@@ -129,10 +129,12 @@ _LATE = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    module = _LATE.get(name)
-    if module is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module  # noqa: PLC0415 - only these names cost the import
+if not TYPE_CHECKING:  # a type checker that saw this would believe in every name
 
-    return getattr(import_module(module), name)
+    def __getattr__(name: str) -> Any:
+        module = _LATE.get(name)
+        if module is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module  # noqa: PLC0415 - only these names cost the import
+
+        return getattr(import_module(module), name)
