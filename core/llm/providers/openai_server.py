@@ -4,9 +4,9 @@ It lies between `openai_style` and the folders of such servers, which add their 
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 from urllib.parse import urlsplit
 
 from core.llm.common.clock import Clock
@@ -17,7 +17,7 @@ from core.llm.common.wire import HttpCall, HttpReply, Transport
 from core.llm.dialects.errors import classify, error_of, http_error, is_error
 from core.llm.dialects.json import encode_json, parse_json
 from core.llm.providers.base.model_manager import ServerModelManager
-from core.llm.providers.base.provider import ModelStatus, ProgressCallback, ProviderServices
+from core.llm.providers.base.provider import HealthReport, ModelStatus, ProgressCallback, ProviderServices
 from core.llm.providers.openai_style import OpenAIStyleProvider
 
 _JSON: Final = {"content-type": "application/json", "accept": "application/json"}
@@ -94,6 +94,8 @@ class OpenAIServerProvider(OpenAIStyleProvider):
     product: str
     start_it: str
     """What to do when no server answers."""
+    lists_at_least: ClassVar[bool] = False
+    """Whether older versions, which lack its own endpoints, are well if they answer at all."""
     manager: ServerModelManager
 
     def native(self, services: ProviderServices) -> NativeApi:
@@ -110,6 +112,40 @@ class OpenAIServerProvider(OpenAIStyleProvider):
         """Stop loads and pulls and give the share in the connection pool back."""
         await self.manager.close()
         await super().close()
+
+    async def health_check(self) -> HealthReport:
+        """Ask for the models; costs no tokens and loads nothing. Learns their facts by the way."""
+        clock = self.services.clock
+        begun = clock.monotonic()
+        try:
+            names, detail = await self.take_stock()
+        except ProviderError as error:
+            if self.lists_at_least and is_missing_endpoint(error):
+                return await super().health_check()
+            return HealthReport(healthy=False, detail=error.message)
+        where = f"{self.product} at {address_of(self.base_url)}"
+        return HealthReport(True, f"{where}: {detail}", clock.monotonic() - begun, names)
+
+    async def resolve_default_model(self) -> str | None:
+        """The model for callers that name only this provider.
+
+        `default_model` of the configuration; else a model that can chat and is in memory, one of `models` before
+        others; else the first of `models`; else the first that the server has. `None`: it has none.
+
+        Raises:
+            ProviderError: nothing is configured and the server cannot be asked.
+        """
+        default: str | None = self.config.default_model
+        configured: tuple[str, ...] = tuple(self.config.models)
+        if default:
+            return default
+        try:
+            ready, names = await self.chat_models(configured)
+        except ProviderError as error:
+            if configured:
+                return configured[0]
+            raise error.at(self.name, None) from None
+        return next(iter([*ready, *configured, *names]), None)
 
     async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
         """Load *model*; returns at once when it is loaded."""
@@ -135,6 +171,14 @@ class OpenAIServerProvider(OpenAIStyleProvider):
             return await self.manager.status(model)
         except ProviderError as error:
             raise error.at(self.name, model) from None
+
+    @abstractmethod
+    async def take_stock(self) -> tuple[tuple[str, ...], str]:
+        """Ask for the models: their names, and how many they are, in a few words."""
+
+    @abstractmethod
+    async def chat_models(self, configured: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """Ask for the models that can chat: those in memory, *configured* ones first; and all of them."""
 
     @abstractmethod
     def forget(self) -> None:

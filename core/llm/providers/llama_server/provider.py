@@ -5,12 +5,12 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.openai_quirks import OpenAIQuirks
-from core.llm.providers.base.provider import HealthReport, ModelInfo, ModelStatus, ProviderServices
+from core.llm.providers.base.provider import ModelInfo, ModelStatus, ProviderServices
 from core.llm.providers.base.residency import Placement
 from core.llm.providers.llama_server.api import LlamaServerApi, RouterModel
 from core.llm.providers.llama_server.config import LlamaServerConfig
 from core.llm.providers.llama_server.model_manager import LlamaServerModelManager, status_of
-from core.llm.providers.openai_server import OpenAIServerProvider, address_of
+from core.llm.providers.openai_server import OpenAIServerProvider
 
 QUIRKS: Final = OpenAIQuirks(
     chat_path="/v1/chat/completions",
@@ -36,17 +36,11 @@ class LlamaServerProvider(OpenAIServerProvider):
         self.api = LlamaServerApi(self.native(services))
         self.manager = LlamaServerModelManager(self.api, config, services)
 
-    async def health_check(self) -> HealthReport:
-        """Ask for the models; costs no tokens and loads nothing. Learns their context by the way."""
-        clock = self.services.clock
-        begun = clock.monotonic()
-        try:
-            models = await self._learn()
-        except ProviderError as error:
-            return HealthReport(healthy=False, detail=error.message)
+    async def take_stock(self) -> tuple[tuple[str, ...], str]:
+        """The models of the server, whose context is learnt by the way."""
+        models = await self._learn()
         loaded = sum(model.in_memory for model in models)
-        detail = f"llama-server at {address_of(self.base_url)}: {len(models)} models, {loaded} in memory"
-        return HealthReport(True, detail, clock.monotonic() - begun, tuple(model.id for model in models))
+        return tuple(model.id for model in models), f"{len(models)} models, {loaded} in memory"
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models of the server, and which of them are in memory.
@@ -72,27 +66,11 @@ class LlamaServerProvider(OpenAIServerProvider):
             raise error.at(self.name, None) from None
         return [status for status in found if status is not None]
 
-    async def resolve_default_model(self) -> str | None:
-        """The model for callers that name only this provider.
-
-        `default_model` of the configuration; else a model in memory, one of `models` before others; else the first of
-        `models`; else the first that the server has. `None`: it has none.
-
-        Raises:
-            ProviderError: nothing is configured and the server cannot be asked.
-        """
-        if self.config.default_model:
-            return self.config.default_model
-        configured = tuple(self.config.models)
-        try:
-            models = await self._learn()
-        except ProviderError as error:
-            if configured:
-                return configured[0]
-            raise error.at(self.name, None) from None
+    async def chat_models(self, configured: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """The models with a process, and all; which of them can chat it does not say."""
+        models = await self._learn()
         there = [model.id for model in models if model.in_memory]
-        ready = [name for name in (*configured, *there) if name in there]
-        return next(iter([*ready, *configured, *(model.id for model in models)]), None)
+        return [name for name in (*configured, *there) if name in there], [model.id for model in models]
 
     async def _learn(self) -> tuple[RouterModel, ...]:
         models = await self.api.models()

@@ -9,7 +9,6 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts
 from core.llm.dialects.json import encode_json
 from core.llm.providers.base.provider import (
-    HealthReport,
     ModelInfo,
     ModelStatus,
     ProgressCallback,
@@ -23,7 +22,7 @@ from core.llm.providers.lm_studio.api import DownloadedModel, LMStudioApi
 from core.llm.providers.lm_studio.config import LMStudioConfig
 from core.llm.providers.lm_studio.dialect import QUIRKS, LMStudioDialect
 from core.llm.providers.lm_studio.model_manager import LMStudioModelManager
-from core.llm.providers.openai_server import OpenAIServerProvider, address_of, is_missing_endpoint
+from core.llm.providers.openai_server import OpenAIServerProvider, is_missing_endpoint
 
 _BELIEVED: Final = 10.0
 """Seconds for which a model that was seen in memory is taken to be there still: others load and unload too."""
@@ -34,6 +33,7 @@ class LMStudioProvider(OpenAIServerProvider):
 
     config: LMStudioConfig
     product = "LM Studio"
+    lists_at_least = True
     start_it = "start it in the app's Developer tab or with `lms server start`"
 
     def __init__(self, config: LMStudioConfig, services: ProviderServices) -> None:
@@ -105,19 +105,11 @@ class LMStudioProvider(OpenAIServerProvider):
             known = self._facts[model] = replace(known, context_window=context)
         return known
 
-    async def health_check(self) -> HealthReport:
-        """Ask for the models on disk; costs no tokens and loads nothing. Learns their facts by the way."""
-        clock = self.services.clock
-        begun = clock.monotonic()
-        try:
-            models = await self._learn()
-        except ProviderError as error:
-            if is_missing_endpoint(error):
-                return await super().health_check()
-            return HealthReport(healthy=False, detail=error.message)
+    async def take_stock(self) -> tuple[tuple[str, ...], str]:
+        """The models on disk, whose facts are learnt by the way."""
+        models = await self._learn()
         loaded = sum(bool(model.instances) for model in models)
-        detail = f"LM Studio at {address_of(self.base_url)}: {len(models)} models, {loaded} in memory"
-        return HealthReport(True, detail, clock.monotonic() - begun, tuple(model.key for model in models))
+        return tuple(model.key for model in models), f"{len(models)} models, {loaded} in memory"
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models on disk with their facts, and which of them are in memory.
@@ -169,33 +161,12 @@ class LMStudioProvider(OpenAIServerProvider):
                     self._facts[name] = facts
         return models
 
-    async def resolve_default_model(self) -> str | None:
-        """The model for callers that name only this provider.
-
-        `default_model` of the configuration; else a language model that is in memory, one of `models` before others;
-        else the first of `models`; else the first language model on disk. `None`: the server has none.
-
-        Raises:
-            ProviderError: nothing is configured and the server cannot be asked.
-        """
-        if self.config.default_model:
-            return self.config.default_model
-        configured = tuple(self.config.models)
-        try:
-            models = [model for model in await self._learn() if model.can_chat]
-        except ProviderError as error:
-            if configured:
-                return configured[0]
-            raise error.at(self.name, None) from None
+    async def chat_models(self, configured: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """The language models on disk, and which of them have an instance, under the names they are configured by."""
+        models = [model for model in await self._learn() if model.can_chat]
         loaded = [model for model in models if model.instances]
-        for name in configured:
-            if any(model.answers_to(name) for model in loaded):
-                return name
-        if loaded:
-            return loaded[0].key
-        if configured:
-            return configured[0]
-        return models[0].key if models else None
+        known = [name for name in configured if any(model.answers_to(name) for model in loaded)]
+        return [*known, *(model.key for model in loaded)], [model.key for model in models]
 
     async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
         """Download *model* and return once it is on disk.

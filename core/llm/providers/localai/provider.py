@@ -7,7 +7,6 @@ from typing import Final
 from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.provider import (
-    HealthReport,
     ModelInfo,
     ModelStatus,
     ProgressCallback,
@@ -17,7 +16,7 @@ from core.llm.providers.base.residency import Placement
 from core.llm.providers.localai.api import GalleryModel, InstalledModel, LocalAIApi
 from core.llm.providers.localai.config import LocalAIConfig
 from core.llm.providers.localai.model_manager import LocalAIModelManager
-from core.llm.providers.openai_server import OpenAIServerProvider, address_of, is_missing_endpoint
+from core.llm.providers.openai_server import OpenAIServerProvider, is_missing_endpoint
 
 QUIRKS: Final = OpenAIQuirks(
     chat_path="/v1/chat/completions",
@@ -44,16 +43,10 @@ class LocalAIProvider(OpenAIServerProvider):
         self.api = LocalAIApi(self.native(services))
         self.manager = LocalAIModelManager(self.api, config, services)
 
-    async def health_check(self) -> HealthReport:
-        """Ask for the installed models; costs no tokens and loads nothing. Learns their facts by the way."""
-        clock = self.services.clock
-        begun = clock.monotonic()
-        try:
-            models = await self._learn()
-        except ProviderError as error:
-            return HealthReport(healthy=False, detail=error.message)
-        detail = f"LocalAI at {address_of(self.base_url)}: {len(models)} models"
-        return HealthReport(True, detail, clock.monotonic() - begun, tuple(model.name for model in models))
+    async def take_stock(self) -> tuple[tuple[str, ...], str]:
+        """The installed models, whose facts are learnt by the way."""
+        models = await self._learn()
+        return tuple(model.name for model in models), f"{len(models)} models"
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The installed models with their facts, and, where the key may ask, which of them are in memory.
@@ -101,27 +94,11 @@ class LocalAIProvider(OpenAIServerProvider):
                 self._facts[model.name] = model.facts
         return models
 
-    async def resolve_default_model(self) -> str | None:
-        """The model for callers that name only this provider.
-
-        `default_model` of the configuration; else a model that can chat and is in memory, one of `models` before
-        others; else the first of `models`; else the first installed model that can chat. `None`: there is none.
-
-        Raises:
-            ProviderError: nothing is configured and the server cannot be asked.
-        """
-        if self.config.default_model:
-            return self.config.default_model
-        configured = tuple(self.config.models)
-        try:
-            names = [model.name for model in await self._learn() if not model.facts.lacks("chat")]
-            loaded = await self._loaded() or frozenset()
-        except ProviderError as error:
-            if configured:
-                return configured[0]
-            raise error.at(self.name, None) from None
-        ready = [name for name in (*configured, *names) if name in loaded and name in names]
-        return next(iter([*ready, *configured, *names]), None)
+    async def chat_models(self, configured: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+        """The installed models that can chat; where the key may not ask which are in memory, none is taken to be."""
+        names = [model.name for model in await self._learn() if not model.facts.lacks("chat")]
+        loaded = await self._loaded() or frozenset()
+        return [name for name in (*configured, *names) if name in loaded and name in names], names
 
     async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
         """Install *model* from the gallery: a name such as `localai@qwen3-8b`, or the address of a definition.
