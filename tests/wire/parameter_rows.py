@@ -307,6 +307,9 @@ def bedrock() -> Iterator[Row]:
         ("top_p", "topP", 0.5),
     ):
         yield Row("bedrock", nova, {name: value}, {f"inferenceConfig.{wire}": value, name: ABSENT})
+    for model, word in (("sonnet-5-5", "between_tools"), ("haiku-5-5", "disabled")):
+        expected = {"additionalModelRequestFields.thinking.type": word}
+        yield Row("bedrock", f"us.anthropic.claude-{model}-v1:0", {"thinking": "off"}, expected)
     yield Row("bedrock", nova, {"stop": ["x"]}, {"inferenceConfig.stopSequences": ["x"]})
     yield Row("bedrock", nova, {"temperature": 1.5}, {"inferenceConfig.temperature": 1.0}, ("clamped temperature",))
     yield Row("bedrock", nova, {"top_k": 5}, {"additionalModelRequestFields.inferenceConfig.topK": 5})

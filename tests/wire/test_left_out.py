@@ -131,6 +131,37 @@ def test_a_choice_among_no_tools_is_reported(name: str, choice: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "model", "bound"),
+    [
+        ("anthropic", "claude-sonnet-5-5", True),
+        ("anthropic", "claude-haiku-5-5", True),
+        ("anthropic", "claude-sonnet-5", False),
+        ("bedrock", "us.anthropic.claude-opus-5-5-v1:0", True),
+        ("bedrock", "us.anthropic.claude-sonnet-4-6-v1:0", False),
+    ],
+)
+def test_thinking_that_is_bound_to_what_was_before_it_is_not_sent_after_a_change(
+    name: str, model: str, bound: bool
+) -> None:
+    """A later system message goes to the top, before thinking that was made without it: the API would answer 400."""
+    thought = ThinkingPart("hm", "c2ln", provider=name)
+    turns = [
+        user(),
+        Message("assistant", (thought, TextPart("early"))),
+        Message("system", "Be brief."),
+        user(),
+        Message("assistant", (ThinkingPart("ah", "bGF0ZQ==", provider=name), TextPart("late"))),
+        user(),
+    ]
+    params = LLMRequest(messages=turns)
+    request = ChatRequest(name, model, params, params.messages, provider(name).facts(model), PhaseLimits(), api_key=KEY)
+    text = provider(name).dialect.encode(request).body.decode()
+    assert ("c2ln" in text) != bound
+    assert "bGF0ZQ==" in text
+    assert [(one.code, one.parameter) for one in request.warnings] == [("other", "messages")] * (1 + bound)
+
+
 def test_mistral_gets_a_word_of_the_assistant_between_result_and_user() -> None:
     """It answers 400 to a user who speaks right after a tool; others take the conversation as it is."""
     called = Message("assistant", "", tool_calls=(CALL,))

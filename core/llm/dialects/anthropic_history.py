@@ -20,7 +20,7 @@ from core.llm.dialects.anthropic_blocks import is_carried, uncarried
 from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_media import media_block
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
-from core.llm.dialects.left_out import report_detail, report_foreign, report_name
+from core.llm.dialects.left_out import report_bound, report_detail, report_foreign, report_name
 from core.llm.providers.base.request import ChatRequest
 
 Block = dict[str, Any]
@@ -124,7 +124,17 @@ class _Encoder:
             self._request.warn(
                 "other", "messages", f"{self._request.model} takes system text at the beginning only: moved there"
             )
+            if self._request.facts.quirks.get("bound_thinking"):
+                self._unbind()
         return blocks
+
+    def _unbind(self) -> None:
+        """Leave out the thinking so far: it is bound to a conversation without the system text that now precedes it."""
+        for turn in self._turns:
+            kept = [block for block in turn["content"] if block["type"] not in _THINKING]
+            if kept and len(kept) < len(turn["content"]):
+                turn["content"] = kept
+                report_bound(self._request)
 
     def _flush_waiting(self) -> None:
         """System text may not stand between a tool call and its result."""

@@ -39,6 +39,11 @@ def report_choice(request: ChatRequest) -> None:
         request.warn("dropped", "tool_choice", "there are no tools to choose from")
 
 
+def report_bound(request: ChatRequest) -> None:
+    """Report that thinking of the provider's own is not sent, because the conversation before it has changed."""
+    _tell(request, "thinking before a system message that was moved is not sent: it is bound to what stood before it")
+
+
 def report_beside_results(request: ChatRequest) -> None:
     """Report that what stands beside tool results in the message of a tool is not sent."""
     text = "a tool message holds more than results: only these were sent"

@@ -235,7 +235,7 @@ def test_every_packaged_row_is_consistent(name: str) -> None:
     quirks = facts.quirks
     assert quirks.keys() <= {
         "thinking", "thinking_off", "default_thinking", "effort", "sampling", "forced_tools", "mid_system", "prefill",
-        "structured", "shut_down", "replaced_by",
+        "structured", "shut_down", "replaced_by", "bound_thinking",
     }  # fmt: skip
     assert quirks["thinking"] in {"adaptive", "both", "budget"}
     assert set(quirks["effort"]) <= {"low", "medium", "high", "xhigh", "max"}

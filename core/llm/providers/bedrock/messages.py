@@ -17,7 +17,7 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
-from core.llm.dialects.left_out import report_beside_results, report_detail, report_foreign, report_name
+from core.llm.dialects.left_out import report_beside_results, report_bound, report_detail, report_foreign, report_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.bedrock.media import DocumentNames, audio_block, document_block, image_block
 from core.llm.providers.bedrock.naming import wire_tool_id, wire_tool_name
@@ -67,10 +67,20 @@ class Conversation:
     def _system(self, message: Message) -> None:
         if self.messages:
             self._request.warn("other", "messages", "a system message in the middle was moved to the beginning")
+            if self._request.facts.quirks.get("bound_thinking"):
+                self._unbind()
         if any(not isinstance(part, TextPart) for part in message.parts):
             self._request.warn("dropped", "messages", "a system message can only hold text")
         if message.text.strip():
             self.system.append({"text": message.text})
+
+    def _unbind(self) -> None:
+        """Leave out the thinking so far: it is bound to a conversation without the system text that now precedes it."""
+        for turn in self.messages:
+            kept = [block for block in turn["content"] if "reasoningContent" not in block]
+            if kept and len(kept) < len(turn["content"]):
+                turn["content"] = kept
+                report_bound(self._request)
 
     def _turn(self, role: str, blocks: list[Block]) -> None:
         if not blocks:

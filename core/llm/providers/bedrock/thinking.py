@@ -44,7 +44,7 @@ def _off(request: ChatRequest, style: str, fields: dict[str, Any]) -> bool:
     if style == "reasoning_effort" or request.facts.quirks.get("always_thinks"):
         request.warn("dropped", "thinking", f"{request.model} cannot stop thinking")
     elif style == "adaptive":
-        fields["thinking"] = {"type": "disabled"}
+        fields["thinking"] = {"type": request.facts.quirks.get("thinking_off", "disabled")}
     # The others think only when they are told to.
     return False
 
