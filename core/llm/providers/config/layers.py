@@ -14,7 +14,6 @@ from typing import Final
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.sources import SourceReader, TooLarge
-from core.llm.providers.config.toml_tree import parse_toml
 from core.llm.providers.config.tree import Node, Origin, printable_key
 
 ROOT: Final = "llm_service"
@@ -115,10 +114,12 @@ class FileTrees:
                 self._complain(Origin(name, 1, 1), "the file is empty", f"begin it with `{ROOT}:`")
             return None
         found = len(self._issues)
+        # What reads a language is imported with the first file in it, not with the library.
         if path.suffix == ".toml":
+            from core.llm.providers.config.toml_tree import parse_toml  # noqa: PLC0415 - see above
+
             tree = parse_toml(text, name, self._issues)
         else:
-            # PyYAML is imported with the first file, not with the library.
             from core.llm.providers.config.yaml_tree import parse_yaml  # noqa: PLC0415 - see above
 
             tree = parse_yaml(text, name, self._issues)
