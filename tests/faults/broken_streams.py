@@ -17,6 +17,7 @@ from core.llm.testing import EventRecorder
 from core.llm.testing.fault_dialects import WIRE_DIALECTS, WireDialect
 from core.llm.testing.wire_server import WireServer
 from core.llm.testing.wire_steps import End, Fin, Send, Stall, Step, WireScript, stream
+from tests.faults.rig import say_what_is_loaded
 
 TEXT = "The quick brown fox jumps over the lazy dog"
 BEGUN = "The quick "
@@ -143,6 +144,7 @@ async def broken_streams(
     async with AsyncExitStack() as stack:
         faulty = await stack.enter_async_context(WireServer())
         spare = await stack.enter_async_context(WireServer())
+        say_what_is_loaded(faulty)
         known = {"context_window": 100_000, "price": {"input": 1, "output": 10}, **(facts or {})}
         spares = {**known, "quirks": {"prefill": prefill}}
         config = {

@@ -13,7 +13,7 @@ from core.llm.common.exceptions import LLMError
 from core.llm.common.trace import AttemptTrace
 from core.llm.providers.base.response import LLMResponse, StreamEvent
 from core.llm.testing import wire_dialects as wire
-from core.llm.testing.wire_server import WireServer
+from core.llm.testing.wire_server import WireRequest, WireServer
 from core.llm.testing.wire_steps import WireScript, answer, stream
 
 TEXT = "The quick brown fox"
@@ -147,11 +147,12 @@ class Rig:
             lambda request: "event-stream" in request.headers.get("accept", ""), stream(wire.openai_stream("spare"))
         )
         self.spare.otherwise(answer(wire.openai_answer("spare")))
+        say_what_is_loaded(self.server)
 
     @property
     def hits(self) -> int:
-        """Requests that reached the upstream at fault."""
-        return len(self.server.requests)
+        """Requests for an answer that reached the upstream at fault."""
+        return sum(not _asks_what_is_loaded(request) for request in self.server.requests)
 
     async def generate(self, model: str = "only", **options: Any) -> Outcome:
         """One call; its error is kept, not raised."""
@@ -186,6 +187,16 @@ class Rig:
             assert not type(error).__module__.startswith("aiohttp"), f"{type(error)} hangs on the error"
             assert KEY not in f"{error} {error!r} {error.args}"
             error = error.__context__
+
+
+def _asks_what_is_loaded(request: WireRequest) -> bool:
+    return request.path == "/api/ps"
+
+
+def say_what_is_loaded(server: WireServer) -> None:
+    """Let *server* say that the model is in memory: a server of local models is asked before a stream."""
+    loaded = {"models": [{"name": "m:latest", "model": "m:latest"}]}
+    server.when(_asks_what_is_loaded, answer(json.dumps(loaded)))
 
 
 @contextmanager

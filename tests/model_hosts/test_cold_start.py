@@ -87,3 +87,23 @@ async def test_without_a_limit_of_its_own_a_server_is_asked_nothing_beforehand(o
     async with served(ollama) as host:
         assert await streamed(host)
         assert [call.path for call in ollama.server.calls] == ["/api/chat"]
+
+
+async def test_F33_F147_a_server_that_keeps_failing_is_not_asked_whether_its_model_is_loaded(ollama):
+    """Its callers are told at once that it is left alone; nothing is sent, and nobody waits for what it does not say."""
+    async with served(ollama, first_token="2s") as host:
+        await ollama.server.stop()
+        for _ in range(3):
+            with pytest.raises(LLMError):
+                await streamed(host)
+        asked = 0
+
+        async def status(model: str) -> None:
+            nonlocal asked
+            asked += 1
+
+        host.llm._holder.current.providers["host"].model_status = status
+        with pytest.raises(LLMError) as caught:
+            await streamed(host)
+        assert caught.value.code == "circuit_open"
+        assert asked == 0

@@ -10,6 +10,7 @@ from typing import Final
 
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.target import Target
+from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import ModelHost
 
 _TRUSTED: Final = 30.0
@@ -25,16 +26,16 @@ def cold_start(target: Target) -> list[Layer]:
     chosen = "first_token" in target.config.timeouts.model_fields_set
     if target.resident is not None or not chosen or not isinstance(host, ModelHost):
         return []
-    return [_layer(host, model)]
+    return [_layer(host, model, target.upstream)]
 
 
-def _layer(host: ModelHost, model: str) -> Layer:
+def _layer(host: ModelHost, model: str, upstream: Upstream | None) -> Layer:
     def layer(inner: Handler) -> Handler:
         trusted_until = 0.0
 
         async def handle(call: Call) -> Reply:
-            if call.mode == "stream" and call.clock.monotonic() >= trusted_until:
-                began = call.clock.monotonic()
+            began = call.clock.monotonic()
+            if call.mode == "stream" and began >= trusted_until and not left_alone(began):
                 try:
                     with call.guard:
                         await _have_loaded(host, model)
@@ -44,6 +45,10 @@ def _layer(host: ModelHost, model: str) -> Layer:
             reply = await inner(call)
             reply.on_end(lambda _, error: answered(call, error))
             return reply
+
+        def left_alone(now: float) -> bool:
+            # A server that keeps failing is asked nothing, and its callers do not wait for what it does not say.
+            return upstream is not None and upstream.breaker.refuses(model, now)
 
         def answered(call: Call, error: BaseException | None) -> None:
             nonlocal trusted_until
