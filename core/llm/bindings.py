@@ -139,11 +139,11 @@ class Bindings(Module):
     @provider
     def _service(
         self,
+        log: EventLog,  # noqa: ARG002 - written as long as there are calls, also where a host creates the service alone
+        audit: AuditLog,  # noqa: ARG002 - the same
         live: LiveConfiguration,
         events: EventBus,
         models: ModelManager,
-        log: EventLog,  # noqa: ARG002 - written as long as there are calls, also where a host creates the service alone
-        audit: AuditLog,  # noqa: ARG002 - the same
     ) -> LLMService:
         # After the models: what a start has to wait for is in memory before calls are admitted.
         return LLMService(live, models, events, self._clock, self._rng)

@@ -5,6 +5,7 @@ Prompts, answers, headers and bodies are never logged.
 """
 
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TextIO
 
@@ -32,6 +33,7 @@ from core.llm.providers.config.models.service import LoggingOptions
 
 _ORDER: Final = {"TRACE": 0, "DEBUG": 1, "INFO": 2, "WARNING": 3, "ERROR": 4}
 _LINE_LIMIT: Final = 600
+_MOST_EARLY: Final = 1000
 _MOST_ADJUSTMENTS: Final = 1000
 """So many different lines about adjusted requests are written per configuration."""
 _WORTH_A_LINE: Final[tuple[type[Event], ...]] = (
@@ -58,12 +60,15 @@ class EventLog:
         self._events = events
         self._options = options
         self._told: set[tuple[object, ...]] = set()
-        # From the beginning: the first configuration, and who is off in it, is told before this is started.
-        self._subscription = events.subscribe(self._on_event, *_WORTH_A_LINE)
+        # The first configuration, and who is off in it, is told before this is started.
+        self._early: deque[Event] = deque(maxlen=_MOST_EARLY)
+        self._subscription = events.subscribe(self._early.append, *_WORTH_A_LINE)
 
     async def start(self) -> None:
-        """Follow the level of the configuration."""
+        """Write what was told so far, and listen. What is never started writes nothing."""
         self._listen()
+        while self._early:
+            self._on_event(self._early.popleft())
         if foreign_sink_leaks():
             log(
                 "WARNING",

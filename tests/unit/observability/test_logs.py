@@ -163,6 +163,17 @@ async def test_S10_S9_likely_secrets_are_masked_in_every_line(bus: EventBus, log
     assert all("***" in line for line in logged)
 
 
+async def test_before_its_start_nothing_is_written_and_then_what_was_told(logged: list[str]) -> None:
+    """A container that is not started, such as that of a command, has no log."""
+    events = EventBus()
+    writer = EventLog(events, LoggingOptions)
+    events.publish(ProviderDisabled("openai", "it has no api_key"))
+    assert logged == []
+    await writer.start()
+    assert logged[0] == "INFO provider openai is off: it has no api_key\n"
+    await writer.stop()
+
+
 async def test_after_its_stop_nothing_is_written(logged: list[str]) -> None:
     """The subscription is gone."""
     events = EventBus()
