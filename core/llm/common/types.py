@@ -48,7 +48,8 @@ class ModelRef(NamedTuple):
     model: str
 
     def __str__(self) -> str:
-        return f"{self.provider}/{self.model}"
+        # Without a model it is the provider's default, which the configuration writes as the provider alone.
+        return f"{self.provider}/{self.model}" if self.model else self.provider
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,12 +47,12 @@ def planned(routing: Router, model: str | None = None, provider: str | None = No
         ("groq/openai/gpt-oss-120b", None, ["groq/openai/gpt-oss-120b"]),
         ("gpt-6-luna", None, ["openai/gpt-6-luna"]),
         ("shared", None, ["openai/shared", "groq/shared"]),
-        ("local", None, ["local/"]),
-        (None, "local", ["local/"]),
+        ("local", None, ["local"]),
+        (None, "local", ["local"]),
         ("gpt-6-luna", "groq", ["groq/gpt-6-luna"]),
         ("groq/shared", "groq", ["groq/shared"]),
         ("openai/gpt-oss-120b", "groq", ["groq/openai/gpt-oss-120b"]),
-        (None, None, ["openai/", "groq/", "local/"]),
+        (None, None, ["openai", "groq", "local"]),
     ],
 )
 def test_a_name_is_an_alias_a_reference_or_a_listed_model(
@@ -70,13 +70,13 @@ def test_a_listed_model_whose_name_begins_like_a_provider_is_a_reference_to_that
 @pytest.mark.parametrize(
     ("alias", "candidates"),
     [
-        ("openai/a", ["openai/a", "local/"]),
+        ("openai/a", ["openai/a", "local"]),
         ({"use": "openai/a", "fallback": []}, ["openai/a"]),
-        ({"use": "openai/a", "fallback": ["groq/b", "local"]}, ["openai/a", "groq/b", "local/"]),
+        ({"use": "openai/a", "fallback": ["groq/b", "local"]}, ["openai/a", "groq/b", "local"]),
         ({"use": ["openai/a", "groq/b"], "fallback": ["openai/a"]}, ["openai/a", "groq/b"]),
         ({"use": "other", "fallback": []}, ["groq/x", "local/y"]),
         ({"use": "openai/a", "fallback": ["other"]}, ["openai/a", "groq/x", "local/y"]),
-        ({"use": "openai/a", "fallback": ["openai", "local"]}, ["openai/a", "local/"]),
+        ({"use": "openai/a", "fallback": ["openai", "local"]}, ["openai/a", "local"]),
         ({"use": "shared", "fallback": []}, ["openai/shared", "groq/shared"]),
     ],
 )
@@ -95,7 +95,7 @@ def test_the_default_model_is_used_where_none_is_asked_for() -> None:
 def test_without_a_default_model_the_fallback_chain_is_asked() -> None:
     """And the explanation says so."""
     plan = router(fallback_chain=["groq/x", "local"]).plan(asking(), "generate", random.Random(0))
-    assert [str(ref) for ref in plan.candidates] == ["groq/x", "local/"]
+    assert [str(ref) for ref in plan.candidates] == ["groq/x", "local"]
     assert "fallback_chain" in plan.how
 
 
