@@ -91,8 +91,9 @@ def estimate_request(request: LLMRequest) -> Estimate:
     found = _Sum()
     found.add(_REQUEST)
     found.add(_MESSAGE, len(request.messages))
+    # Counted as one: each look at a text costs more than the text.
+    found.text("".join([message.text for message in request.messages]))
     for message in request.messages:
-        found.text(message.text)
         if not isinstance(message.content, str):
             for part in message.content:
                 if part.type == "image":

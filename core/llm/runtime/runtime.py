@@ -117,7 +117,7 @@ class Runtime(Host):
 
     def least_time(self, target: Target, call: Call) -> float:
         """Seconds that the model usually needs to begin, or else those of the configuration for a further attempt."""
-        upstream = self.state.upstream(target.ref.provider)
+        upstream = target.upstream or self.state.upstream(target.ref.provider)
         typical = upstream.first_outputs.typical(target.ref.model, self.state.clock.monotonic())
         if typical is not None:
             return typical

@@ -80,6 +80,7 @@ class HttpTransport:
             self._live,
             streaming=call.streaming,
             idempotent=call.idempotent,
+            loop=self.loop,
         )
         if attempt.is_late:
             attempt.failure = "deadline_exceeded"
