@@ -1,6 +1,7 @@
 """Whole answers of the Messages format, and of the endpoint that counts tokens."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from core.llm.common.exceptions import ProviderError
@@ -74,7 +75,7 @@ def _part(block: dict[str, Any], request: ChatRequest, answer_name: str | None, 
         case "tool_use":
             if answer_name is not None and block.get("name") == answer_name:
                 return TextPart(encode_json(block.get("input") or {}).decode())
-            return _call(block, seed)
+            return with_caller(_call(block, seed), block, request.provider)
         case _:
             return ThinkingPart("", None, carried(block), request.provider)
 
@@ -82,6 +83,14 @@ def _part(block: dict[str, Any], request: ChatRequest, answer_name: str | None, 
 def made_up_id(seed: str, name: str) -> str:
     """The id of a call that came without one; *seed* is the answer and the call's place in it."""
     return wire_id(f":{seed}:{name}")
+
+
+def with_caller(call: ToolCall, block: Mapping[str, Any], provider: str) -> ToolCall:
+    """*call* with the code on the server that made it, where *block* names one: the API wants it back."""
+    caller = block.get("caller")
+    if not isinstance(caller, dict) or caller.get("type", "direct") == "direct":
+        return call
+    return replace(call, signature=carried(caller), provider=provider)
 
 
 def _call(block: Mapping[str, Any], seed: str) -> ToolCall:

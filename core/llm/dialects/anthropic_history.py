@@ -183,7 +183,10 @@ class _Encoder:
             identifier = f":{len(self._turns)}:{ordinal}:{call.name}"
             self._made_up.append(identifier)
         arguments = call.arguments if call.arguments_error is None else {"INVALID_JSON": call.raw_arguments or ""}
-        return {"type": "tool_use", "id": wire_id(identifier), "name": call.name, "input": arguments}
+        block = {"type": "tool_use", "id": wire_id(identifier), "name": call.name, "input": arguments}
+        if call.signature and call.provider == self._request.provider and is_carried(call.signature):
+            block["caller"] = uncarried(call.signature)
+        return block
 
     def _user(self, message: Message) -> list[Block]:
         blocks: list[Block] = []

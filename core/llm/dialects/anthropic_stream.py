@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from core.llm.common.messages import ToolCall
 from core.llm.dialects.anthropic_blocks import carried
-from core.llm.dialects.anthropic_decode import decode_answer, made_up_id, placed_id
+from core.llm.dialects.anthropic_decode import decode_answer, made_up_id, placed_id, with_caller
 from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_tools import answer_tool
@@ -127,6 +127,8 @@ class AnthropicStreamDecoder(EventDecoder):
         if not isinstance(message, dict):
             raise schema_error("message_start has no message")
         if self._started:
+            if text_field(message, "id") == self._id and not self._output:
+                return
             raise schema_error("a second message began in the same stream")
         self._started = True
         self._id = text_field(message, "id")
@@ -135,6 +137,13 @@ class AnthropicStreamDecoder(EventDecoder):
         if self._usage:
             # Whoever receives only a part of the answer still knows what the prompt cost.
             events.append(UsageReport(replace(usage_from_anthropic(self._usage)[0], estimated=True)))
+        content = message.get("content")
+        for number, block in enumerate(content if isinstance(content, list) else ()):
+            # Where code on the server goes on, whole blocks are there from the beginning.
+            place = {"index": -1 - number, "content_block": block}
+            self._begin(place, events)
+            self._close(self._blocks.pop(_index(place)), events)
+        self._finish = text_field(message, "stop_reason") or None
 
     def _begin(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         if not self._started:
@@ -221,7 +230,7 @@ class AnthropicStreamDecoder(EventDecoder):
                 call = ToolCall(block.id, block.name, given)
                 if given:
                     events.append(ToolCallDelta(block.number, arguments=call.arguments_json()))
-            events.append(ToolCallReady(block.number, call))
+            events.append(ToolCallReady(block.number, with_caller(call, block.block, self._request.provider)))
         elif block.kind == _ANSWER and not block.pieces:
             events.append(TextDelta(carried(given) if isinstance(given, dict) else "{}"))
         elif block.kind == _OTHER:

@@ -1,5 +1,6 @@
 """Conversations in the Messages format, begun here or at another provider."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -281,3 +282,19 @@ def test_a_budget_cannot_begin_in_the_middle_of_a_tool_call() -> None:
     assert "thinking" not in body_of(request)
     assert ("dropped", "thinking") in warned(request)
     assert body_of(chat(history, model="claude-opus-5-5", thinking="low"))["thinking"] == {"type": "adaptive"}
+
+
+@pytest.mark.parametrize("streamed", [False, True], ids=["whole", "streamed"])
+def test_a_call_made_by_code_on_the_server_goes_back_with_its_caller(streamed: bool) -> None:
+    """The API looks for the code that made it; other providers know nothing of it."""
+    caller = {"type": "code_execution_20260120", "tool_id": "srvtoolu_1"}
+    blocks: list[dict[str, Any]] = [{**CALL, "caller": caller}]
+    events = block(0, blocks[0])
+    whole = decoded(answer(*blocks, reason="tool_use"))
+    response = collected(sse(START, *events, ending("tool_use"), STOP)) if streamed else whole
+    history = [user("Hi"), response.message, Message("tool", "1", tool_call_id="toolu_1")]
+    assert body_of(chat(history), strict=False)["messages"][1]["content"] == blocks
+    elsewhere = replace(chat(history), provider="another-account")
+    assert body_of(elsewhere, strict=False)["messages"][1]["content"] == [CALL]
+    direct: list[dict[str, Any]] = [{**CALL, "caller": {"type": "direct"}}]
+    assert decoded(answer(*direct, reason="tool_use")).tool_calls[0].signature is None

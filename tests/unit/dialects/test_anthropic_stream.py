@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pydantic_core import to_json
 
 from core.llm.common.exceptions import ProviderError
+from core.llm.common.messages import ToolCall
 from core.llm.common.types import Usage
 from core.llm.dialects.anthropic_chat import AnthropicDialect
 from core.llm.dialects.anthropic_usage import usage_from_anthropic
@@ -218,7 +219,7 @@ BROKEN: list[tuple[bytes, str]] = [
     (sse(START, *HELLO), "truncated"),
     (sse(START, *HELLO, STOP), "truncated"),
     (sse(START, *HELLO, ending())[:-3], "truncated"),
-    (sse(START, START), "schema"),
+    (sse(START, *HELLO, START), "schema"),
     (sse(*HELLO), "schema"),
     (sse(START, HELLO[1]), "schema"),
     (sse(START, HELLO[0], HELLO[0]), "schema"),
@@ -326,3 +327,28 @@ def test_the_last_event_needs_no_blank_line() -> None:
     """A JSON object tells by itself that it is whole."""
     text = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
     assert collected(sse(START, *text, ending()).rstrip()).content == "Hi"
+
+
+def test_an_answer_may_begin_with_what_is_there_already() -> None:
+    """Where code that ran on the server goes on, the first event holds whole blocks, and the reason to stop."""
+    result = {"type": "code_execution_tool_result", "tool_use_id": "s1", "content": {"stdout": "x"}}
+    tool = {"type": "tool_use", "id": "t1", "name": "f", "input": {"x": 1}}
+    message = {**START["message"], "content": [{"type": "text", "text": "Hi"}, result, tool], "stop_reason": "tool_use"}
+    begun = {"type": "message_start", "message": message}
+    found = collected(sse(begun, STOP))
+    assert (found.content, found.finish_reason.unified) == ("Hi", "tool_calls")
+    assert [part.type for part in found.parts] == ["text", "thinking", "tool_call"]
+    assert found.tool_calls == (ToolCall("t1", "f", {"x": 1}),)
+    more = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "!"})
+    assert collected(sse(begun, *more, ending(), STOP)).content == "Hi!"
+
+
+def test_a_beginning_that_comes_twice_is_one() -> None:
+    """Proxies repeat it; another message in the same stream is an error, and so is one after output."""
+    text = block(0, {"type": "text", "text": ""}, {"type": "text_delta", "text": "Hi"})
+    assert collected(sse(START, START, *text, ending(), STOP)).content == "Hi"
+    other = {**START, "message": {**START["message"], "id": "msg_2"}}
+    for body in (sse(START, other, *text, ending(), STOP), sse(START, *text, START, ending(), STOP)):
+        with pytest.raises(ProviderError) as caught:
+            collected(body)
+        assert caught.value.code == "schema"
