@@ -9,6 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from core.llm.pipeline.breaker import Admission, Breaker, failures_needed
+from core.llm.providers.config.models.limits import SlowCallOptions
+
+LATE = SlowCallOptions(calls=1, share=0.000001)
 
 
 class BreakerModel(RuleBasedStateMachine):
@@ -25,6 +28,7 @@ class BreakerModel(RuleBasedStateMachine):
         self.row = 0
         self.results: list[tuple[float, bool]] = []
         self.good = 0
+        self.slow = False
         self.back_since = -math.inf
         self.most_running = 0
 
@@ -60,6 +64,26 @@ class BreakerModel(RuleBasedStateMachine):
         self._good_probe()
         assert changed == (self.state != before)
 
+    @precondition(lambda self: self.running)
+    @rule(data=st.data(), late=st.booleans())
+    def an_attempt_is_answered(self, data: st.DataObject, late: bool) -> None:
+        """Every late answer is one too many here."""
+        index = data.draw(st.integers(0, len(self.running) - 1))
+        admission = self.running[index]
+        opened = self.breaker.timed(self.now, self.rng, admission, LATE, 1.0, late=late)
+        if late and admission == "probe":
+            self.running[index] = "beside"
+        state = {"call": "closed", "probe": "half_open", "beside": "none"}[admission]
+        assert opened == (late and self.state == state)
+        if opened:
+            self.state, self.slow = "open", True
+        assert bool(self.breaker.slow) == self.slow
+
+    @rule()
+    def a_slow_one_is_asked_all_the_same(self) -> None:
+        if self.breaker.slow:
+            self.running.append(self.breaker.beside())
+
     @rule()
     def a_check_passes(self) -> None:
         self.breaker.try_soon(self.now)
@@ -90,14 +114,15 @@ class BreakerModel(RuleBasedStateMachine):
         elif self.state == "closed":
             self._note(good=end == "good")
         elif self.state == "half_open" and end == "bad" and admission != "call":
-            self.state = "open"
+            self.state, self.slow = "open", False
         assert changed == (self.state != before)
 
     def _good_probe(self) -> None:
         if self.state == "half_open":
             self.good += 1
             if self.good == Breaker.PROBES_TO_CLOSE:
-                self.state, self.row, self.results, self.back_since = "closed", 0, [], self.now
+                back_since = -math.inf if self.slow else self.now
+                self.state, self.row, self.results, self.back_since, self.slow = "closed", 0, [], back_since, False
 
     def _note(self, *, good: bool) -> None:
         earlier = [one for _, one in self.results][-64:]
@@ -111,7 +136,7 @@ class BreakerModel(RuleBasedStateMachine):
         recent = [one for when, one in self.results if when >= self.now - Breaker.WINDOW]
         bad = len(recent) >= 20 and recent.count(False) >= len(recent) / 2
         if self.row >= needed or bad:
-            self.state = "open"
+            self.state, self.slow = "open", False
 
     @invariant()
     def the_states_agree(self) -> None:
