@@ -13,7 +13,7 @@ from tests.residency.service import Served
 pytestmark = pytest.mark.leakcheck
 
 
-@pytest.fixture(params=[OllamaBench, LMStudioBench, LocalAIBench, LlamaRouterBench])
+@pytest.fixture(params=[OllamaBench, LocalAIBench, LlamaRouterBench])
 async def bench(request) -> AsyncIterator[ServerBench]:
     bench = request.param()
     async with bench.server:
@@ -80,6 +80,14 @@ async def test_F147_the_calls_own_time_holds_while_its_model_loads(ollama):
             async with host.llm.stream("hi", model="host/a", timeout=0.5) as stream:
                 async for _ in stream:
                     pass
+
+
+async def test_a_server_that_keeps_what_it_is_told_to_load_is_not_told_to():
+    """LM Studio lets go of what a call has loaded, after its time; a load by hand would stay for ever."""
+    bench = LMStudioBench()
+    async with bench.server, served(bench, first_token="20s") as host:
+        assert await streamed(host)
+        assert [call.path for call in bench.server.calls] == ["/v1/chat/completions"]
 
 
 async def test_without_a_limit_of_its_own_a_server_is_asked_nothing_beforehand(ollama):

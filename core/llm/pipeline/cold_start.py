@@ -12,6 +12,7 @@ from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import ModelHost
+from core.llm.providers.base.residency import Lasting
 
 _TRUSTED: Final = 30.0
 """Seconds after an answer in which the model is taken to be in memory still."""
@@ -25,6 +26,9 @@ def cold_start(target: Target) -> list[Layer]:
     host, model = target.provider, target.ref.model
     chosen = "first_token" in target.config.timeouts.model_fields_set
     if target.resident is not None or not chosen or not isinstance(host, ModelHost):
+        return []
+    if isinstance(host, Lasting) and host.stays_loaded(model):
+        # Nobody would let it go again: without rules that is the business of the server.
         return []
     return [_layer(host, model, target.upstream)]
 

@@ -76,6 +76,14 @@ class Cuttable(Protocol):
 
 
 @runtime_checkable
+class Lasting(Protocol):
+    """A provider whose server may keep what it is told to load for ever, and let go of what a call has loaded."""
+
+    def stays_loaded(self, model: str) -> bool:
+        """Whether *model*, loaded by `load_model`, stays until somebody unloads it."""
+
+
+@runtime_checkable
 class Warmable(Protocol):
     """A provider that can make a loaded model ready for its first call better than by a call of one token."""
 

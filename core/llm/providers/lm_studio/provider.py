@@ -139,6 +139,10 @@ class LMStudioProvider(OpenAIServerProvider):
         options = encode_json(dict(sorted(self.config.options_of(model).items())))
         return Placement(("lm_studio", self.base_url, model, options), owned=False)
 
+    def stays_loaded(self, model: str) -> bool:  # noqa: ARG002 - it is so for all of them
+        """Always: only what LM Studio has loaded for a call has a time to live."""
+        return True
+
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
         """Every model that has an instance, whoever loaded it; the size of the file stands for that in memory."""
         try:
