@@ -16,7 +16,6 @@ from core.llm.pipeline.keys import KeyPool, keys
 from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.limits import limits
 from core.llm.pipeline.memory import CallMemory
-from core.llm.pipeline.meter import meter
 from core.llm.pipeline.mid_stream import mid_stream
 from core.llm.pipeline.observe import observe
 from core.llm.pipeline.request_limits import request_limits
@@ -93,7 +92,7 @@ def build_target_handler(
         limits(target, upstream, events, pool),  # inside: keys have quotas; whoever waited may find the breaker open
         breaker(upstream.breaker, target.ref, events, _slow_calls(target)),  # the last word before something is sent
         budgets(book, target, config, upstream.tokens),  # inside: who is refused above holds nothing
-        ledger(book, target, config.costs.currency, upstream.tokens),  # below all that refuses: what is sent is a row
-        meter(target, config.costs.currency, upstream.tokens),  # next to the provider: what this attempt used
+        # below all that refuses: what is sent is a row; next to the provider: what this attempt used is counted here
+        ledger(book, target, config.costs.currency, upstream.tokens),
     ]
     return compose(layers, terminal(target))

@@ -8,7 +8,7 @@ from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import Billing, Cost, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
-from core.llm.pipeline.meter import cost_of
+from core.llm.pipeline.meter import cost_of, meter
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.unreported import prompt_of, usage_of_broken
 from core.llm.routing.token_calibration import TokenCalibration
@@ -16,8 +16,9 @@ from core.llm.state.rows import AttemptRow
 
 
 def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenCalibration) -> Layer:
-    """The layer that keeps a row of *book* for each attempt at *target*."""
+    """The layer that keeps a row of *book* for each attempt at *target*, with what the meter counts."""
     provider, model = target.ref
+    count = meter(target, currency, calibration)
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
@@ -51,6 +52,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 usage = lost(call, state, partial_output)
                 close(call, row, attempt, state, usage, None if state == "none" else cost_at(usage), error)
                 raise
+            reply.on_end(partial(count, call))  # before the row is closed: it holds what was counted
             reply.on_end(partial(ended, call, row, attempt))
             return reply
 

@@ -1,57 +1,52 @@
 """Count tokens and money of an answer: from the provider's numbers, else by an estimate that says it is one."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from decimal import Decimal
-from functools import partial
 
 from core.llm.common.types import Cost, Price, Usage
-from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.target import Target
 from core.llm.routing.token_calibration import TokenCalibration
 from core.llm.routing.tokens import Estimate, estimate_input, estimate_text
 
 _MILLION = Decimal(1_000_000)
 
+Meter = Callable[[Call, Reply, BaseException | None], None]
+"""Puts usage and cost on an answer that has ended."""
 
-def meter(target: Target, currency: str, calibration: TokenCalibration | None = None) -> Layer:
-    """The layer that puts usage and cost on the answers of *target*; *calibration* learns from what it reports."""
+
+def meter(target: Target, currency: str, calibration: TokenCalibration | None = None) -> Meter:
+    """The meter for the answers of *target*; *calibration* learns from what it reports."""
     counts = TokenCalibration() if calibration is None else calibration
     model = target.ref.model
 
-    def layer(inner: Handler) -> Handler:
-        async def handle(call: Call) -> Reply:
-            reply = await inner(call)
-            reply.on_end(partial(_settle, call))
-            return reply
+    def count(call: Call, reply: Reply, _: BaseException | None) -> None:
+        price = target.facts.price
+        attempt = call.attempt
+        response = reply.response
+        if response is not None:
+            if response.usage.estimated:
+                output = estimate_text(response.content + response.thinking)
+                response.usage = _estimated(counts.estimate(model, call.request), call, output, response.usage)
+            else:
+                counts.learn(model, call.request, response.usage.input_total)
+            response.cost = cost_of(response.usage, price, currency)
+            if attempt is not None:
+                attempt.billing = "estimated" if response.usage.estimated else "settled"
+                attempt.request_id = response.request_id
+        elif reply.embedding is not None:
+            vectors = reply.embedding
+            if vectors.usage.estimated:
+                tokens = sum(estimate_text(text) for text in call.inputs)
+                vectors.usage = replace(vectors.usage, input=tokens, output=0)
+            vectors.cost = cost_of(vectors.usage, price, currency)
+            if attempt is not None:
+                attempt.billing = "estimated" if vectors.usage.estimated else "settled"
+        elif attempt is not None:
+            attempt.billing = "estimated"
 
-        def _settle(call: Call, reply: Reply, _: BaseException | None) -> None:
-            price = target.facts.price
-            attempt = call.attempt
-            response = reply.response
-            if response is not None:
-                if response.usage.estimated:
-                    output = estimate_text(response.content + response.thinking)
-                    response.usage = _estimated(counts.estimate(model, call.request), call, output, response.usage)
-                else:
-                    counts.learn(model, call.request, response.usage.input_total)
-                response.cost = cost_of(response.usage, price, currency)
-                if attempt is not None:
-                    attempt.billing = "estimated" if response.usage.estimated else "settled"
-                    attempt.request_id = response.request_id
-            elif reply.embedding is not None:
-                vectors = reply.embedding
-                if vectors.usage.estimated:
-                    tokens = sum(estimate_text(text) for text in call.inputs)
-                    vectors.usage = replace(vectors.usage, input=tokens, output=0)
-                vectors.cost = cost_of(vectors.usage, price, currency)
-                if attempt is not None:
-                    attempt.billing = "estimated" if vectors.usage.estimated else "settled"
-            elif attempt is not None:
-                attempt.billing = "estimated"
-
-        return handle
-
-    return layer
+    return count
 
 
 def _estimated(found: Estimate | None, call: Call, output: int, usage: Usage) -> Usage:

@@ -2,12 +2,13 @@
 
 from typing import Any
 
+from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.clock import Clock
 from core.llm.common.types import Usage
 from core.llm.pipeline.answer_store import MemoryStore
 from core.llm.pipeline.cache import from_cache, into_cache
 from core.llm.pipeline.handler import Call, Handler, compose
-from core.llm.pipeline.meter import meter
+from core.llm.pipeline.ledger import ledger
 from core.llm.pipeline.retry import retry
 from core.llm.pipeline.single_flight import SingleFlight, single_flight
 from core.llm.pipeline.structured import structured
@@ -15,6 +16,7 @@ from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.response import LLMResponse, StreamEvent
 from core.llm.providers.config.models.service import LLMServiceConfig, RetryOptions
+from core.llm.routing.token_calibration import TokenCalibration
 from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import ALPHA, a_call, a_provider, a_target
 
@@ -34,7 +36,7 @@ class Caching:
         attempts = [
             structured(self.target),
             retry(RetryOptions(), 0, ALPHA, Upstream(self.clock.monotonic())),
-            meter(self.target, "USD"),
+            ledger(UsageLedger(), self.target, "USD", TokenCalibration()),
         ]
         self.flights: SingleFlight = single_flight("USD")
         self.upstream: Handler = compose(attempts, terminal(self.target))

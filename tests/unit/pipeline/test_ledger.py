@@ -11,7 +11,6 @@ from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import FinishReason, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.ledger import ledger
-from core.llm.pipeline.meter import meter
 from core.llm.providers.base.response import StreamFinish, StreamStart, TextDelta, UsageReport
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.routing.token_calibration import TokenCalibration
@@ -22,13 +21,13 @@ PRICED = {"m": ModelOptions(price={"input": "2", "output": "10"})}
 
 
 class Desk:
-    """The layer with the meter below it, around a handler that does as it is told."""
+    """The layer around a handler that does as it is told."""
 
     def __init__(self, inner: Handler) -> None:
         self.book = UsageLedger()
         target = a_target(models=PRICED)
         counts = TokenCalibration()
-        self.handler = ledger(self.book, target, "USD", counts)(meter(target, "USD", counts)(inner))
+        self.handler = ledger(self.book, target, "USD", counts)(inner)
 
     async def only_row(self) -> AttemptRow:
         (row,) = await self.book.rows()

@@ -12,7 +12,7 @@ from core.llm.common.types import ModelFacts, Price, Usage
 from core.llm.pipeline.handler import Reply
 from core.llm.pipeline.meter import cost_of, meter
 from core.llm.pipeline.terminal import terminal
-from tests.unit.pipeline.support import ALPHA, Scripted, a_call, a_provider, a_target, an_answer
+from tests.unit.pipeline.support import ALPHA, a_call, a_provider, a_target, an_answer
 
 PRICE = Price(Decimal("1.25"), Decimal(10), Decimal("0.125"), Decimal("1.5625"), source="config")
 
@@ -67,8 +67,7 @@ async def test_F49_missing_usage_is_estimated_and_says_so() -> None:
     answer = an_answer("four words of text", usage=Usage(estimated=True))
     call = a_call(messages="a question of some length")
     call.attempt = AttemptTrace(1, ALPHA, 0.0)
-    reply = await meter(target, "USD")(Scripted(lambda call: Reply(call, response=answer)))(call)
-    await reply.end("answered")
+    meter(target, "USD")(call, Reply(call, response=answer), None)
     assert answer.usage.estimated
     assert answer.usage.input > 0
     assert answer.usage.output > 0
@@ -83,8 +82,7 @@ async def test_reported_usage_is_taken_as_it_is() -> None:
     call = a_call()
     call.attempt = AttemptTrace(1, ALPHA, 0.0)
     answer = an_answer(usage=Usage(input=1000, output=500))
-    reply = await meter(target, "USD")(Scripted(lambda call: Reply(call, response=answer)))(call)
-    await reply.end("answered")
+    meter(target, "USD")(call, Reply(call, response=answer), None)
     assert answer.cost is not None
     assert (answer.cost.amount, answer.cost.source) == (Decimal("0.006"), "config")
     assert call.attempt.billing == "settled"
@@ -97,11 +95,11 @@ async def test_embeddings_are_counted_too(reported: bool) -> None:
     target = a_target(provider, facts=ModelFacts(price=PRICE))
     call = a_call("embed", inputs=("some words here", "more"))
     call.attempt = AttemptTrace(1, ALPHA, 0.0)
-    reply = await meter(target, "USD")(terminal(target))(call)
+    reply = await terminal(target)(call)
     assert reply.embedding is not None
     if not reported:
         reply.embedding.usage = Usage(estimated=True)
-    await reply.end("answered")
+    meter(target, "USD")(call, reply, None)
     assert reply.embedding.usage.input > 0
     assert reply.embedding.cost is not None
     assert call.attempt.billing == ("settled" if reported else "estimated")
@@ -114,7 +112,8 @@ async def test_a_stream_that_is_left_early_is_booked_as_an_estimate() -> None:
     target = a_target(provider)
     call = a_call("stream")
     call.attempt = AttemptTrace(1, ALPHA, 0.0)
-    reply = await meter(target, "USD")(terminal(target))(call)
+    reply = await terminal(target)(call)
     await reply.next()
     await reply.end("abandoned")
+    meter(target, "USD")(call, reply, None)
     assert call.attempt.billing == "estimated"

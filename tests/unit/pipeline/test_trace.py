@@ -9,7 +9,6 @@ from core.llm.common.events import CallFinished, CallRecovered, EventBus
 from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import Usage
 from core.llm.pipeline.handler import Call, Handler
-from core.llm.pipeline.meter import meter
 from core.llm.pipeline.terminal import terminal
 from core.llm.pipeline.trace import trace
 from core.llm.testing import EventRecorder, FakeClock, Gate
@@ -100,7 +99,7 @@ async def test_a_broken_stream_reports_the_usage_it_had_seen() -> None:
     """Usage that arrived before the break is not lost."""
     provider = a_provider()
     provider.will_stream("Hel", Gate())
-    rig = Rig(meter(a_target(provider), "USD")(terminal(a_target(provider))))
+    rig = Rig(terminal(a_target(provider)))
     reply = await rig.handler(rig.call("stream"))
     reply.collector.usage = Usage(7, output=1)
     await reply.end("failed", an_error())
