@@ -75,6 +75,15 @@ class Injected:
         return f"{self.at - origin:8.3f} s  {number}{self.upstream} #{self.ordinal} {kind} {self.model}: {done}{left}"
 
 
+_NO_CALL: Final = b'{"object": "list", "data": [], "models": [], "version": "0.33.0", "response": "", "done": true}'
+"""What a look at the models, a version or a load is answered with."""
+
+
+def _loads_a_model(request: WireRequest) -> bool:
+    """Ollama loads a model by a request without a prompt."""
+    return request.path.endswith("/api/generate") and b'"prompt"' not in request.body
+
+
 class FaultInjector:
     """Carries out a plan; `timeline` is everything that was done. Safe to share between upstreams of one event loop."""
 
@@ -84,7 +93,7 @@ class FaultInjector:
         self.clock = clock or SystemClock()
         self.timeline: list[Injected] = []
         self.probes = 0
-        """How often an upstream on a wire was asked for something that is no call, such as its models."""
+        """How often an upstream on a wire was asked for something that is no call, such as its models, or to load one."""
         self._began: float | None = None
         self._count: dict[str, int] = {}
 
@@ -122,7 +131,7 @@ class FaultInjector:
         """What `attach` gives to `WireServer.choose`, for a server that has something to say first."""
 
         def choose(request: WireRequest) -> WireScript:
-            if request.method == "GET":
+            if request.method == "GET" or _loads_a_model(request):
                 return self._probed(name, dialect, plan or self.plan)
             stream, model = dialect.asks_stream(request), dialect.model_of(request)
             key = next((request.headers[one] for one in _CREDENTIALS if one in request.headers), None)
@@ -141,12 +150,12 @@ class FaultInjector:
         return choose
 
     def _probed(self, upstream: str, dialect: WireDialect, plan: FaultPlan) -> WireScript:
-        """A health check or a look at the models meets what a call would meet now; it is not one of the requests."""
+        """What asks for no answer (health, models, a load) meets what a call would meet; it is none of the requests."""
         self.probes += 1
         elapsed = 0.0 if self._began is None else self.clock.monotonic() - self._began
         fault = plan.decide(Asked(self._count.get(upstream, 0) + 1, elapsed))
         if fault is None or fault.answers:
-            return answer(b'{"object": "list", "data": [], "models": [], "version": "0.33.0"}')
+            return answer(_NO_CALL)
         return wire_script(fault, dialect, text="", model="", stream=False)
 
     def wrap(self, provider: BaseLLMProvider) -> BaseLLMProvider:
