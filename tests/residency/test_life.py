@@ -264,3 +264,13 @@ async def test_what_is_listed_tells_who_uses_what():
         assert a.idle_seconds is not None
         await served.models.unpin("local/a")
         assert not any(one.pinned for one in served.models.list())
+
+
+async def test_F147_a_deadline_that_passes_while_the_model_loads_says_so(monkeypatch):
+    """Whoever raises the limit knows what for; the load goes on."""
+    monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
+    async with Served(llama("a")) as served:
+        with pytest.raises(ProviderError, match="local/a was being loaded") as caught:
+            await served.llm.generate("hi", model="local/a", timeout=0.2)
+        assert caught.value.code == "deadline_exceeded"
+        await eventually(lambda: served.ready() == {"local/a"})

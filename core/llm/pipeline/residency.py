@@ -48,6 +48,12 @@ def residency(options: "ResidencyOptions", target: Target) -> Layer:
             try:
                 with call.guard:
                     await keeper.acquire(resident, until=call.deadline.at)
+            except ProviderError as error:
+                if error.code == "deadline_exceeded":
+                    waited = "was being loaded" if resident.phase == "loading" else "waited to be loaded"
+                    error.message = f"{error.message}; the local model {ref} {waited} until then"
+                    error.args = (error.message,)
+                raise
             finally:
                 if call.attempt is not None:
                     call.attempt.queued += call.clock.monotonic() - began
