@@ -93,7 +93,7 @@ class FaultInjector:
         self.clock = clock or SystemClock()
         self.timeline: list[Injected] = []
         self.probes = 0
-        """How often an upstream on a wire was asked for something that is no call, such as its models, or to load one."""
+        """How often an upstream on a wire was asked for something that is no call: its models, or to load one."""
         self._began: float | None = None
         self._count: dict[str, int] = {}
 
