@@ -71,7 +71,15 @@ Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
     Field(gt=0, le=7 * 86400, allow_inf_nan=False),
-    WithJsonSchema({"type": ["string", "number"], "examples": ["30s", "5m", "1h30m"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*(\d+(\.\d+)?\s*(ms|s|m|h|d)\s*)+$|^\s*\d+(\.\d+)?\s*$"},
+                {"type": "number", "exclusiveMinimum": 0, "maximum": 7 * 86400},
+            ],
+            "examples": ["30s", "5m", "1h30m"],
+        }
+    ),
 ]
 """Seconds, written as `30s`, `5m`, `250ms`; greater than zero, at most a week."""
 
@@ -81,6 +89,14 @@ Size = Annotated[
     int,
     BeforeValidator(parse_size),
     Field(gt=0, le=_LARGEST),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["20GiB", "500MB"]}),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^\s*\d+(\.\d+)?\s*([kKmMgGtT]?[bB]|[kKmMgGtT][iI][bB])?\s*$"},
+                {"type": "integer", "minimum": 1, "maximum": _LARGEST},
+            ],
+            "examples": ["20GiB", "500MB"],
+        }
+    ),
 ]
 """Bytes, written as `20GiB`, `500MB`; greater than zero, at most 1024 TiB."""

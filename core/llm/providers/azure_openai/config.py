@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import A_LIST, Also, Frozen
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions, named_models
 
 _DATE: Final = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
@@ -73,10 +73,10 @@ class AzureOpenAIConfig(ProviderConfig):
     api_version: str | None = Field(
         default=None, description="A date means the older addresses with the deployment in the path; unset: v1."
     )
-    entra_id: Annotated[EntraOptions | None, BeforeValidator(_switch)] = Field(
+    entra_id: Annotated[EntraOptions | None, BeforeValidator(_switch), Also("boolean", "true", ("boolean",))] = Field(
         default=None, description="Tokens of Entra ID in place of a key: `true`, or who asks."
     )
-    models: Annotated[Mapping[str, AzureModelOptions], BeforeValidator(named_models)] = Field(
+    models: Annotated[Mapping[str, AzureModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Deployments by name: a list, or a mapping with `base_model` and facts."
     )
     api: Endpoint = Field(default="auto", description="The chat endpoint; `auto` chooses by model and request.")

@@ -26,7 +26,12 @@ def migrate(
     if node is None or node.value is None:
         return
     version = node.value
-    if not isinstance(version, int) or isinstance(version, bool):
+    if isinstance(version, bool):
+        # Validation would take it for the number that it can be counted as.
+        message = f"must be {current}, not {str(version).lower()}"
+        issues.append(node.at.issue(message, ("schema_version",), suggestion=f"write schema_version: {current}"))
+        return
+    if not isinstance(version, int):
         return  # validation says what is wrong with it
     if version > current:
         message = f"made for a newer release: this one reads versions up to {current}"

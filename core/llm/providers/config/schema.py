@@ -21,6 +21,8 @@ _REFERENCE: Final = {
     },
 }
 _SCALARS: Final = frozenset({"integer", "number", "boolean"})
+_NARROW: Final = frozenset({"enum", "const", "pattern"})
+"""What a text may have to fit, which the name of a variable does not."""
 
 
 def build_schema(types: Mapping[str, type[ProviderConfig]]) -> dict[str, Any]:
@@ -103,17 +105,25 @@ def _wide(schema: dict[str, Any]) -> dict[str, Any]:
     _widen(schema)
     about: dict[str, Any] = {name: schema.pop(name) for name in ("title", "description", "default") if name in schema}
     about.pop("title", None)
-    options = schema.pop("anyOf", None) or [schema]
+    options = _flat(schema.pop("anyOf", None) or [schema])
     if any(option.get("format") == "password" for option in options):
         for option in options:
             option.pop("format", None)
             option.pop("writeOnly", None)
         options = [*options, {"$ref": f"{_PREFIX}SecretReference"}]
-    elif any(str(option.get("type")) in _SCALARS or "enum" in option or "const" in option for option in options):
+    elif any(str(option.get("type")) in _SCALARS or _NARROW & option.keys() for option in options):
         options = [*options, {"$ref": f"{_PREFIX}Substitution"}]
     if not any(option.get("type") == "null" for option in options):
         options = [*options, {"type": "null"}]
     return {**about, "anyOf": options}
+
+
+def _flat(options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """*options* without those that are nothing but options themselves."""
+    found: list[dict[str, Any]] = []
+    for option in options:
+        found += _flat(option["anyOf"]) if option.keys() <= {"anyOf", "examples"} and "anyOf" in option else [option]
+    return found
 
 
 def _shorthands(definitions: dict[str, Any]) -> None:
@@ -136,6 +146,9 @@ def _shorthands(definitions: dict[str, Any]) -> None:
         {"type": "null"},
     ]
     for definition in definitions.values():
+        keys = definition.get("properties", {}).get("api_keys")
+        if keys is not None:
+            keys["anyOf"][0]["items"]["anyOf"].append({"$ref": f"{_PREFIX}SecretReference"})
         models = definition.get("properties", {}).get("models")
         if models is None or "api_key" not in definition["properties"]:
             continue

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
+from core.llm.providers.config.models.frozen import Also
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.providers.custom.derived import IMPORT_PATH, check_entry, engine_of
 from core.llm.providers.local_config import LocalConfig
@@ -98,6 +99,9 @@ class CustomModelOptions(ModelOptions):
         return self
 
 
+_PATH: Final = Also("text", "text")
+
+
 def _by_name(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: {"model_path": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
@@ -110,7 +114,7 @@ class CustomConfig(LocalConfig):
     The fields of a model may stand here as well where there is only one; it is called after its file then.
     """
 
-    models: Annotated[Mapping[str, CustomModelOptions], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[CustomModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `mine: model.gguf`, or a mapping with `model_path` and options.",
     )
@@ -135,7 +139,7 @@ class CustomConfig(LocalConfig):
     def _one_model(cls, data: Any) -> Any:
         if not isinstance(data, Mapping) or not any(data.get(field) is not None for field in _SHORT):
             return data
-        if data.get("models"):
+        if data.get("models") not in (None, {}):
             named = next(field for field in _SHORT if data.get(field) is not None)
             raise ValueError(f"{named} stands beside models: write it into the model that it is meant for")
         entry = {field: data[field] for field in _SHORT if data.get(field) is not None}

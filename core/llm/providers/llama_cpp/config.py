@@ -1,13 +1,13 @@
 """What can be configured for models that run on this machine."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from core.llm.common.units import Duration, Size
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import Also, Frozen
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.providers.local_config import LocalConfig
 
@@ -56,7 +56,7 @@ class LlamaCppModelOptions(ModelOptions):
     n_gpu_layers: int | None = Field(
         default=None, ge=-1, le=100_000, description="Layers on the GPU; unset: as many as fit."
     )
-    lora: Annotated[tuple[LoraOptions, ...], BeforeValidator(_lora)] = Field(
+    lora: Annotated[tuple[Annotated[LoraOptions, Also("text", "text")], ...], BeforeValidator(_lora)] = Field(
         default=(),
         max_length=16,
         description="Adapters that are loaded with the model: paths, or `{path: …, scale: 0.5}`.",
@@ -85,6 +85,9 @@ class LlamaCppModelOptions(ModelOptions):
         return self
 
 
+_PATH: Final = Also("text", "text")
+
+
 def _by_name(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: {"path": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
@@ -94,7 +97,7 @@ def _by_name(value: object) -> object:
 class LlamaCppConfig(LocalConfig):
     """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
 
-    models: Annotated[Mapping[str, LlamaCppModelOptions], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[LlamaCppModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `tiny: embedded`, or a mapping with `path` and options.",
     )

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
-from core.llm.providers.config.models.frozen import Frozen
+from core.llm.providers.config.models.frozen import A_LIST, Frozen
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
 from core.llm.providers.local_config import ServerTimeouts
 
@@ -64,7 +64,7 @@ class LMStudioConfig(ProviderConfig):
     base_url: Annotated[str, AfterValidator(server_address(1234, "LM Studio"))] = Field(
         default="http://localhost:1234", description="Address of the server; without a scheme and port, http and 1234."
     )
-    models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(_by_name), A_LIST] = Field(
         default_factory=dict, description="Models by key: a list, or a mapping with facts and options."
     )
     timeouts: ServerTimeouts = ServerTimeouts()

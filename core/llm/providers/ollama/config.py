@@ -9,6 +9,7 @@ from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.base.provider import PullStrategy
+from core.llm.providers.config.models.frozen import A_LIST
 from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
 from core.llm.providers.local_config import ServerTimeouts
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
@@ -63,7 +64,7 @@ class OllamaConfig(ProviderConfig):
         default="http://localhost:11434",
         description="Address of the server; without a scheme and port, http and 11434.",
     )
-    models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name), A_LIST] = Field(
         default_factory=dict, description="Models by name: a list, or a mapping with facts and options."
     )
     timeouts: ServerTimeouts = ServerTimeouts()

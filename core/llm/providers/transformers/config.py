@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
+from core.llm.providers.config.models.frozen import Also
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.providers.local_config import LocalConfig
 
@@ -118,6 +119,9 @@ class TransformersModelOptions(ModelOptions):
         return self
 
 
+_PATH: Final = Also("text", "text")
+
+
 def _by_name(value: object) -> object:
     if isinstance(value, Mapping):
         return {name: _where(entry) if isinstance(entry, str) else entry for name, entry in value.items()}
@@ -132,7 +136,7 @@ def _where(text: str) -> Mapping[str, str]:
 class TransformersConfig(LocalConfig):
     """Hugging Face models, each in a process of its own, loaded with the first call or by `load_model`."""
 
-    models: Annotated[Mapping[str, TransformersModelOptions], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[TransformersModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `small: ./models/small`, `small: owner/name`, or a mapping.",
     )

@@ -5,13 +5,17 @@ from pathlib import Path
 from typing import Final
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue
 from core.llm.providers.config.loader import load_config
 from core.llm.providers.config.resolving import ProviderTypes
+from core.llm.providers.config.schema import build_schema
 from tests.unit.providers.config.every_field import TYPES, FieldPlace, every_place
 
 PLACES: Final = tuple(every_place())
+SCHEMA: Final = Draft202012Validator(build_schema(TYPES))
 SECRET: Final = "xylophone-tuner-0815"
 VALUES: Final = {
     "a word": SECRET,
@@ -106,6 +110,34 @@ def test_every_field_of_the_models_is_looked_at() -> None:
         "providers.x.entra_id.client_secret",
     }
     assert wanted <= paths
+
+
+SHORT: Final = {
+    "a duration": "30s",
+    "a size": "1GiB",
+    "a fraction of a second": "0.5",
+    "a name": "p/m",
+    "names": '["p/m"]',
+    "a policy": "restart",
+    "a reference": '{"env": "X"}',
+    "a variable": '"${X:-5}"',
+    "a variable of a duration": '"${X:-5m}"',
+}
+"""What stands for more than it says in many fields."""
+
+
+@pytest.mark.parametrize("value", [*VALUES, *SHORT])
+def test_an_editor_underlines_nothing_that_loads(tmp_path: Path, value: str) -> None:
+    """The schema knows every short form that a validator takes, and that a variable may stand in any field."""
+    if value in {"no number", "infinity", "zero"}:
+        return  # JSON has no word for the two; and 0 for false is read, but nothing to suggest
+    path = tmp_path / "llm.yaml"
+    refused = []
+    for place in PLACES:
+        text, _ = place.text({**VALUES, **SHORT}[value])
+        if place.path != "providers.x.prompt_cache.at[0]" and not issues_of(path, text):
+            refused += [] if SCHEMA.is_valid(yaml.safe_load(text)) else [place.path]
+    assert refused == []
 
 
 @pytest.mark.parametrize("value", ["true", "no number", "infinity", "a wrong unit", "a list", "a mapping"])

@@ -14,7 +14,7 @@ from core.llm.providers.config.models.streams import HedgeOptions, MidStreamOpti
 
 _NAME: Final = Also("text", "text")
 _POLICY: Final = Also("text", "one of error, restart, continue, buffer")
-_AFTER: Final = Also("quantity", "true, a duration such as 800ms, p95")
+_AFTER: Final = Also("quantity", "true, a duration such as 800ms, p95", ("string", "number", "boolean"))
 
 
 class AliasTarget(Frozen):

@@ -2,9 +2,9 @@
 
 from decimal import Decimal
 from functools import cache
-from typing import Annotated, Any, NamedTuple, NoReturn
+from typing import Annotated, Any, Final, NamedTuple, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
 
 from core.llm.providers.config.models.annotations import members
 
@@ -38,11 +38,20 @@ Price = Annotated[Decimal, Field(ge=0, le=10**9)]
 
 
 class Also(NamedTuple):
-    """What may stand in a place besides what its type says: a validator turns it into that. For messages."""
+    """What may stand in a place besides what its type says: a validator turns it into that."""
 
     kind: str
-    """text, list or boolean."""
+    """text, list, boolean or quantity."""
     words: str
+    types: tuple[str, ...] = ("string",)
+    """Its types in a JSON schema."""
+
+    def __get_pydantic_json_schema__(self, core: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Either what the type says, or this."""
+        return {"anyOf": [handler(core), *({"type": name} for name in self.types)]}
+
+
+A_LIST: Final = Also("list", "a list", ("array",))
 
 
 @cache

@@ -7,7 +7,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from core.llm.common.types import Capability
 from core.llm.common.units import Duration, Size
-from core.llm.providers.config.models.frozen import Also, Frozen, Price, Tokens, own_defaults
+from core.llm.providers.config.models.frozen import A_LIST, Frozen, Price, Tokens, own_defaults
 from core.llm.providers.config.models.key import PooledKey
 from core.llm.providers.config.models.limits import QuotaOptions, RateLimitOptions, SlowCallOptions
 
@@ -87,7 +87,7 @@ class ProviderConfig(Frozen):
         description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls.",
     )
     base_url: str | None = None
-    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), Also("list", "a list")] = Field(
+    models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
     default_model: str | None = Field(default=None, description="Used where a chain names the provider only.")

@@ -9,7 +9,7 @@ from core.llm.common.units import Duration
 from core.llm.providers.config.models.aliases import AliasOptions, alias_from
 from core.llm.providers.config.models.cache import CacheOptions
 from core.llm.providers.config.models.costs import CostOptions
-from core.llm.providers.config.models.frozen import Also, Frozen, own_defaults
+from core.llm.providers.config.models.frozen import A_LIST, Also, Frozen, own_defaults
 from core.llm.providers.config.models.limits import RequestLimitOptions
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.residency import ResidencyOptions
@@ -108,7 +108,8 @@ class LLMServiceConfig(Frozen):
         description="Providers (or provider/model) tried in order where an alias names no fallback of its own.",
     )
     models: Mapping[
-        str, Annotated[AliasOptions, BeforeValidator(alias_from), Also("text", "text"), Also("list", "a list")]
+        str,
+        Annotated[AliasOptions, BeforeValidator(alias_from), Also("text", "text"), A_LIST],
     ] = Field(default_factory=dict, description="Aliases: what services ask for.")
     providers: Mapping[str, ProviderConfig] = Field(default_factory=dict)
     timeout: Duration = Field(
