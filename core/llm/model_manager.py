@@ -96,11 +96,13 @@ class ModelManager:
         done, late = await asyncio.wait(work, timeout=options.preload_timeout, return_when=asyncio.FIRST_EXCEPTION)
         for task in done:
             task.result()
-        if late and required:
-            names = ", ".join(name for name, task in zip(options.preload, work, strict=True) if task in late)
-            raise ModelLoadError(
-                f"{names}: not loaded within {options.preload_timeout:g} s; raise residency.preload_timeout"
-            )
+        if not late:
+            return
+        names = ", ".join(name for name, task in zip(options.preload, work, strict=True) if task in late)
+        seconds = options.preload_timeout
+        if required:
+            raise ModelLoadError(f"{names}: not loaded within {seconds:g} s; raise residency.preload_timeout")
+        log("WARNING", "{}: not loaded within {:g} s; the start goes on, and so does the load", names, seconds)
 
     async def stop(self) -> None:
         """End what runs in the background. The models themselves end with their providers."""

@@ -58,6 +58,16 @@ async def test_ML15_a_blocking_preload_that_fails_is_logged_and_the_start_goes_o
     assert any("local/gone was not preloaded" in line for line in logged)
 
 
+async def test_ML15_a_blocking_preload_that_takes_too_long_is_logged_and_goes_on(monkeypatch, logged):
+    """The start waits for `preload_timeout` and no longer."""
+    monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
+    config = llama("a", preload=["local/a"], preload_mode="blocking", preload_timeout="100ms")
+    async with Served(config) as served:
+        assert served.ready() == set()
+        await eventually(lambda: served.ready() == {"local/a"})
+    assert any("local/a: not loaded within 0.1 s; the start goes on" in line for line in logged)
+
+
 async def test_ML18_at_the_end_calls_end_first_and_no_process_is_left():
     """Loads that nobody waits for are called off."""
     served = Served(llama("a", "b", "c", preload=["local/c"]))
