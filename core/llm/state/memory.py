@@ -21,6 +21,7 @@ class MemoryStore:
     def __init__(self) -> None:
         self._rows: deque[AttemptRow] = deque(maxlen=KEPT)
         self._totals: dict[tuple[str, str, str, str], UsageTotal] = {}
+        self._said = False
 
     async def open(self) -> int:
         """Nothing to do: there is no earlier life."""
@@ -55,7 +56,8 @@ class MemoryStore:
 
     def spent(self, claim: Claim, currency: str) -> int:
         """What the attempts cost that count in *claim*, as far as they are remembered."""
-        if len(self._rows) == KEPT and self._rows[0].started > claim.start:
+        if len(self._rows) == KEPT and self._rows[0].started > claim.start and not self._said:
+            self._said = True
             log("WARNING", "a budget that is new here begins with what the last {} attempts cost, no more", KEPT)
         return sum(
             row.nanos or 0

@@ -3,8 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+from loguru import logger
+
 from core.llm.common.types import Cost, Usage
 from core.llm.state import memory
+from core.llm.state.holds import Claim, Scope
 from core.llm.state.memory import MemoryStore
 from core.llm.state.rows import AttemptRow
 
@@ -54,6 +57,24 @@ def test_a_row_does_not_hold_on_to_what_the_provider_said():
     row.book("settled", Usage(1, 2, 3, 4, 5, raw={"prompt_tokens": 1}), None)
     assert row.usage.raw is None
     assert row.usage == Usage(1, 2, 3, 4, 5)
+
+
+async def test_a_budget_that_begins_with_less_than_was_spent_says_so_once(monkeypatch):
+    """What the forgotten rows cost is not known here; a hard budget that begins too low is not begun in silence."""
+    monkeypatch.setattr(memory, "KEPT", 5)
+    store = MemoryStore()
+    lines: list[str] = []
+    sink = logger.add(lines.append)
+    for number in range(5):
+        settled(store, number).closed = True
+    claim = Claim(Scope(), START, START + timedelta(days=1), 10**12)
+    assert store.spent(claim, "USD") == 5 * 10**8
+    assert not any("no more" in line for line in lines)
+    for number in range(5, 9):
+        settled(store, number).closed = True
+    assert [store.spent(claim, "USD") for _ in range(3)] == [5 * 10**8] * 3
+    logger.remove(sink)
+    assert sum("no more" in line for line in lines) == 1
 
 
 async def test_S63_sums_stay_exact_however_many_names_of_models_there_are(monkeypatch):

@@ -3,6 +3,8 @@
 import asyncio
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -108,3 +110,65 @@ async def test_a_file_that_is_removed_while_in_use_is_begun_anew_and_said(
     logger.remove(sink)
     assert any("was removed while in use" in line for line in lines)
     assert path.stat().st_mode & 0o077 == 0
+
+
+FULL_DISK = """
+import asyncio, resource, sqlite3, sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from core.llm.common.exceptions import BudgetExceeded
+from core.llm.common.types import Cost, Usage
+from core.llm.state import sqlite
+from core.llm.state.holds import Claim, Hold, Scope
+from core.llm.state.rows import AttemptRow
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+CLAIM = Claim(Scope(), NOW - timedelta(1), NOW + timedelta(1), 10**12)
+
+async def attempt(store, number):
+    await asyncio.wait_for(store.reserve(Hold(f"a-{number}", Scope("p", "m"), NOW, 10**9), [CLAIM], "USD"), 30)
+    row = AttemptRow(f"a-{number}", "c", number, "p", "m", NOW)
+    await asyncio.wait_for(store.begin(row), 30)
+    row.book("settled", Usage(1), Cost(Decimal("0.5"), "USD"))
+    store.settle(row)
+
+async def main():
+    sqlite.RETRY = 0.05
+    store = sqlite.SqliteStore(Path(sys.argv[1]))
+    await store.open()
+    await store.open_budgets()
+    await attempt(store, 1)
+    await store.flush()
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    for number in range(2, 6):
+        try:
+            await attempt(store, number)
+        except BudgetExceeded:
+            continue
+        raise AssertionError("sent without a reservation")
+    unlimited = AttemptRow("free", "c", 9, "p", "m", NOW)
+    await asyncio.wait_for(store.begin(unlimited), 30)
+    unlimited.book("settled", Usage(1), Cost(Decimal("0.25"), "USD"))
+    store.settle(unlimited)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await asyncio.wait_for(store.flush(), 30)
+    await attempt(store, 10)
+    (standing,) = await store.standings([CLAIM], "USD")
+    assert standing == (125 * 10**7, 0), standing
+    await store.close()
+    with sqlite3.connect(sys.argv[1]) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+asyncio.run(main())
+"""
+
+
+def test_f157_a_disk_that_is_full_refuses_what_budgets_cover_and_loses_nothing(tmp_path: Path) -> None:
+    """In a process of its own, whose files may not grow for a while: it goes on without a restart."""
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "ledger.db")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("cannot be written") == 1
+    assert "can be written again" in done.stderr
