@@ -78,7 +78,9 @@ def judge(
         return replace(verdict, unsent=verdict.delay is not None)
     limit = max_retries
     if code == NEXT_KEY:
-        return Verdict(0.0, next_key=True, reason="another key is ready")
+        # Who was sent away from a queue has not been sent to anybody: the key began to rest while the call waited.
+        unsent = error.scope == "request" and gates < GATES
+        return Verdict(0.0, next_key=True, unsent=unsent, reason="another key is ready")
     if code in SILENT:
         if alternatives:
             return Verdict(None, reason="no answer, and another candidate is left")

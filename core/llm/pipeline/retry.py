@@ -10,7 +10,7 @@ from core.llm.common.events import AttemptFailed
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import AttemptDecision, AttemptTrace
 from core.llm.common.types import ModelRef
-from core.llm.pipeline.backoff import judge
+from core.llm.pipeline.backoff import NEXT_KEY, judge
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.reasons import ends_the_call, reserved
 from core.llm.pipeline.upstream import Upstream
@@ -22,7 +22,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
 
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
-            retries, gates, waited, again = 0, 0, 0.0, False
+            retries, gates, turned_away, waited, again = 0, 0, 0, 0.0, False
             upstream.budget.deposit(call.clock.monotonic())
             while True:
                 attempt = AttemptTrace(len(call.trace.attempts) + 1, target, call.elapsed(), waited=waited)
@@ -40,7 +40,7 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         options,
                         retries=retries,
                         free=call.free_repetition,
-                        gates=gates,
+                        gates=turned_away if error.code == NEXT_KEY else gates,
                         max_retries=max_retries,
                         remaining=call.deadline.remaining(call.clock),
                         alternatives=_somebody_else(call, error),
@@ -60,7 +60,8 @@ def retry(options: RetryOptions, max_retries: int, target: ModelRef, upstream: U
                         call.free_repetition = False
                         call.attempts_left += 1
                     elif verdict.unsent:
-                        gates += 1
+                        gates += not verdict.next_key
+                        turned_away += verdict.next_key
                         call.attempts_left += 1
                     elif not verdict.next_key:
                         retries += 1

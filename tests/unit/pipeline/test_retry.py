@@ -135,6 +135,21 @@ async def test_F96_another_key_costs_no_retry_but_an_attempt(keys: int) -> None:
         assert rig.inner.calls == 3
 
 
+@pytest.mark.parametrize("times", [6, 30])
+async def test_F96_a_call_that_is_sent_away_from_a_queue_has_used_no_attempt(times: int) -> None:
+    """Its key was told to rest while it waited its turn: nothing was sent, however often; but not without end."""
+    rig = Rig(*[an_error("rate_limit", code=NEXT_KEY, scope="request") for _ in range(times)], max_retries=0)
+    call = rig.call()
+    call.attempts_left = 3
+    if times == 6:
+        assert (await answered(rig.handler, call)).content == "hello"
+        assert call.attempts_left == 2
+    else:
+        with pytest.raises(ProviderError):
+            await rig.handler(call)
+        assert rig.inner.calls == 20 + 3
+
+
 async def test_F104_no_retry_is_made_once_the_attempts_of_the_call_are_used_up() -> None:
     """`retry.max_attempts` bounds the whole call."""
     rig = Rig(*[an_error() for _ in range(10)])
