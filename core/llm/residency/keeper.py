@@ -114,6 +114,7 @@ class Keeper:
         resident.waiters[granted] = waiter
         try:
             self.turn()
+            waiter.wait_for_room(lacking=resident.lacks_room)
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
@@ -314,8 +315,10 @@ class Keeper:
         """Count the time of those who wait for room, and not that of those who wait for a load or an unload."""
         for resident in self._books:
             lacking = not (resident.key in soon or resident.incoming or resident.phase in MOVING)
-            for waiter in resident.waiters.values():
-                waiter.wait_for_room(lacking=lacking)
+            if lacking != resident.lacks_room:
+                resident.lacks_room = lacking
+                for waiter in resident.waiters.values():
+                    waiter.wait_for_room(lacking=lacking)
 
     def _waited_enough(self, resident: Resident, granted: "asyncio.Future[None]", seconds: float) -> None:
         if granted.done() or resident.incoming:

@@ -30,6 +30,7 @@ class Resident:
         "incoming",
         "keeper",
         "key",
+        "lacks_room",
         "last_use",
         "leases",
         "leaving",
@@ -71,6 +72,8 @@ class Resident:
         self.leases = 0
         self.waiters: dict[asyncio.Future[None], Waiter] = {}
         """Calls that wait, by what tells each that it may begin."""
+        self.lacks_room = False
+        """Whether calls, its own or those of others, hold what it needs; the time of its waiters runs only then."""
         self.watchers: set[asyncio.Future[None]] = set()
         """Those who wait for the end of what is going on (a load, an unload) without wanting to use it."""
         self.listeners: list[ProgressCallback] = []
@@ -195,7 +198,8 @@ class Resident:
 
     def view(self, *, evict_foreign: bool) -> ModelView:
         """What the planner has to know."""
-        since = min((waiter.since for waiter in self.waiters.values()), default=None)
+        first = next(iter(self.waiters.values()), None)  # they stand in the order in which they came
+        since = None if first is None else first.since
         if self.wanted_since is not None:
             since = self.wanted_since if since is None else min(since, self.wanted_since)
         # `immediate` means: with its last call. What was loaded ahead stays until its first.
