@@ -120,11 +120,18 @@ def row(key: str, value: Mapping[str, Any], definitions: Mapping[str, Any]) -> s
     takes = list(dict.fromkeys(filter(None, kinds(value))))
     if any(one.startswith("a number") for one in takes):
         takes = [one for one in takes if one != "a text"]  # amounts may be quoted, so that they stay exact
+    if {"a duration", "a size"} & {*takes}:
+        takes = [one for one in takes if not one.startswith("a number")]  # of seconds, of bytes
     if key in WORDS:
         takes = [WORDS[key]]
     default = shown(value.get("default"), takes)
     about = value.get("description") or next(
-        (definitions[name].get("description", "") for place, name in references(value) if not place), ""
+        (
+            definitions[name].get("description", "")
+            for place, name in references(value)
+            if not place and name not in SEEN_ELSEWHERE
+        ),
+        "",
     )
     meaning = one_line(about).replace("|", "\\|")
     return f"| `{key}` | {', or '.join(takes)} | {default} | {meaning} |"
@@ -149,8 +156,11 @@ def plain(one: Mapping[str, Any]) -> str:
         return ", ".join(f"`{choice}`" for choice in one["enum"])
     if "const" in one:
         return f"`{one['const']}`"
-    if one.get("examples") and isinstance(kind, list):
-        return "a duration" if "number" in kind else "a size"
+    pattern = str(one.get("pattern", ""))
+    if "(ms|s|m|h|d)" in pattern or (isinstance(kind, list) and "5m" in one.get("examples", ())):
+        return "a duration"
+    if "[iI][bB]" in pattern:
+        return "a size"
     if isinstance(kind, list):
         return "a number" if "integer" in kind or "number" in kind else "a text"
     if kind in {"integer", "number"}:
