@@ -7,7 +7,7 @@ from core.llm.common.events import EventBus, ProviderStateChanged
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.breaker import Admission, Breaker
-from core.llm.pipeline.failure_scope import suspect_of
+from core.llm.pipeline.failure_scope import shows_life, suspect_of
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.late import limit_of
 from core.llm.pipeline.provider_breaker import ProviderBreaker
@@ -112,12 +112,21 @@ def breaker(
                 if provider.failed(now, call.rng, admission):
                     opened(provider, target.provider, now, error)
             else:
-                provider.released(admission)
-            if suspect is None or suspect == "provider":
+                let_go(provider, target.provider, now, admission, error)
+            if suspect is None:
+                let_go(model, name, now, narrow, error)
+            elif suspect == "provider":
                 # What the provider is blamed for is not held against the model as well.
                 model.released(narrow)
             elif model.failed(now, call.rng, narrow):
                 opened(model, name, now, error)
+
+        def let_go(state: Breaker, subject: str, now: float, admission: Admission, error: BaseException | None) -> None:
+            """An attempt is nobody's fault; one that was refused for its own sake shows that somebody is there."""
+            if admission != "probe" or not shows_life(error):
+                state.released(admission)
+            elif state.succeeded(now, admission):
+                closed(subject)
 
         def opened(state: Breaker, subject: str, now: float, error: BaseException | None) -> None:
             events.publish(ProviderStateChanged(subject, "open", str(error), state.open_until - now))

@@ -24,6 +24,14 @@ _NOBODY: Final = frozenset(
 _ADDRESS: Final = frozenset({"connect", "connect_timeout", "dns", "proxy", "tls"})
 """Codes of what failed before a model was spoken of: all models of a provider share its address."""
 
+_ALIVE: Final = frozenset({"invalid_request", "context_length", "content_filter", "rate_limit", "quota_exceeded"})
+"""What nobody says who is down; a proxy in the place of a dead server may well say 401 or 404."""
+
+
+def shows_life(error: BaseException | None) -> bool:
+    """Whether *error* is a word of the other side that it can only say while it works."""
+    return isinstance(error, ProviderError) and error.status_code is not None and error.type in _ALIVE
+
 
 def suspect_of(error: BaseException | None) -> Suspect | None:
     """Whose breaker *error* counts for; `None` where it counts for none."""

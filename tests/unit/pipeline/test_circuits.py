@@ -153,6 +153,31 @@ async def _endless() -> AsyncIterator[StreamEvent]:
     yield TextDelta("never")
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "state"),
+    [
+        ("invalid_request", 400, "closed"),
+        ("rate_limit", 429, "closed"),
+        ("context_length", 400, "closed"),
+        ("rate_limit", None, "half_open"),
+        ("model_not_found", 404, "half_open"),
+        ("authentication", 401, "half_open"),
+    ],
+)
+async def test_F94_a_refusal_that_only_a_working_provider_can_give_is_a_good_probe(
+    kind: ErrorType, status: int | None, state: str
+) -> None:
+    """A burst of rate limits after an outage must not keep everybody away; the page of a proxy proves nothing."""
+    clock = FakeClock()
+    provider = opened(clock)
+    await clock.advance(7.0)
+    handler = guarded(provider, Scripted(*[an_error(kind, status_code=status) for _ in range(3)]))
+    for _ in range(3):
+        await fails(handler, clock)
+    assert provider.state == state
+    assert (provider.in_flight, provider.model("m").in_flight) == (0, 0)
+
+
 async def test_F94_a_probe_that_streams_for_long_holds_nobody_up() -> None:
     """Its first output shows that the provider is there: after three of them the breaker is closed, none has ended."""
     clock, events = FakeClock(), EventBus()
