@@ -139,6 +139,8 @@ def _describe(detail: dict[str, Any], node: Node, root: type[BaseModel], path: P
         return message, f"did you mean `{close[0]}`?"
     if isinstance(node.value, bool | int | float) and any(place.wants("text") for place in places):
         return message, "quote this value"
+    if any(place.wants("quantity", "boolean") for place in places):
+        return message, _default_advice(root, path, places)
     for form, advice in (("list", "write it as [a, b]"), ("mapping", "write `key: value` lines indented below it")):
         if isinstance(node.value, str) and any(place.wants(form) for place in places):
             return message, advice

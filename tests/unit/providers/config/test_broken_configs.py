@@ -73,7 +73,7 @@ ROWS = {
     "too many retries": (HEAD + "  retry: {max_retries: 99}\n", "2:24", "retry.max_retries", "a whole number from 0 to 10, not 99", "default, 2"),
     "not a boolean": (HEAD + "  cache: {enabled: maybe}\n", "2:20", "cache.enabled", "must be true, false or on_request, not text", "default, false"),
     "true as a number": (HEAD + "  retry: {max_retries: true}\n", "2:24", "retry.max_retries", "a whole number from 0 to 10, not true", "default, 2"),
-    "hedge of a word": (OLLAMA + "  models: {a: {use: ollama/q, hedge: soon}}\n", "4:38", "models.a.hedge", "must be true, a duration such as 800ms, p95 or a mapping, not text", ""),
+    "hedge of a word": (OLLAMA + "  models: {a: {use: ollama/q, hedge: soon}}\n", "4:38", "models.a.hedge", "must be true, a duration such as 800ms, p95 or a mapping, not text", "leave it out"),
     "number as section": (HEAD + "  retry: 3\n", "2:10", "retry", "must be a mapping, not 3", ""),
     "type that is a number": (PROVIDERS + "    x: {type: 5}\n", "3:15", "providers.x.type", "the name of a provider type, not 5", "known types: llama_cpp"),
     "alias of nothing": (OLLAMA + "  models: {a: ''}\n", "4:15", "models.a", "is empty", "name an alias"),
