@@ -5,6 +5,7 @@ process are followed, a file that was moved away is begun anew, and one that was
 """
 
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -121,7 +122,8 @@ class AuditFile:
         kept = size
         while kept > self._size:
             start = max(self._size, kept - _CHUNK)
-            end = os.pread(self._fd, kept - start, start).rfind(b"\n")
+            os.lseek(self._fd, start, os.SEEK_SET)
+            end = os.read(self._fd, kept - start).rfind(b"\n")
             kept = start + end + 1
             if end >= 0:
                 break
@@ -170,10 +172,19 @@ else:
     import fcntl
 
     def _lock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError as error:
+            # A file system without locks: one process per file, as where there are none at all.
+            if error.errno not in _NO_LOCKS:
+                raise
 
     def _unlock(fd: int) -> None:
-        fcntl.flock(fd, fcntl.LOCK_UN)
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)
+
+
+_NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
 
 
 def _identity(file: Path | int) -> tuple[int, int] | None:

@@ -1,5 +1,7 @@
 """The file of the audit log among other processes, rotations, full disks and hands that change it."""
 
+import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -158,6 +160,22 @@ def test_a_full_disk_leaves_no_half_a_line_and_is_tried_again(tmp_path: Path) ->
     assert (found.problem, found.lines) == (None, int(done.stdout) + 1)
     assert done.stderr.count("cannot be written") == 1
     assert "can be written again" in done.stderr
+
+
+def test_a_file_system_without_locks_has_an_audit_log_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Network file systems may have none."""
+
+    def none_here(_: int, __: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks available")
+
+    monkeypatch.setattr(fcntl, "flock", none_here)
+    path = tmp_path / "audit.jsonl"
+    file = opened(path)
+    assert file.append({"kind": "call"})
+    assert file.append({"kind": "call"})
+    assert verify_audit_log(path, KEY).lines == 2
 
 
 async def test_a_user_whose_name_is_no_text_has_a_line(tmp_path: Path) -> None:
