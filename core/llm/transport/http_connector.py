@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiohttp import AddrInfoType, ClientPayloadError, ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.client_proto import ResponseHandler
+from aiohttp.client_reqrep import ConnectionKey
 from aiohttp.connector import Connection
 
 from core.llm.transport.http_attempt import Attempt
@@ -43,7 +44,7 @@ class Wire(ResponseHandler):
 
     heard = False
     era = 0
-    """How often connections of its pool had been found dead when it was last used."""
+    """How often connections of its pool had been found dead when it was last given back."""
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the server."""
@@ -78,7 +79,7 @@ class Connector(TCPConnector):
             # likely as dead as another one was.
             connection.close()
         if isinstance(wire, Wire):
-            wire.heard, wire.era = False, self._era
+            wire.heard = False
             attempt.wire = wire
         attempt.sent()
         return connection
@@ -86,6 +87,12 @@ class Connector(TCPConnector):
     def distrust_idle(self) -> None:
         """Use none of the connections again that are idle now: a server that restarts closes all of them."""
         self._era += 1
+
+    def _release(self, key: ConnectionKey, protocol: ResponseHandler, *, should_close: bool = False) -> None:
+        if isinstance(protocol, Wire):
+            # It has just brought an answer to its end, whatever became of the idle ones meanwhile.
+            protocol.era = self._era
+        super()._release(key, protocol, should_close=should_close)
 
     def _is_old(self, wire: ResponseHandler) -> bool:
         return isinstance(wire, Wire) and wire.era != self._era

@@ -83,6 +83,25 @@ async def test_F10_F163_after_a_stale_connection_no_other_idle_one_is_used(serve
     assert len(server.connections) == 6
 
 
+async def test_a_connection_that_answers_after_another_one_was_dead_is_used_again(server, transport):
+    """Only what was idle at that moment is in doubt: TLS handshakes are not paid for what has just worked."""
+    together, later = asyncio.Event(), asyncio.Event()
+    server.will(*[script(WaitFor(together), *answer(b"{}").steps)] * 2)
+    both = [asyncio.create_task(call(transport)) for _ in range(2)]
+    await server.wait_for_requests(2)
+    together.set()
+    await asyncio.gather(*both)
+    server.will(script(WaitFor(later), *answer(b"{}").steps), script(Rst()))
+    answered = asyncio.create_task(call(transport))
+    await server.wait_for_requests(3)
+    assert (await failed(transport)).code == "stale_connection"
+    later.set()
+    await answered
+    server.will(answer(b"{}"))
+    await call(transport)
+    assert len(server.connections) == 2
+
+
 @pytest.mark.parametrize("ending", [Fin(), Rst()], ids=["fin", "rst"])
 async def test_a_fresh_connection_closed_without_a_byte_may_have_been_billed(server, transport, ending):
     server.will(script(ending))
