@@ -13,6 +13,7 @@ from core.llm.dialects.lost_parts import report_lost
 from core.llm.dialects.openai_messages import tool_call_id
 from core.llm.dialects.openai_responses_input import PHASE
 from core.llm.dialects.openai_usage import usage_from_openai
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 
@@ -129,7 +130,8 @@ def call_of(item: Mapping[str, Any], seed: str, written: str = "") -> ToolCall:
         identifier = "call_" + tool_call_id(f"{seed}:{name}")
     if isinstance(arguments, Mapping):
         arguments = encode_json(arguments).decode()
-    return ToolCall.from_text(identifier, name, arguments if isinstance(arguments, str) and arguments else written)
+    text = arguments if isinstance(arguments, str) and arguments else written
+    return ToolCall.from_text(identifier, bare_name(name), text)
 
 
 def finish_of(

@@ -25,6 +25,7 @@ from core.llm.dialects.openai_responses_decode import (
 )
 from core.llm.dialects.openai_responses_items import CALLS, Item, Items, string
 from core.llm.dialects.openai_usage import usage_from_openai
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
     RefusalDelta,
@@ -151,7 +152,7 @@ class ResponsesStreamDecoder(OpenAIEventDecoder):
         self._calls += 1
         self._output = True
         identifier = string(inner.get("call_id")) or string(inner.get("id"))
-        events.append(ToolCallDelta(item.call_number, identifier, string(inner.get("name"))))
+        events.append(ToolCallDelta(item.call_number, identifier, bare_name(string(inner.get("name")))))
 
     def _arguments(self, event: Mapping[str, Any], events: list[StreamEvent]) -> None:
         item, text = self._items.of(event), string(event.get("delta"))

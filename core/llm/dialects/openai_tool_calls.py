@@ -17,6 +17,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_messages import tool_call_id
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.response import StreamEvent, ToolCallDelta, ToolCallReady
 
 _NUMBER: Final = re.compile(r"[0-9]{1,6}")
@@ -86,7 +87,7 @@ class ToolCallAssembler:
     def _add(self, piece: Mapping[str, Any], events: list[StreamEvent]) -> None:
         function = piece.get("function") or piece.get("custom")
         source: Mapping[str, Any] = function if isinstance(function, Mapping) else piece
-        name, arguments = _text(source.get("name")), source.get("arguments", source.get("input"))
+        name, arguments = bare_name(_text(source.get("name"))), source.get("arguments", source.get("input"))
         if isinstance(arguments, Mapping):
             arguments = encode_json(arguments).decode()
         text = _text(arguments)
@@ -144,8 +145,9 @@ class ToolCallAssembler:
         for call in self._calls:
             if not call.name:
                 raise _bad_piece("a tool call has no name")
-            identifier = call.id or "call_" + tool_call_id(f"{response_id}:{call.number}:{call.name}")
-            ready = ToolCall.from_text(identifier, call.name, "".join(call.arguments), call.signature)
+            name = bare_name(call.name)
+            identifier = call.id or "call_" + tool_call_id(f"{response_id}:{call.number}:{name}")
+            ready = ToolCall.from_text(identifier, name, "".join(call.arguments), call.signature)
             if call.signature is not None:
                 ready = replace(ready, provider=self._provider)
             events.append(ToolCallReady(call.number, ready))

@@ -74,6 +74,13 @@ def test_a_call_never_goes_out_without_the_arguments_that_were_sent(shown: list[
     assert collected(*shown).tool_calls == (ToolCall("c", "f", {"x": 1}),)
 
 
+def test_a_mark_of_the_models_own_format_is_no_part_of_a_tools_name() -> None:
+    """Servers with gpt-oss pass on the channel that it writes behind the name."""
+    named = {**CALL, "name": "f<|channel|>json"}
+    for shown in ([item("added", named), item("done", named), ending()], [ending(named)]):
+        assert collected(*shown).tool_calls == (ToolCall("c", "f", {"x": 1}),)
+
+
 def test_a_call_without_arguments_is_complete_at_the_end() -> None:
     """By the last event, or by the mark that some send in its place."""
     begun = [item("added", OPENED), item("done", OPENED)]

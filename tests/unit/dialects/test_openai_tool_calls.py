@@ -109,6 +109,13 @@ def test_a_name_may_come_in_pieces_too() -> None:
     assert [name for _, name, _ in calls(piece(name="f", index=0), piece("{}", name="g", index=0))] == ["f", "g"]
 
 
+@pytest.mark.parametrize("names", [["find<|channel|>json"], ["find", "<|channel|>", "json"], ["fi", "nd<|constrain|>"]])
+def test_a_mark_of_the_models_own_format_is_no_part_of_a_name(names: list[str]) -> None:
+    """gpt-oss writes the channel behind the name now and then, and servers pass it on."""
+    pieces = [piece(name=name, id="" if n else "a", index=0) for n, name in enumerate(names)]
+    assert calls(*pieces, piece("{}", index=0)) == [("a", "find", "{}")]
+
+
 def test_calls_of_free_text_are_kept_and_flagged() -> None:
     """What OpenAI calls a custom tool: its input is no JSON, and must not be lost."""
     call = {"index": 0, "id": "a", "type": "custom", "custom": {"name": "grep", "input": "-r foo"}}

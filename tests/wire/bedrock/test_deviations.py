@@ -50,6 +50,16 @@ def test_pieces_of_two_calls_in_turn_are_told_apart_by_their_place():
     assert found.tool_calls == (ToolCall("a", "f", {"x": 1}), ToolCall("b", "g", {"y": 2}))
 
 
+def test_a_mark_of_the_models_own_format_is_no_part_of_a_tools_name():
+    """gpt-oss writes the channel behind the name now and then."""
+    name = "f<|channel|>commentary"
+    found = collected(START, opened(0, name=name), delta(0, toolUse={"input": "{}"}), stop("tool_use"), USAGE)
+    body = json.loads(converse_answer(""))
+    body["output"]["message"]["content"] = [{"toolUse": {"toolUseId": "a", "name": name, "input": {}}}]
+    whole = ConverseDialect(BedrockConfig()).decode(chat(), 200, {}, json.dumps(body).encode())
+    assert found.tool_calls == whole.tool_calls == (ToolCall("a", "f", {}),)
+
+
 def test_arguments_may_come_as_an_object():
     """Some models' adapters do not cut them into pieces of text."""
     found = collected(START, opened(0), delta(0, toolUse={"input": {"x": 1}}), stop("tool_use"), USAGE)

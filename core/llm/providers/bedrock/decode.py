@@ -9,6 +9,7 @@ from core.llm.common.types import Billing, CallWarning, FinishReason, UnifiedFin
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.lost_parts import report_lost
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
 from core.llm.providers.bedrock.errors import request_id
@@ -146,6 +147,7 @@ def _call(call: Mapping[str, Any], names: Mapping[str, str]) -> ToolCall:
     identifier, name, arguments = call.get("toolUseId"), call.get("name"), call.get("input")
     if not isinstance(name, str) or not name or not isinstance(identifier, str):
         raise schema_error("a tool call has no name or id")
+    name = bare_name(name)
     name = names.get(name, name)
     if isinstance(arguments, dict):
         return ToolCall(identifier, name, arguments)

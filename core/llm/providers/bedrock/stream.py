@@ -14,6 +14,7 @@ from core.llm.dialects.json import encode_json, parse_object, schema_error
 from core.llm.dialects.json_body import not_json
 from core.llm.dialects.lost_parts import report_lost
 from core.llm.dialects.stream_decoder import AnswerDecoder
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
     StreamEvent,
@@ -155,6 +156,7 @@ class ConverseStreamDecoder(AnswerDecoder):
         identifier, name = call.get("toolUseId"), call.get("name")
         if not isinstance(identifier, str) or not isinstance(name, str) or not name:
             raise schema_error("a tool call has no name or id")
+        name = bare_name(name)
         opened = _OpenCall(self._count, identifier, self._names.get(name, name))
         self._count += 1
         place = _place(payload)

@@ -10,6 +10,7 @@ from core.llm.common.wire import HttpCall
 from core.llm.dialects.framing import LineSplitter
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json, parse_object
+from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
     LLMResponse,
@@ -255,10 +256,11 @@ class ChatDecoder:
                 raise mismatch("each item of message.tool_calls", "an object", item)
             reply = ToolCallReply.from_object(item)
             identifier = reply.id or self._new_id()
+            name = bare_name(reply.name)
             if isinstance(reply.arguments, str):
-                call = ToolCall.from_text(identifier, reply.name, reply.arguments)
+                call = ToolCall.from_text(identifier, name, reply.arguments)
             else:
-                call = ToolCall(identifier, reply.name, reply.arguments)
+                call = ToolCall(identifier, name, reply.arguments)
             events.append(ToolCallReady(self._calls, call))
             self._calls += 1
             self._output = True

@@ -52,6 +52,13 @@ def test_thinking_comes_beside_the_text():
     assert events[1:3] == [ThinkingDelta("hm"), TextDelta("42")]
 
 
+def test_a_mark_of_the_models_own_format_is_no_part_of_a_tools_name():
+    """gpt-oss writes the channel behind the name now and then."""
+    call = {"id": "a", "function": {"name": "f<|channel|>commentary", "arguments": {"x": 1}}}
+    events, _ = run([line(message={"tool_calls": [call]}), LAST])
+    assert ToolCallReady(0, ToolCall("a", "f", {"x": 1})) in events
+
+
 def test_tool_calls_get_an_id_where_the_server_sends_none():
     """Older servers send none, and results must find their call."""
     calls = [
