@@ -13,6 +13,7 @@ from core.llm.pipeline.backoff import judge
 from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.pipeline.preflight import prepared, refused_parameters, unfit, with_defaults
+from core.llm.pipeline.reasons import ends_the_call
 from core.llm.pipeline.request_limits import bound, too_many_bytes
 from core.llm.pipeline.residency import held_up
 from core.llm.pipeline.target import Target
@@ -34,8 +35,8 @@ def explain(runtime: "Runtime", request: LLMRequest, rng: random.Random, mode: M
     asked = with_defaults(request, plan.defaults) if plan.defaults else request
     places = [_look(runtime, call, ref, asked) for ref in map(runtime.completed, plan.candidates)]
     ready = [place for place in places if place.reason is None]
-    _pass_on(runtime, call, ready)
-    waited_for = list(_waited_for(runtime, call, places))
+    ended = _pass_on(runtime, call, ready)
+    waited_for = [] if ended else list(_waited_for(runtime, call, places))
     in_turn = [place for place in ready if place.reason is None] + waited_for
     if not in_turn and not ready:
         in_turn = _woken(runtime, call, places)
@@ -103,21 +104,38 @@ def _never_sent(runtime: "Runtime", call: Call, target: Target) -> str | None:
         return str(error)
 
 
-def _pass_on(runtime: "Runtime", call: Call, ready: Sequence[_Place]) -> None:
-    """Note who of *ready* would not take the call: for want of memory, or of room under the limits."""
+def _pass_on(runtime: "Runtime", call: Call, ready: Sequence[_Place]) -> bool:
+    """Note who of *ready* would not take the call: for want of memory, or of room under the limits.
+
+    `True` where the call would end at one of them, so that nobody after it is asked.
+    """
     for number, place in enumerate(ready):
-        if place.target is not None:
+        if place.target is None:
+            continue
+        try:
             place.reason = _held_up(runtime, call, place.target, place, others=number + 1 < len(ready))
+        except LLMError as error:
+            place.reason = str(error)
+            if ends_the_call(error):
+                for later in ready[number + 1 :]:
+                    later.reason = f"the call ends at {place.ref}"
+                return True
+    return False
 
 
 def _held_up(runtime: "Runtime", call: Call, target: Target, place: _Place, *, others: bool) -> str | None:
     later = 0.0 if place.rest is None or place.rest.broken else place.rest.wait
     call.request = place.request or call.request
+    reason = held_up(runtime.config.residency, target, call, others=others)
+    return reason if reason is not None or target.crowded is None else target.crowded(call, not others, later)
+
+
+def _refused(runtime: "Runtime", call: Call, target: Target, place: _Place) -> str | None:
+    """Why *call*, which has nobody else, would not be let in to *target*."""
     try:
-        reason = held_up(runtime.config.residency, target, call, others=others)
+        return _held_up(runtime, call, target, place, others=False)
     except LLMError as error:
         return str(error)
-    return reason if reason is not None or target.crowded is None else target.crowded(call, not others, later)
 
 
 def _waited_for(runtime: "Runtime", call: Call, places: Sequence[_Place]) -> Iterator[_Place]:
@@ -138,7 +156,7 @@ def _waited_for(runtime: "Runtime", call: Call, places: Sequence[_Place]) -> Ite
             useful=runtime.least_time(target, call) or runtime.config.retry.min_useful,
         )
         if verdict.delay is not None:
-            place.reason = _held_up(runtime, call, target, place, others=False)
+            place.reason = _refused(runtime, call, target, place)
             if place.reason is None:
                 yield place
 
@@ -153,7 +171,7 @@ def _woken(runtime: "Runtime", call: Call, places: Sequence[_Place]) -> list[_Pl
     now = call.clock.monotonic()
     for rest, place in sorted(rests, key=lambda one: one[0].wait):
         if rest.broken and place.target is not None and runtime.may_wake(place.ref, now):
-            place.reason = _held_up(runtime, call, place.target, place, others=False)
+            place.reason = _refused(runtime, call, place.target, place)
             return [place] if place.reason is None else []
     return []
 

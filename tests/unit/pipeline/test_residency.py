@@ -11,7 +11,7 @@ from core.llm.common.exceptions import ModelNotReady, ProviderError, Unsupported
 from core.llm.common.messages import TextPart
 from core.llm.common.types import FinishReason, ModelRef
 from core.llm.pipeline.handler import Call, Reply
-from core.llm.pipeline.residency import residency
+from core.llm.pipeline.residency import held_up, residency
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.request import LLMRequest
 from core.llm.providers.base.response import LLMResponse
@@ -125,6 +125,17 @@ async def test_prefer_loaded_passes_a_call_on_only_where_somebody_else_can_take_
     assert (await desk.handler(call)).response is not None
 
 
+async def test_what_would_hold_a_call_up_is_known_before_G04():
+    """As the layer then does it: for `explain`."""
+    desk = Desk(House(), prefer_loaded=True)
+    assert "being loaded" in (held_up(desk.house.options, desk.target, desk.call(), others=True) or "")
+    assert held_up(desk.house.options, desk.target, desk.call(), others=False) is None
+    await desk.house.loaded("a")
+    assert held_up(desk.house.options, desk.target, desk.call(), others=True) is None
+    far = Target(ModelRef("far", "m"), desk.house.host, ProviderConfig())
+    assert held_up(desk.house.options, far, desk.call(), others=True) is None
+
+
 @pytest.mark.parametrize(
     ("policy", "error"), [("refuse", ProviderError), ("reroute", UnsupportedFeature), ("drop", None)]
 )
@@ -140,6 +151,8 @@ async def test_a_call_with_load_options_of_its_own_is_treated_by_the_policy_ML19
     if error is None:
         await (await desk.handler(other)).end("answered")
     else:
+        with pytest.raises(error, match="num_ctx 64"):
+            held_up(desk.house.options, desk.target, other, others=True)
         with pytest.raises(error, match="num_ctx 64"):
             await desk.handler(other)
     assert house["a"].leases == 0
