@@ -28,7 +28,7 @@ BOUNDS = (
     ("core.llm.runtime.state", "_MODELS_KEPT"),
     ("core.llm.runtime.state", "_REMOVED_KEPT"),
     ("core.llm.state.memory", "KEPT"),
-    ("core.llm.state.memory", "_MODELS_KEPT"),
+    ("core.llm.state.memory", "_NAMES_KEPT"),
 )
 """Every number that bounds what is remembered by name. A memory without one is found by `containers`."""
 SMALL = 40

@@ -12,7 +12,10 @@ KEPT: Final = 10_000
 """So many rows are remembered; the sums count further."""
 _NAMES_KEPT: Final = 10_000
 OTHERS: Final = "(others)"
-"""Stands for the models whose names came after so many others: their sums are in one line."""
+"""Stands for the models whose names came after so many others: their sums are in one line for each provider.
+
+Where half as many lines again are full of providers that edits have named and taken out, it stands for those as well.
+"""
 
 
 class MemoryStore:
@@ -39,8 +42,11 @@ class MemoryStore:
         key = (row.provider, row.model, row.state, row.currency)
         total = self._totals.get(key)
         if total is None:
-            model = row.model if len(self._totals) < _NAMES_KEPT else OTHERS
+            lines = len(self._totals)
+            model = row.model if lines < _NAMES_KEPT else OTHERS
             fresh = UsageTotal(row.provider, model, row.state, row.currency)
+            if lines >= _NAMES_KEPT * 3 // 2 and fresh.key not in self._totals:
+                fresh = UsageTotal(OTHERS, OTHERS, row.state, row.currency)
             total = self._totals.setdefault(fresh.key, fresh)
         total.add(row)
 
