@@ -13,7 +13,6 @@ from core.llm.pipeline.backoff import judge
 from core.llm.pipeline.candidates import Resting
 from core.llm.pipeline.handler import Call, Mode
 from core.llm.pipeline.preflight import prepared, refused_parameters, unfit, with_defaults
-from core.llm.pipeline.reasons import ends_the_call
 from core.llm.pipeline.request_limits import bound, too_many_bytes
 from core.llm.pipeline.residency import held_up
 from core.llm.pipeline.target import Target
@@ -116,7 +115,8 @@ def _pass_on(runtime: "Runtime", call: Call, ready: Sequence[_Place]) -> bool:
             place.reason = _held_up(runtime, call, place.target, place, others=number + 1 < len(ready))
         except LLMError as error:
             place.reason = str(error)
-            if ends_the_call(error):
+            if isinstance(error, ProviderError):
+                # The request itself is refused, which ends the call; what only leads elsewhere is no such error.
                 for later in ready[number + 1 :]:
                     later.reason = f"the call ends at {place.ref}"
                 return True
