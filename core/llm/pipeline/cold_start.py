@@ -8,6 +8,7 @@ comparison. For one that has not, its server is asked, and told to load it where
 import asyncio
 from typing import Final
 
+from core.llm.common.log import log
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.target import Target
 from core.llm.pipeline.upstream import Upstream
@@ -70,5 +71,5 @@ async def _have_loaded(host: ModelHost, model: str) -> None:
             there = (await host.model_status(model)).state in _THERE
         if not there:
             await host.load_model(model)
-    except Exception:  # noqa: BLE001, S110 - whatever is wrong, the call itself finds out, and says it in its own words
-        pass
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, the call itself finds out, and says it in its own words
+        log("DEBUG", "nobody said whether {} is loaded: {}", model, type(error).__name__)
