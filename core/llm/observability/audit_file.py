@@ -57,6 +57,8 @@ class AuditFile:
         try:
             self._find()
             with self._locked():
+                if not self._is_current():
+                    return self.append(record)
                 problem = self._follow()
                 if problem is None:
                     self._write(record)
@@ -75,13 +77,20 @@ class AuditFile:
 
     def _find(self) -> None:
         """Begin a new file where the one in hand has been moved away, as a rotation does."""
-        if self._fd >= 0 and _identity(self._path) == _identity(self._fd):
+        if self._is_current():
             return
+        if self._fd >= 0:
+            # Others may have written to it since we did: the new file follows the last line of them all.
+            with self._locked():
+                self._follow()
         before = self._last
         self.close()
         self.open()
         if self._size == 0 and before != GENESIS:
             self._continue(before)
+
+    def _is_current(self) -> bool:
+        return self._fd >= 0 and _identity(self._path) == _identity(self._fd)
 
     def _continue(self, before: str) -> None:
         """Say which line of another file the first one of this file follows."""
@@ -93,7 +102,7 @@ class AuditFile:
         before = self._last
         with self._locked():
             # Another process that has found the same has perhaps done it already.
-            if _identity(self._path) == _identity(self._fd):
+            if self._is_current():
                 aside = _free_name(self._path)
                 self._path.replace(aside)
                 log("ERROR", "the audit log {} {}. It was put aside as {}", self._path, reason, aside)

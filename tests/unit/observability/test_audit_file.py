@@ -86,6 +86,20 @@ def test_a_file_that_is_rotated_away_is_followed_by_one_that_says_what_it_follow
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_the_first_of_several_to_notice_a_rotation_links_the_last_line_of_all(tmp_path: Path) -> None:
+    """The others may have written since it did."""
+    path, old = tmp_path / "audit.jsonl", tmp_path / "audit.jsonl.1"
+    busy, quiet = opened(path), opened(path)
+    for number in range(3):
+        assert busy.append({"kind": "call", "number": number})
+    path.replace(old)
+    assert quiet.append({"kind": "call", "number": 3})
+    assert busy.append({"kind": "call", "number": 4})
+    assert [line["kind"] for line in lines(path)] == ["continued", "call", "call"]
+    assert lines(path)[0]["after"] == verify_audit_log(old, KEY).last
+    assert verify_audit_log(path, KEY).intact
+
+
 @pytest.mark.parametrize("how", ["cut at a line", "emptied", "changed", "added to", "filled with rubbish"])
 def test_what_is_done_to_the_file_while_it_is_written_is_noticed(tmp_path: Path, how: str) -> None:
     """A line that somebody takes out or puts in by night is in the log, and the file with it is kept."""
