@@ -124,8 +124,8 @@ async def test_a_worker_without_heartbeat_is_killed_WK04_F139(make_worker):
     assert await worker.request("echo", {}) == {}
 
 
-async def test_a_stopped_worker_is_killed_by_sigkill_WK04_F139(make_worker):
-    """SIGTERM does nothing to a stopped process; SIGKILL to its group follows."""
+async def test_a_stopped_worker_is_replaced_WK04_F139(make_worker):
+    """It gives no sign of life, so its calls fail and another one takes its place."""
     worker = make_worker(heartbeat=0.1, term_grace=0.2)
     await worker.start()
     pid = worker.pid
@@ -136,6 +136,23 @@ async def test_a_stopped_worker_is_killed_by_sigkill_WK04_F139(make_worker):
         await call
     assert await worker.request("echo", {}) == {}
     assert not psutil.pid_exists(pid)
+
+
+@pytest.mark.parametrize("moment", ["load", "ready"])
+async def test_a_stopped_worker_does_not_hold_up_the_end_F139(make_worker, moment):
+    """It is woken, so that it takes the signal at once instead of after the time that an orderly end may need."""
+    worker = make_worker(term_grace=60.0, load={"seconds": 60.0} if moment == "load" else {})
+    start = asyncio.ensure_future(worker.start())
+    me = psutil.Process()
+    async with asyncio.timeout(20.0):
+        while not (children := me.children()) or (moment == "ready" and not start.done()):
+            await asyncio.sleep(0.01)
+        if moment == "load":
+            await asyncio.sleep(0.3)
+        children[0].suspend()
+        await worker.stop()
+    assert not children[0].is_running()
+    await asyncio.gather(start, return_exceptions=True)
 
 
 async def test_a_call_that_ignores_its_cancellation_costs_the_worker_its_life_WK04(make_worker):

@@ -321,6 +321,7 @@ class WorkerChild(asyncio.Protocol):
         if orderly and await self._has_exited(orderly):
             return
         self._signal(signal.SIGTERM)
+        self._signal(signal.SIGCONT)  # one that was stopped would take the other only when it is woken
         if not await self._has_exited(self._spec.term_grace):
             self._signal(signal.SIGKILL)
 
