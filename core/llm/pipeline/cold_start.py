@@ -18,7 +18,7 @@ from core.llm.providers.base.residency import Lasting
 _TRUSTED: Final = 30.0
 """Seconds after an answer in which the model is taken to be in memory still."""
 _ASKED: Final = 5.0
-"""Seconds that its server may take to say whether it is."""
+"""Seconds that its server may take to say whether it is, at most; never longer than its first output may take."""
 _THERE: Final = frozenset({"ready", "in_use"})
 
 
@@ -31,10 +31,10 @@ def cold_start(target: Target) -> list[Layer]:
     if isinstance(host, Lasting) and host.stays_loaded(model):
         # Nobody would let it go again: without rules that is the business of the server.
         return []
-    return [_layer(host, model, target.upstream)]
+    return [_layer(host, model, target.upstream, min(_ASKED, target.config.timeouts.first_token))]
 
 
-def _layer(host: ModelHost, model: str, upstream: Upstream | None) -> Layer:
+def _layer(host: ModelHost, model: str, upstream: Upstream | None, patience: float) -> Layer:
     def layer(inner: Handler) -> Handler:
         trusted_until = 0.0
 
@@ -43,7 +43,7 @@ def _layer(host: ModelHost, model: str, upstream: Upstream | None) -> Layer:
             if call.mode == "stream" and began >= trusted_until and not left_alone(began):
                 try:
                     with call.guard:
-                        await _have_loaded(host, model)
+                        await _have_loaded(host, model, patience)
                 finally:
                     if call.attempt is not None:
                         call.attempt.queued += call.clock.monotonic() - began
@@ -65,9 +65,9 @@ def _layer(host: ModelHost, model: str, upstream: Upstream | None) -> Layer:
     return layer
 
 
-async def _have_loaded(host: ModelHost, model: str) -> None:
+async def _have_loaded(host: ModelHost, model: str, patience: float) -> None:
     try:
-        async with asyncio.timeout(_ASKED):
+        async with asyncio.timeout(patience):
             there = (await host.model_status(model)).state in _THERE
         if not there:
             await host.load_model(model)
