@@ -14,13 +14,26 @@ if TYPE_CHECKING:
 
 LONGEST_GATE = 900.0
 QUARANTINE = 60.0
+TRIAL = 30.0
+"""Seconds for which others wait for the attempt that finds out whether a refused key is accepted again."""
 _MODELS_KEPT = 1000
 
 
 class KeyState:
     """One credential, either for all models or (`at`) for one of them. It rests until `resting_until`."""
 
-    __slots__ = ("_models", "_states", "id", "kind", "reason", "refusals", "refused", "resting_until", "since")
+    __slots__ = (
+        "_models",
+        "_states",
+        "_trial",
+        "id",
+        "kind",
+        "reason",
+        "refusals",
+        "refused",
+        "resting_until",
+        "since",
+    )
 
     def __init__(self, identity: str, states: "KeyStates | None" = None) -> None:
         self.id = identity
@@ -37,6 +50,7 @@ class KeyState:
         self.refusals = 0
         """How often it was refused since it last worked."""
         self._models: dict[str, KeyState] = {}
+        self._trial = 0.0
 
     def __repr__(self) -> str:
         return f"KeyState({self.id!r}, resting_until={self.resting_until}, reason={self.reason!r})"
@@ -66,6 +80,17 @@ class KeyState:
         for one in self._models.values():
             one.follow(self)
         return True
+
+    def try_out(self, now: float) -> None:
+        """Rest for everybody but the one attempt that finds out whether it is accepted again; `tried` ends that."""
+        self.resting_until = self._trial = now + TRIAL
+        if self._states is not None and self._trial > self._states.latest:
+            self._states.latest = self._trial
+
+    def tried(self, now: float) -> None:
+        """That attempt has come to something; what it was told is for others to note."""
+        if self.resting_until == self._trial:
+            self.resting_until = now
 
     def works(self) -> None:
         """It was used with success."""

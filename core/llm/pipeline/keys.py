@@ -68,7 +68,7 @@ class KeyPool:
         if len(keys) == 1:
             if chosen.state.resting_until > now:
                 raise self._refusal(now)
-            return chosen.secret, chosen.state
+            return self._lent(chosen, now)
         total, found = 0, False
         for key in keys:
             if key.state.resting_until <= now:
@@ -79,7 +79,7 @@ class KeyPool:
         if not found:
             raise self._refusal(now)
         chosen.credit -= total
-        return chosen.secret, chosen.state
+        return self._lent(chosen, now)
 
     def peek(self) -> tuple[str | None, KeyState]:
         """What `pick` would return now, or as soon as a key is ready. Nobody's turn is used up."""
@@ -126,13 +126,22 @@ class KeyPool:
                 return False
         return self._another(state, now)
 
-    def works(self, state: KeyState) -> None:
-        """An attempt with the key of *state* was answered."""
+    def tried(self, state: KeyState, *, works: bool = False) -> None:
+        """The attempt that `pick` let try the refused key of *state* was answered, or has failed or was left."""
+        state.tried(self._clock.monotonic())
+        if not works:
+            return
         state.works()
         for key in self._keys:
             if key.whole.id == state.id:
                 key.whole.works()
         self._events.publish(ProviderStateChanged(self._name(state), "ready", "the provider accepts it again"))
+
+    def _lent(self, key: _Key, now: float) -> tuple[str | None, KeyState]:
+        if key.state.refused:
+            # Its time is over; one attempt finds out for all.
+            key.state.try_out(now)
+        return key.secret, key.state
 
     def _renewed(self) -> list[_Key]:
         """The keys as they are offered now."""
@@ -179,7 +188,7 @@ class KeyPool:
         many = f"every one of the {len(self._keys)} keys rests; the first is back in {wait:.0f} s: "
         which = many if len(self._keys) > 1 else ""
         if all(key.state.refused for key in self._keys):
-            ago = f"{QUARANTINE - wait:.0f} s ago" if not which and state.refusals <= 1 else "a while ago"
+            ago = f"{now - state.since:.0f} s ago" if state.since is not None else "a while ago"
             text = (
                 f"the provider refused all {len(self._keys)} keys: {state.reason}. Correct api_keys"
                 if which
@@ -205,24 +214,27 @@ def keys(pool: KeyPool) -> Layer:
     def layer(inner: Handler) -> Handler:
         async def handle(call: Call) -> Reply:
             secret, state = pool.pick()
+            trial = state.refused
             call.api_key = secret
             if call.attempt is not None and secret is not None:
                 call.attempt.key_id = state.id
             try:
                 reply = await inner(call)
-            except ProviderError as error:
-                if pool.note(state, error):
+            except BaseException as error:
+                if trial:
+                    pool.tried(state)
+                if isinstance(error, ProviderError) and pool.note(state, error):
                     error.code, error.retryable, error.retry_after = NEXT_KEY, True, None
                 raise
+            if trial:
+                pool.tried(state, works=True)
             reply.on_end(partial(over, state))
             return reply
 
-        def over(state: KeyState, reply: Reply, error: BaseException | None) -> None:
+        def over(state: KeyState, _: Reply, error: BaseException | None) -> None:
             # After the first output another key is of no use to this call.
             if isinstance(error, ProviderError):
                 pool.note(state, error)
-            elif state.refused and reply.outcome == "answered":
-                pool.works(state)
 
         return handle
 

@@ -69,8 +69,9 @@ class KeyPoolModel(RuleBasedStateMachine):
             return
         secret, state = self.pools[model].pick()
         assert secret in ready
+        if state.refused:
+            self.pools[model].tried(state, works=end == "good")
         if end == "good":
-            self.pools[model].works(state)
             return
         kind: ErrorType = end  # type: ignore[assignment]  # one of the sampled types
         refusals = max(state.refusals, self.states.of(secret).refusals)

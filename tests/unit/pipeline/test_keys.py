@@ -1,5 +1,6 @@
 """Which credential an attempt gets, and which ones rest."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -299,6 +300,34 @@ async def test_F17_a_key_that_stays_bad_is_told_once_and_asked_less_and_less() -
     await rig.call()
     await rig.failure(an_error("authentication", status_code=401))
     assert rig.changes() == ["quarantined", "ready", "quarantined"]
+
+
+async def test_F17_one_attempt_finds_out_for_all_whether_a_refused_key_is_accepted_again() -> None:
+    """A crowd that waits for a key's time to be over would else be refused one by one, each with a request."""
+    rig = Rig("bad")
+    await rig.failure(an_error("authentication", status_code=401))
+    await rig.clock.advance(QUARANTINE)
+    refused = an_error("authentication", status_code=401)
+    rig.inner.outcomes.extend([refused] * 20)
+    told = await asyncio.gather(*(rig.call() for _ in range(20)), return_exceptions=True)
+    assert {getattr(error, "type", None) for error in told} == {"authentication"}
+    assert rig.inner.calls == 2
+    rig.inner.outcomes.clear()
+    await rig.clock.advance(2 * QUARANTINE)
+    assert await rig.calls(3) == ["bad"] * 3
+    assert rig.changes() == ["quarantined", "ready"]
+
+
+@pytest.mark.parametrize("ending", [asyncio.CancelledError(), an_error("network_error")])
+async def test_F17_an_attempt_that_finds_nothing_out_leaves_that_to_the_next(ending: BaseException) -> None:
+    """Nobody else waits for a caller who has left."""
+    rig = Rig("key")
+    await rig.failure(an_error("authentication", status_code=401))
+    await rig.clock.advance(QUARANTINE)
+    rig.inner.outcomes.append(ending)
+    with pytest.raises(type(ending)):
+        await rig.call()
+    assert await rig.calls(2) == ["key"] * 2
 
 
 async def test_F17_when_every_key_is_refused_one_error_says_so() -> None:
