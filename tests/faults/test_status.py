@@ -181,10 +181,10 @@ async def test_f27_a_hint_beyond_patience(rig):
     alone = await rig.generate()
     assert alone.kind[0] == "rate_limit"
     assert alone.error.retry_after == 3600
-    assert alone.seconds < 0.1
+    assert alone.seconds < 5
     chained = await rig.generate("chain")
     assert chained.text == "spare"
-    assert chained.seconds < 0.1
+    assert chained.seconds < 5
     assert rig.hits == 1
 
 

@@ -16,6 +16,7 @@ CONTRACTS = {
     "PiiMasking": "checks without waiting",
     "Startable": "what components implement; every start below runs them",
     "Stoppable": "what components implement; every stop below runs them",
+    "SystemClock": "sleeps as asyncio does; every call below waits by a clock",
     "UsageLedger.begin": "called within every call below",
 }
 """What has no sweep of its own, with the reason."""
