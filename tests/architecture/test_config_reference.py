@@ -20,3 +20,8 @@ def test_a_key_says_what_it_takes_what_holds_without_it_and_what_it_means():
         "| `proxy` | a text, or `{env: NAME}`, or `{file: path}` |  | HTTP proxy; may hold credentials. |",
         "| `max_retries` | a number, 0 to 10 | `2` | Tries after the first, per model. |",
     } <= rows
+
+
+def test_every_key_says_what_it_means():
+    """A name and a type leave a reader guessing."""
+    assert [row for row in page().splitlines() if row.endswith("|  |")] == []

@@ -21,8 +21,13 @@ class AliasTarget(Frozen):
     """One of several models behind an alias."""
 
     shorthand: ClassVar[str] = "model"
-    model: str
-    weight: float = Field(default=1.0, ge=0, le=10**6)
+    model: str = Field(description="Alias, provider/model, or provider.")
+    weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=10**6,
+        description="Its share of the calls, beside the weights of the others; `strategy: weighted` reads it.",
+    )
 
 
 def _targets(value: object) -> object:
@@ -63,8 +68,12 @@ BuiltInStrategy = Literal[
 class WhereOptions(Frozen):
     """Which models are admitted; one about which a fact is not known does not meet a condition on it."""
 
-    capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings), _NAME] = ()
-    min_context_window: Tokens | None = None
+    capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings), _NAME] = Field(
+        (), description="What a model must be able to do."
+    )
+    min_context_window: Tokens | None = Field(
+        None, description="Tokens that request and answer may have together, at least."
+    )
     min_output_tokens: Tokens | None = Field(default=None, description="Tokens that an answer may have at least.")
     max_input_price: Price | None = Field(default=None, description="Per million tokens.")
     max_output_price: Price | None = Field(default=None, description="Per million tokens.")
@@ -111,7 +120,10 @@ class AliasOptions(Frozen):
     shadow: ShadowOptions | None = None
     bandit: BanditOptions = own_defaults()
     limits: RequestLimitOptions | None = Field(default=None, description="Instead of the general `request_limits`.")
-    defaults: Mapping[str, Any] = Field(default_factory=dict)
+    defaults: Mapping[str, Any] = Field(
+        default_factory=dict,
+        description="Options, such as `temperature`, for requests that do not set them.",
+    )
 
 
 def alias_from(value: object) -> object:

@@ -17,7 +17,9 @@ class CacheOptions(Frozen):
         "false: for none, whatever it says.",
     )
     ttl: Duration = Field(default=3600.0, description="How long an answer may be given again.")
-    max_entries: int = Field(default=10_000, gt=0, le=10**7)
+    max_entries: int = Field(
+        default=10_000, gt=0, le=10**7, description="Answers that are kept; those unused for longest go first."
+    )
     max_bytes: Size = Field(
         default=64 * 2**20, description="Of all answers together; the ones not used for longest go first."
     )

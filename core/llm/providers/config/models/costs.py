@@ -59,7 +59,12 @@ class CostOptions(Frozen):
         description="Budgets of a part: `<provider or alias>_daily`, `…_monthly`, or a list of scope, amount, period.",
     )
     timezone: str = Field(default="UTC", description="Whose midnight ends a day and a month, such as Europe/Berlin.")
-    currency: str = Field(default="USD", pattern="^[A-Z]{3}$", examples=["USD"])
+    currency: str = Field(
+        default="USD",
+        pattern="^[A-Z]{3}$",
+        examples=["USD"],
+        description="Of all budgets and prices, by its three letters.",
+    )
 
     @field_validator("timezone")
     @classmethod

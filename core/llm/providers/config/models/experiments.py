@@ -8,8 +8,8 @@ from core.llm.providers.config.models.frozen import Frozen
 class ShadowOptions(Frozen):
     """Send a copy of some calls to another model; the caller never waits for it."""
 
-    model: str
-    fraction: float = Field(default=0.01, gt=0, le=1)
+    model: str = Field(description="Who gets the copies: alias or provider/model.")
+    fraction: float = Field(default=0.01, gt=0, le=1, description="The share of calls that are copied.")
     max_in_flight: int = Field(default=8, gt=0, le=1000, description="Further copies are left out.")
 
 

@@ -13,8 +13,8 @@ class WeightedKey(Frozen):
     is_secret_itself: ClassVar[bool] = True
     """In the file the key alone may stand in the place of the mapping."""
 
-    key: SecretStr
-    weight: int = Field(default=1, ge=1, le=1000)
+    key: SecretStr = Field(description="The credential.")
+    weight: int = Field(default=1, ge=1, le=1000, description="Its share of the calls, beside the other keys.")
 
     def get_secret_value(self) -> str:
         """The key."""

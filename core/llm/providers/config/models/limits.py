@@ -11,12 +11,18 @@ from core.llm.providers.config.models.frozen import Frozen, Price, Tokens
 class QuotaOptions(Frozen):
     """How much may be sent: of one model, or of all models of a provider together. Each key has quotas of its own."""
 
-    requests_per_minute: int | None = Field(default=None, gt=0, le=10**9)
+    requests_per_minute: int | None = Field(default=None, gt=0, le=10**9, description="Requests in any minute.")
     tokens_per_minute: int | None = Field(default=None, gt=0, le=10**12, description="Prompt and answer together.")
-    input_tokens_per_minute: int | None = Field(default=None, gt=0, le=10**12)
-    output_tokens_per_minute: int | None = Field(default=None, gt=0, le=10**12)
-    requests_per_day: int | None = Field(default=None, gt=0, le=10**9)
-    tokens_per_day: int | None = Field(default=None, gt=0, le=10**14)
+    input_tokens_per_minute: int | None = Field(
+        default=None, gt=0, le=10**12, description="Tokens of requests in any minute."
+    )
+    output_tokens_per_minute: int | None = Field(
+        default=None, gt=0, le=10**12, description="Tokens of answers in any minute."
+    )
+    requests_per_day: int | None = Field(default=None, gt=0, le=10**9, description="Requests in a day.")
+    tokens_per_day: int | None = Field(
+        default=None, gt=0, le=10**14, description="Tokens of requests and answers in a day."
+    )
     max_concurrency: int | None = Field(default=None, gt=0, le=10**6, description="Calls in flight at the same time.")
     burst: Duration = Field(
         default=10.0,
@@ -59,7 +65,7 @@ class SlowCallOptions(Frozen):
 class RequestLimitOptions(Frozen):
     """What a single request may ask for; more is refused before anything is sent."""
 
-    max_input_tokens: Tokens | None = None
+    max_input_tokens: Tokens | None = Field(None, description="Tokens of the whole request, by estimate.")
     max_input_bytes: Size = Field(default=64 * 2**20, description="Text and attachments of one request together.")
     max_output_tokens: Tokens | None = Field(
         default=None, description="`max_tokens` is lowered to this, and set to it where a request leaves it open."

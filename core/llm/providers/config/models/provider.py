@@ -32,18 +32,24 @@ class TimeoutOptions(Frozen):
 class PriceOptions(Frozen):
     """Prices per million tokens."""
 
-    input: Price
-    output: Price
-    cache_read: Price | None = None
-    cache_write: Price | None = None
+    input: Price = Field(description="A million tokens of the request.")
+    output: Price = Field(description="A million tokens of the answer, thinking included.")
+    cache_read: Price | None = Field(
+        None, description="A million tokens that the provider found in its cache; unset: as `input`."
+    )
+    cache_write: Price | None = Field(
+        None, description="A million tokens that it wrote into its cache; unset: as `input`."
+    )
 
 
 class ModelOptions(Frozen):
     """One model of a provider: facts that override the packaged ones, and defaults for its requests."""
 
     context_window: Tokens | None = Field(default=None, description="Tokens of prompt and answer together.")
-    max_output_tokens: Tokens | None = None
-    capabilities: frozenset[Capability] | None = None
+    max_output_tokens: Tokens | None = Field(None, description="Tokens that an answer may have at most.")
+    capabilities: frozenset[Capability] | None = Field(
+        None, description="What it can do; instead of what is known about it."
+    )
     price: PriceOptions | None = None
     rate_limits: QuotaOptions | None = Field(
         default=None, description="Limits of this model alone, on top of those of the provider."
@@ -78,7 +84,7 @@ class ProviderConfig(Frozen):
     """True where models run in processes of our own: there is no connection that could be configured."""
 
     type: str = Field(default="", description="Kind of provider; the key of the provider where it is left out.")
-    enabled: bool = True
+    enabled: bool = Field(True, description="`false` keeps the settings and asks this provider nothing.")
     api_key: SecretStr | None = Field(
         default=None, description="Unset or empty: a provider that needs one is off and says why."
     )
@@ -86,7 +92,7 @@ class ProviderConfig(Frozen):
         default=(),
         description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls.",
     )
-    base_url: str | None = None
+    base_url: str | None = Field(None, description="Where its API begins; unset: its public address, if it has one.")
     models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )
@@ -103,8 +109,8 @@ class ProviderConfig(Frozen):
     ca_file: str | None = Field(default=None, description="Certificate authorities to trust instead of the system's.")
     allow_insecure: bool = Field(default=False, description="Allow sending a key over plain http to another host.")
     allow_private: bool = Field(default=True, description="Allow base_url to be an address in a private network.")
-    max_connections: int = Field(default=512, gt=0, le=100_000)
-    max_response_bytes: Size = Field(default=64 * 2**20)
+    max_connections: int = Field(default=512, gt=0, le=100_000, description="Connections to it at a time.")
+    max_response_bytes: Size = Field(default=64 * 2**20, description="The largest answer that is read.")
 
     @property
     def secrets(self) -> tuple[str, ...]:
