@@ -152,6 +152,7 @@ async def test_a_stopped_worker_does_not_hold_up_the_end_F139(make_worker, momen
         children[0].suspend()
         await worker.stop()
     assert not children[0].is_running()
+    start.cancel()  # whoever waits for a load that was called off begins another one
     await asyncio.gather(start, return_exceptions=True)
 
 
