@@ -38,9 +38,9 @@ class AzureModelOptions(ModelOptions):
 class EntraOptions(Frozen):
     """Who asks Entra ID for a token; without a secret it is the managed identity, or whoever is logged in."""
 
-    tenant_id: str | None = Field(None, description="The directory of the application.")
+    tenant_id: str | None = Field(default=None, description="The directory of the application.")
     client_id: str | None = Field(default=None, description="Of the service principal, or of a user-assigned identity.")
-    client_secret: SecretStr | None = Field(None, description="The secret of the application.")
+    client_secret: SecretStr | None = Field(default=None, description="The secret of the application.")
     scope: str = Field(
         default="https://cognitiveservices.azure.com/.default",
         description="Foundry projects: `https://ai.azure.com/.default`.",

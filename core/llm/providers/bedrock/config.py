@@ -66,7 +66,7 @@ class BedrockConfig(ProviderConfig):
     access_key_id: str | None = Field(
         default=None, description="Instead of the credential chain, with `secret_access_key`."
     )
-    secret_access_key: SecretStr | None = Field(None, description="Of the same access key.")
+    secret_access_key: SecretStr | None = Field(default=None, description="Of the same access key.")
     session_token: SecretStr | None = Field(default=None, description="Of temporary credentials.")
     base_url: str | None = Field(
         default=None, description="Instead of https://bedrock-runtime.REGION.amazonaws.com: a VPC endpoint or a proxy."

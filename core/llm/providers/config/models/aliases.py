@@ -69,10 +69,10 @@ class WhereOptions(Frozen):
     """Which models are admitted; one about which a fact is not known does not meet a condition on it."""
 
     capabilities: Annotated[tuple[Capability, ...], BeforeValidator(_strings), _NAME] = Field(
-        (), description="What a model must be able to do."
+        default=(), description="What a model must be able to do."
     )
     min_context_window: Tokens | None = Field(
-        None, description="Tokens that request and answer may have together, at least."
+        default=None, description="Tokens that request and answer may have together, at least."
     )
     min_output_tokens: Tokens | None = Field(default=None, description="Tokens that an answer may have at least.")
     max_input_price: Price | None = Field(default=None, description="Per million tokens.")

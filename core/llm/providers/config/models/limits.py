@@ -65,7 +65,7 @@ class SlowCallOptions(Frozen):
 class RequestLimitOptions(Frozen):
     """What a single request may ask for; more is refused before anything is sent."""
 
-    max_input_tokens: Tokens | None = Field(None, description="Tokens of the whole request, by estimate.")
+    max_input_tokens: Tokens | None = Field(default=None, description="Tokens of the whole request, by estimate.")
     max_input_bytes: Size = Field(default=64 * 2**20, description="Text and attachments of one request together.")
     max_output_tokens: Tokens | None = Field(
         default=None, description="`max_tokens` is lowered to this, and set to it where a request leaves it open."

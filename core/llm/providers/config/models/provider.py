@@ -35,10 +35,10 @@ class PriceOptions(Frozen):
     input: Price = Field(description="A million tokens of the request.")
     output: Price = Field(description="A million tokens of the answer, thinking included.")
     cache_read: Price | None = Field(
-        None, description="A million tokens that the provider found in its cache; unset: as `input`."
+        default=None, description="A million tokens that the provider found in its cache; unset: as `input`."
     )
     cache_write: Price | None = Field(
-        None, description="A million tokens that it wrote into its cache; unset: as `input`."
+        default=None, description="A million tokens that it wrote into its cache; unset: as `input`."
     )
 
 
@@ -46,9 +46,9 @@ class ModelOptions(Frozen):
     """One model of a provider: facts that override the packaged ones, and defaults for its requests."""
 
     context_window: Tokens | None = Field(default=None, description="Tokens of prompt and answer together.")
-    max_output_tokens: Tokens | None = Field(None, description="Tokens that an answer may have at most.")
+    max_output_tokens: Tokens | None = Field(default=None, description="Tokens that an answer may have at most.")
     capabilities: frozenset[Capability] | None = Field(
-        None, description="What it can do; instead of what is known about it."
+        default=None, description="What it can do; instead of what is known about it."
     )
     price: PriceOptions | None = None
     rate_limits: QuotaOptions | None = Field(
@@ -84,7 +84,7 @@ class ProviderConfig(Frozen):
     """True where models run in processes of our own: there is no connection that could be configured."""
 
     type: str = Field(default="", description="Kind of provider; the key of the provider where it is left out.")
-    enabled: bool = Field(True, description="`false` keeps the settings and asks this provider nothing.")
+    enabled: bool = Field(default=True, description="`false` keeps the settings and asks this provider nothing.")
     api_key: SecretStr | None = Field(
         default=None, description="Unset or empty: a provider that needs one is off and says why."
     )
@@ -92,7 +92,9 @@ class ProviderConfig(Frozen):
         default=(),
         description="A pool of keys instead of one; each alone, or as `{key: …, weight: 2}` for more of the calls.",
     )
-    base_url: str | None = Field(None, description="Where its API begins; unset: its public address, if it has one.")
+    base_url: str | None = Field(
+        default=None, description="Where its API begins; unset: its public address, if it has one."
+    )
     models: Annotated[Mapping[str, ModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Models by the provider's own name: a list, or a mapping with facts."
     )

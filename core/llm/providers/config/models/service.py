@@ -22,7 +22,8 @@ class RetryOptions(Frozen):
     max_attempts: int = Field(default=5, ge=1, le=50, description="Attempts of one call in total, all models together.")
     initial_delay: Duration = Field(default=0.5, description="Grows by `backoff_factor`, with full jitter.")
     max_delay: Duration = Field(
-        20.0, description="The longest pause that is our own choice; one that a provider asks for may be longer."
+        default=20.0,
+        description="The longest pause that is our own choice; one that a provider asks for may be longer.",
     )
     backoff_factor: float = Field(
         default=2.0, ge=1, le=10, description="By how much each pause may be longer than the one before."
@@ -40,31 +41,33 @@ class RetryOptions(Frozen):
 class HealthCheckOptions(Frozen):
     """Background checks that cost no tokens."""
 
-    enabled: bool = Field(True, description="Look after providers in the background.")
-    interval: Duration = Field(30.0, description="Between two checks of a provider that is well.")
-    timeout: Duration = Field(5.0, description="How long a check may take.")
+    enabled: bool = Field(default=True, description="Look after providers in the background.")
+    interval: Duration = Field(default=30.0, description="Between two checks of a provider that is well.")
+    timeout: Duration = Field(default=5.0, description="How long a check may take.")
 
 
 class StateOptions(Frozen):
     """Where counters and the ledger are kept."""
 
     backend: Literal["memory", "sqlite", "redis"] = Field(
-        "memory",
+        default="memory",
         description="`memory` forgets with the process; `sqlite` is shared by the processes of one machine. "
         "`redis` is not available yet.",
     )
-    path: str | None = Field(None, description="The file of `sqlite`; its folder is made where it is missing.")
-    url: SecretStr | None = Field(None, description="The address for `redis`.")
+    path: str | None = Field(default=None, description="The file of `sqlite`; its folder is made where it is missing.")
+    url: SecretStr | None = Field(default=None, description="The address for `redis`.")
 
 
 class LoggingOptions(Frozen):
     """What is logged."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = Field(
-        "INFO", description="The least that is written."
+        default="INFO", description="The least that is written."
     )
-    format: Literal["text", "json"] = Field("text", description="Lines for people, or one JSON object a line.")
-    log_content: bool = Field(False, description="Write prompts and answers into the log. They may hold personal data.")
+    format: Literal["text", "json"] = Field(default="text", description="Lines for people, or one JSON object a line.")
+    log_content: bool = Field(
+        default=False, description="Write prompts and answers into the log. They may hold personal data."
+    )
 
 
 class AuditOptions(Frozen):
@@ -82,10 +85,10 @@ class AuditOptions(Frozen):
 class ReloadOptions(Frozen):
     """How an edited file becomes live."""
 
-    enabled: bool = Field(True, description="Follow edits while the application runs.")
+    enabled: bool = Field(default=True, description="Follow edits while the application runs.")
     debounce: Duration = Field(default=0.1, description="Quiet time after the last change before the file is read.")
     poll_interval: Duration = Field(default=2.0, description="How often the files are compared, events or not.")
-    on_sighup: bool = Field(False, description="Read the file again when the process gets SIGHUP.")
+    on_sighup: bool = Field(default=False, description="Read the file again when the process gets SIGHUP.")
 
 
 class LifecycleOptions(Frozen):
@@ -104,14 +107,14 @@ class PluginOptions(Frozen):
     """Third-party providers found through entry points."""
 
     allow: tuple[str, ...] = Field(
-        (), description="Names of installed providers that may be loaded; others are not imported."
+        default=(), description="Names of installed providers that may be loaded; others are not imported."
     )
 
 
 class LLMServiceConfig(Frozen):
     """The whole configuration: what stands under `llm_service`."""
 
-    schema_version: Literal[1] = Field(1, description="The version of this format.")
+    schema_version: Literal[1] = Field(default=1, description="The version of this format.")
     default_model: str | None = Field(
         default=None, description="Alias, provider/model or model name used when none is asked for."
     )
