@@ -74,7 +74,8 @@ class KeyPoolModel(RuleBasedStateMachine):
         if end == "good":
             return
         kind: ErrorType = end  # type: ignore[assignment]  # one of the sampled types
-        refusals = max(state.refusals, self.states.of(secret).refusals)
+        # The whole key is refused, or this model with it; each is asked less and less by itself.
+        refusals = (self.states.of(secret) if end == "authentication" else state).refusals
         another = self.pools[model].note(state, an_error(kind, scope=scope, retry_after=hint))
         seconds = min(hint, LONGEST_GATE)
         if end in {"authentication", "permission"}:
@@ -86,8 +87,7 @@ class KeyPoolModel(RuleBasedStateMachine):
         every_key = end == "overloaded" or (end == "rate_limit" and scope == "provider")
         for key in self.offered if every_key else (secret,):
             for name in MODELS if wide else (model,):
-                if end not in {"authentication", "permission"} or self.until.get((key, name), 0.0) <= self.now():
-                    self.rest((key, name), self.now() + seconds)
+                self.rest((key, name), self.now() + seconds)
         assert another == (end != "permission" and bool(self.ready(model) - {secret}))
 
     @invariant()
