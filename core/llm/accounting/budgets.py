@@ -48,8 +48,11 @@ class _Books:
 
     def turn_to(self, window: Window) -> None:
         """Remember *window*, and forget those that were used the longest ago."""
-        if window not in self._recent:
-            self._recent.append(window)
+        known = window in self._recent
+        if known:
+            self._recent.remove(window)
+        self._recent.append(window)
+        if not known:
             kept = {one.start for one in self._recent}
             for key in [key for key, one in self.accounts.items() if key[1] not in kept and not one.held]:
                 del self.accounts[key]

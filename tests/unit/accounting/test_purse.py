@@ -93,6 +93,22 @@ async def test_F161_a_clock_that_jumps_and_comes_back_finds_what_was_spent(jump)
         till.purse.release(till.take(left).attempt_id)
 
 
+async def test_F161_a_window_that_is_used_again_outlives_those_that_are_not():
+    """The ones used the longest ago are forgotten, not the ones that were begun the longest ago."""
+    till = Till({"daily_limit": 10})
+
+    def visit(day: int) -> None:
+        till.clock.time = START + timedelta(days=day)
+        till.take(0)
+
+    visit(1)
+    till.spend(5)
+    for day in (2, 3, 1, 4, 5, 1):
+        visit(day)
+
+    assert await till.standing() == {"daily_limit": (5, 0)}
+
+
 async def test_F161_a_small_step_back_within_the_day_resets_nothing():
     till = Till({"daily_limit": 10})
     till.spend(8)

@@ -6,9 +6,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
+from core.llm.accounting.budgets import WINDOWS_KEPT
 from core.llm.common.exceptions import BudgetExceeded
 from core.llm.state.rows import NANO, AttemptRow
-from tests.unit.accounting.spending import Till
+from tests.unit.accounting.spending import START, Till
 
 COSTS = st.integers(0, 6)
 USERS = st.sampled_from(("", "ann", "bob"))
@@ -27,6 +28,7 @@ class BudgetMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.limit = 20
+        self.days = {day_of(START)}
         self.till = Till({"daily_limit": self.limit, "limits": PER_USER})
         self.spent: dict[tuple[str, str], int] = {}
         self.held: dict[str, tuple[str, str, int]] = {}
@@ -68,11 +70,11 @@ class BudgetMachine(RuleBasedStateMachine):
 
     @rule(hours=st.integers(-30, 30))
     def wait(self, hours):
-        """Also backwards, as when a clock is set."""
+        """Also backwards, as when a clock is set; over no more days than are remembered."""
         later = self.till.clock.time + timedelta(hours=hours)
-        days = {day for day, _ in self.spent} | {day for day, *_ in self.held.values()} | {day_of(later)}
-        if len(days) <= 4:
+        if len(self.days | {day_of(later)}) <= WINDOWS_KEPT:
             self.till.clock.time = later
+            self.days.add(day_of(later))
 
     @rule(limit=st.integers(0, 30))
     def edit(self, limit):
