@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -107,7 +108,8 @@ def test_a_later_process_with_the_number_of_a_worker_is_left_alone_F145(host):
     finally:
         bystander.kill()
         bystander.wait()
-        os.kill(worker, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(worker, signal.SIGKILL)
 
 
 def test_a_killed_host_takes_a_busy_worker_with_it_WK05_F145(host):
