@@ -128,8 +128,8 @@ async def test_nothing_is_sent_after_the_deadline(server, transport):
 async def test_a_slow_consumer_is_not_an_idle_server(server, transport, gap):
     """The limits do not run while the consumer holds an event."""
     server.will(stream([b"data: 1\n\n"] * 3, gap=gap))
-    given = limits(idle=0.1, progress=0.1, first_token=0.1)
-    assert await drain(transport, given=given, hold=0.15) == b"data: 1\n\n" * 3
+    given = limits(idle=0.5, progress=0.5, first_token=0.5)
+    assert await drain(transport, given=given, hold=0.6) == b"data: 1\n\n" * 3
 
 
 async def test_a_slow_connection_does_not_delay_the_first_token_limit(server, open_transport):
