@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from core.llm.common.files import free_name, identity
 from core.llm.common.log import log
 from core.llm.observability.audit_chain import GENESIS, AuditCheck, check, sealed
 
@@ -90,7 +91,7 @@ class AuditFile:
             self._continue(before)
 
     def _is_current(self) -> bool:
-        return self._fd >= 0 and _identity(self._path) == _identity(self._fd)
+        return self._fd >= 0 and identity(self._path) == identity(self._fd)
 
     def _continue(self, before: str) -> None:
         """Say which line of another file the first one of this file follows."""
@@ -103,7 +104,7 @@ class AuditFile:
         with self._locked():
             # Another process that has found the same has perhaps done it already.
             if self._is_current():
-                aside = _free_name(self._path)
+                aside = free_name(self._path)
                 self._path.replace(aside)
                 log("ERROR", "the audit log {} {}. It was put aside as {}", self._path, reason, aside)
         self.close()
@@ -194,18 +195,3 @@ else:
 
 
 _NO_LOCKS: Final = frozenset({errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
-
-
-def _identity(file: Path | int) -> tuple[int, int] | None:
-    try:
-        found = file.stat() if isinstance(file, Path) else os.fstat(file)
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _free_name(path: Path) -> Path:
-    number = 1
-    while (aside := path.with_suffix(f".damaged-{number}")).exists():
-        number += 1
-    return aside

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from core.llm.common.exceptions import BudgetExceeded, ConfigError, ConfigIssue
+from core.llm.common.files import free_name, identity
 from core.llm.common.log import log
 from core.llm.common.process_identity import is_alive, this_process
 from core.llm.state import sqlite_budgets
@@ -206,7 +207,7 @@ class SqliteStore:
         except sqlite3.DatabaseError as error:
             if isinstance(error, sqlite3.OperationalError):
                 raise
-            aside = _free_name(self._path)
+            aside = free_name(self._path)
             self._path.replace(aside)
             for tail in ("-wal", "-shm"):
                 Path(f"{self._path}{tail}").unlink(missing_ok=True)
@@ -286,7 +287,7 @@ class SqliteStore:
     def _connected(self) -> sqlite3.Connection:
         """The writer's connection; a new one where the file has been removed or replaced."""
         connection = self._connection
-        if connection is not None and self._file == _identity(self._path):
+        if connection is not None and self._file == identity(self._path):
             return connection
         if connection is not None:
             log("ERROR", "the ledger {} was removed while in use: a new one is begun, which knows nothing", self._path)
@@ -297,7 +298,7 @@ class SqliteStore:
             if self._budgeted:
                 self._prepare_budgets()
         self._connection = connection = self._connect()
-        self._file = _identity(self._path)
+        self._file = identity(self._path)
         return connection
 
     def _gather(self) -> tuple[list[Job], bool]:
@@ -313,19 +314,3 @@ class SqliteStore:
             except queue.Empty:
                 return batch, False
         return batch, True
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _free_name(path: Path) -> Path:
-    """Where a damaged file is put: beside the new one, under the first number that is not taken."""
-    number = 1
-    while (aside := path.with_suffix(f".damaged-{number}")).exists():
-        number += 1
-    return aside

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+from core.llm.common.files import identity
+
 _IGNORED: Final = frozenset({"opened", "closed_no_write"})
 _JOIN_PATIENCE: Final = 2.0
 
@@ -26,7 +28,7 @@ class FolderEvents:
         self.folders = folders
         self._loop = asyncio.get_running_loop()
         self._hint = hint
-        self._inodes = {folder: _inode(folder) for folder in folders}
+        self._inodes = {folder: identity(folder) for folder in folders}
         self._observer: Any = None
 
     def open(self) -> None:
@@ -79,7 +81,7 @@ class FolderEvents:
             observer is not None
             and observer.is_alive()
             and all(emitter.is_alive() for emitter in observer.emitters)
-            and all(_inode(folder) == inode for folder, inode in self._inodes.items())
+            and all(identity(folder) == inode for folder, inode in self._inodes.items())
         )
 
     async def close(self) -> None:
@@ -110,14 +112,6 @@ class FolderEvents:
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
     return record.msg != _TOO_LATE
-
-
-def _inode(folder: Path) -> tuple[int, int] | None:
-    try:
-        status = folder.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
 
 
 def _reason(error: OSError) -> str:

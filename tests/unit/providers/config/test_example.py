@@ -79,7 +79,7 @@ def test_f106_no_beginning_of_the_example_goes_live() -> None:
 
 
 def test_the_schema_is_current() -> None:
-    """`python scripts/generate_schema.py` writes it."""
+    """`make schema` writes it."""
     types = {name: kind for name in builtin_names() if (kind := resolve(name)) is not None}
     assert json.loads(SCHEMA.read_text()) == json.loads(json.dumps(build_schema(types)))
 
