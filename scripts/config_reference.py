@@ -3,13 +3,13 @@
 `python -m scripts.config_reference`, or with `--check` to see whether the page is current.
 """
 
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from core.llm.providers.config.schema import build_schema
 from scripts.generate_schema import builtin_types
+from scripts.generated import bring_up_to_date
 
 TARGET = Path(__file__).parent.parent / "docs" / "configuration-keys.md"
 HEAD = """# Every key of the configuration
@@ -23,18 +23,6 @@ written `30s`, `5m`, `1h30m`, sizes `500MB`, `20GiB`. A key without a default is
 SEEN_ELSEWHERE = {"Substitution", "SecretReference"}
 WORDS = {"providers": "a mapping", "limits": "a mapping, or a list"}
 """Where the schema says it in a way that only a validator reads."""
-
-
-def main(arguments: list[str]) -> int:
-    text = page()
-    if "--check" in arguments:
-        if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{TARGET.name} is not current: run `make schema`")
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
-    print(f"wrote {TARGET}")
-    return 0
 
 
 def page() -> str:
@@ -213,4 +201,4 @@ def one_line(text: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(bring_up_to_date(TARGET, page(), "make schema"))

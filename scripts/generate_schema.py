@@ -1,12 +1,12 @@
-"""Write config/llm.schema.json: `python scripts/generate_schema.py`, or `--check` to see whether it is current."""
+"""Write config/llm.schema.json: `python -m scripts.generate_schema`, or `--check` to see whether it is current."""
 
 import json
-import sys
 from pathlib import Path
 
 from core.llm.factory.discovery import builtin_names, builtin_spec
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.schema import build_schema
+from scripts.generated import bring_up_to_date
 
 TARGET = Path(__file__).parent.parent / "config" / "llm.schema.json"
 
@@ -21,17 +21,5 @@ def schema_text() -> str:
     return json.dumps(build_schema(builtin_types()), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
 
 
-def main(arguments: list[str]) -> int:
-    text = schema_text()
-    if "--check" in arguments:
-        if TARGET.is_file() and TARGET.read_text(encoding="utf-8") == text:
-            return 0
-        print(f"{TARGET.name} is not current: run python scripts/generate_schema.py")
-        return 1
-    TARGET.write_text(text, encoding="utf-8")
-    print(f"wrote {TARGET}")
-    return 0
-
-
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(bring_up_to_date(TARGET, schema_text(), "make schema"))

@@ -20,7 +20,7 @@ def page_of(name):
 
 
 def test_the_table_is_what_the_code_says():
-    """`python scripts/provider_table.py` writes it anew."""
+    """`python -m scripts.provider_table` writes it anew."""
     page = TARGET.read_text()
     assert page == page_text(page)
 
