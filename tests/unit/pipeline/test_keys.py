@@ -1,63 +1,19 @@
 """Which credential an attempt gets, and which ones rest."""
 
-import asyncio
 from typing import Any
 
 import pytest
 
-from core.llm.common.events import EventBus, ProviderStateChanged
+from core.llm.common.events import ProviderStateChanged
 from core.llm.common.exceptions import ErrorScope, ErrorType, ProviderError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
-from core.llm.pipeline.handler import Handler
-from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyStates
-from core.llm.pipeline.keys import QUOTA_GATE, UNHINTED_GATE, KeyPool, keys
+from core.llm.pipeline.key_states import LONGEST_GATE, KeyStates
+from core.llm.pipeline.keys import QUOTA_GATE, UNHINTED_GATE
 from core.llm.providers.config.models.provider import ProviderConfig
-from core.llm.testing import EventRecorder, FakeClock, SecretCanary
-from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_error, answered
-
-
-class Rig:
-    """A pool of keys before a scripted handler."""
-
-    def __init__(
-        self,
-        *secrets: str,
-        states: KeyStates | None = None,
-        clock: FakeClock | None = None,
-        target: ModelRef = ALPHA,
-        **config: Any,
-    ) -> None:
-        self.clock = clock or FakeClock()
-        self.events = EventBus()
-        self.seen = EventRecorder(self.events)
-        self.inner = Scripted()
-        self.states = states or KeyStates()
-        self.config = ProviderConfig.model_validate({"api_keys": secrets, **config})
-        self.pool = KeyPool(self.config, self.states, target, self.clock, self.events)
-        self.handler: Handler = keys(self.pool)(self.inner)
-
-    async def call(self) -> str:
-        return (await answered(self.handler, a_call(clock=self.clock))).content
-
-    async def calls(self, count: int) -> list[str | None]:
-        """The keys of *count* calls that are answered."""
-        before = len(self.inner.keys)
-        for _ in range(count):
-            await self.call()
-        return self.inner.keys[before:]
-
-    def changes(self) -> list[str]:
-        """The states that events told, in order."""
-        return [event.state for event in self.seen.of(ProviderStateChanged)]
-
-    async def failure(self, error: ProviderError | None = None) -> ProviderError:
-        """What one call raises; the provider raises *error*."""
-        if error is not None:
-            self.inner.outcomes.append(error)
-        with pytest.raises(ProviderError) as caught:
-            await self.call()
-        return caught.value
+from core.llm.testing import SecretCanary
+from tests.unit.pipeline.key_rig import Rig
+from tests.unit.pipeline.support import a_call, an_error
 
 
 async def test_keys_take_turns() -> None:
@@ -74,37 +30,6 @@ async def test_a_provider_without_keys_is_called_without_one() -> None:
     rig = Rig()
     await rig.call()
     assert rig.inner.keys == [None]
-
-
-async def test_F17_a_refused_key_is_set_aside_and_the_next_one_is_ready() -> None:
-    """After a 401 the other keys carry on; the bad one is asked again a minute later at the earliest."""
-    rig = Rig("bad", "good")
-    while rig.inner.keys[-1:] != ["good"]:
-        await rig.call()
-    error = await rig.failure(an_error("authentication", status_code=401))
-    assert (error.code, error.retryable) == (NEXT_KEY, True)
-    rig.inner.keys.clear()
-    for _ in range(4):
-        await rig.call()
-    assert set(rig.inner.keys) == {"good"}
-    assert [event.state for event in rig.seen.of(ProviderStateChanged)] == ["quarantined"]
-    await rig.clock.advance(QUARANTINE)
-    await rig.call()
-    await rig.call()
-    assert "bad" in rig.inner.keys
-
-
-async def test_F17_the_only_key_refused_is_an_authentication_error_without_another_request() -> None:
-    """Callers learn at once why, and the provider is not asked again and again with a key it refused."""
-    rig = Rig("bad")
-    first = await rig.failure(an_error("authentication", status_code=401, message="bad key"))
-    assert first.code != NEXT_KEY
-    assert not first.retryable
-    await rig.clock.advance(10)
-    second = await rig.failure()
-    assert (second.type, second.code, second.retryable) == ("authentication", "key_refused", False)
-    assert "10 s ago: bad key" in second.message
-    assert rig.inner.calls == 1
 
 
 async def test_F96_a_rate_limit_rests_only_the_key_that_hit_it() -> None:
@@ -276,80 +201,6 @@ async def test_F100_a_request_that_exceeds_the_limit_by_itself_rests_no_key() ->
     rig = Rig("only")
     await rig.failure(an_error("rate_limit", scope="request", retryable=False, retry_after=30.0))
     assert await rig.call() == "hello"
-
-
-async def test_F18_a_key_without_permission_is_not_replaced_but_left_for_the_model() -> None:
-    """The call is over; later ones for this model use another key, those for other models the same one."""
-    rig = Rig("poor", "rich")
-    error = await rig.failure(an_error("permission", status_code=403))
-    refused = rig.inner.keys[0]
-    assert (error.type, error.code, error.retryable) == ("permission", None, False)
-    assert refused not in await rig.calls(4)
-    assert rig.changes() == ["quarantined"]
-
-
-async def test_F17_a_key_that_stays_bad_is_told_once_and_asked_less_and_less() -> None:
-    """After one minute, then two, four, eight, and every quarter of an hour; one event until it works again."""
-    rig, waits = Rig("bad"), []
-    for _ in range(6):
-        await rig.failure(an_error("authentication", status_code=401))
-        waits.append(rig.states.of("bad").resting_until - rig.clock.monotonic())
-        await rig.clock.advance(waits[-1])
-    assert waits == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0]
-    assert rig.changes() == ["quarantined"]
-    await rig.call()
-    await rig.failure(an_error("authentication", status_code=401))
-    assert rig.changes() == ["quarantined", "ready", "quarantined"]
-
-
-async def test_F17_one_attempt_finds_out_for_all_whether_a_refused_key_is_accepted_again() -> None:
-    """A crowd that waits for a key's time to be over would else be refused one by one, each with a request."""
-    rig = Rig("bad")
-    await rig.failure(an_error("authentication", status_code=401))
-    await rig.clock.advance(QUARANTINE)
-    refused = an_error("authentication", status_code=401)
-    rig.inner.outcomes.extend([refused] * 20)
-    told = await asyncio.gather(*(rig.call() for _ in range(20)), return_exceptions=True)
-    assert {getattr(error, "type", None) for error in told} == {"authentication"}
-    assert rig.inner.calls == 2
-    rig.inner.outcomes.clear()
-    await rig.clock.advance(2 * QUARANTINE)
-    assert await rig.calls(3) == ["bad"] * 3
-    assert rig.changes() == ["quarantined", "ready"]
-
-
-@pytest.mark.parametrize("ending", [asyncio.CancelledError(), an_error("network_error")])
-async def test_F17_an_attempt_that_finds_nothing_out_leaves_that_to_the_next(ending: BaseException) -> None:
-    """Nobody else waits for a caller who has left."""
-    rig = Rig("key")
-    await rig.failure(an_error("authentication", status_code=401))
-    await rig.clock.advance(QUARANTINE)
-    rig.inner.outcomes.append(ending)
-    with pytest.raises(type(ending)):
-        await rig.call()
-    assert await rig.calls(2) == ["key"] * 2
-
-
-async def test_F17_when_every_key_is_refused_one_error_says_so() -> None:
-    """No request is made, and the message names what to correct."""
-    rig = Rig("bad", "worse")
-    for _ in range(2):
-        await rig.failure(an_error("authentication", status_code=401, message="unknown key"))
-    error = await rig.failure()
-    assert (error.type, error.code, error.retryable) == ("authentication", "key_refused", False)
-    assert error.message == "the provider refused all 2 keys: unknown key. Correct api_keys"
-    assert rig.inner.calls == 2
-
-
-async def test_where_some_keys_are_refused_and_others_rest_the_error_tells_when_the_first_is_back() -> None:
-    """A call that can wait, waits for that one."""
-    rig = Rig("bad", "busy")
-    await rig.failure(an_error("authentication", status_code=401))
-    await rig.failure(an_error("rate_limit", retry_after=20.0))
-    error = await rig.failure()
-    assert error.code == "gated"
-    assert error.retry_after == pytest.approx(20.0)
-    assert "every one of the 2 keys rests" in error.message
 
 
 async def test_F117_the_next_attempt_uses_the_keys_of_the_edited_configuration() -> None:
