@@ -103,7 +103,7 @@ class Service:
             assert_type(event, CallFinished)
         async for one in events.stream():
             assert_type(one, Event)
-        events.subscribe(finished, BudgetAlert)  # type: ignore[arg-type]
+        events.subscribe(finished, BudgetAlert)  # type: ignore[arg-type]  # it takes another event
 
     async def classes_with_many_fields(self, ollama: OllamaClient) -> None:
         """Fields that have a default may be left out, without pydantic's plugin too."""
@@ -112,15 +112,15 @@ class Service:
 
     async def mistakes(self) -> None:
         """What a checker has to find; each line is an error."""
-        await self.llm.generate("hi", temprature=0.2)  # type: ignore[call-arg]
-        await self.llm.generate("hi", max_tokens="many")  # type: ignore[arg-type]
-        self.llm.stream("hi", thinking="hard")  # type: ignore[arg-type]
+        await self.llm.generate("hi", temprature=0.2)  # type: ignore[call-arg]  # misspelt
+        await self.llm.generate("hi", max_tokens="many")  # type: ignore[arg-type]  # no number
+        self.llm.stream("hi", thinking="hard")  # type: ignore[arg-type]  # no such level
         core.llm.LLMServise  # type: ignore[attr-defined]  # noqa: B018 - looking it up is the mistake
         core.llm.testing.FakeClok  # type: ignore[attr-defined]  # noqa: B018 - as above
-        LLMRequest(messages="hi", modle="fast")  # type: ignore[call-arg]
-        LLMRequest(model="fast")  # type: ignore[call-arg]
-        await self.fast.generate("hi", temprature=0.2)  # type: ignore[call-arg]
-        await self.client.get_response("hi", temprature=0.2)  # type: ignore[call-overload]
+        LLMRequest(messages="hi", modle="fast")  # type: ignore[call-arg]  # misspelt
+        LLMRequest(model="fast")  # type: ignore[call-arg]  # no messages
+        await self.fast.generate("hi", temprature=0.2)  # type: ignore[call-arg]  # misspelt
+        await self.client.get_response("hi", temprature=0.2)  # type: ignore[call-overload]  # misspelt
 
 
 async def main() -> None:
