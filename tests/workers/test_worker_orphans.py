@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +17,7 @@ import asyncio, os, sys, time
 from core.llm.transport.process import Setup, WorkerProcess, WorkerSpec
 
 async def main():
-    worker = WorkerProcess(WorkerSpec("fake", "tests.workers.fake_worker", setup=Setup("load", {load})))
+    worker = WorkerProcess(WorkerSpec("fake", "tests.workers.fake_worker", args={args}, setup=Setup("load", {load})))
     {start}
     {then}
 
@@ -27,22 +28,44 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture
 def host():
-    """Start a host process with a worker; the value is a function that returns both process ids."""
+    """Start a host process with a worker; the value is a function that returns both process ids.
+
+    Their directories are apart from those of other tests, whose hosts would otherwise end orphans here.
+    """
     started = []
+    workers = []
+    directory = tempfile.TemporaryDirectory()
 
     def start(
-        *, load="{}", begin="await worker.start()", then="print(worker.pid, flush=True); await asyncio.sleep(60)"
+        *,
+        load="{}",
+        args=(),
+        begin="await worker.start()",
+        then="print(worker.pid, flush=True); await asyncio.sleep(60)",
     ):
-        code = HOST.format(load=load, start=begin, then=then)
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        code = HOST.format(load=load, args=args, start=begin, then=then)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code],
+            cwd=ROOT,
+            env={**os.environ, "TMPDIR": directory.name},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         started.append(process)
-        return process, int(process.stdout.readline())
+        worker = int(process.stdout.readline())
+        with suppress(psutil.NoSuchProcess):
+            workers.append(psutil.Process(worker))
+        return process, worker
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        process.stdout.close()
+    with directory:
+        yield start
+        for process in started:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+        for worker in workers:
+            with suppress(psutil.NoSuchProcess):
+                worker.kill()
 
 
 def wait_until_gone(pid, within):
@@ -82,13 +105,13 @@ def test_the_directory_of_a_killed_hosts_worker_is_removed_by_the_next_host_F145
 
 
 def test_a_worker_that_could_not_notice_is_ended_by_the_next_host_F145(host):
-    """It was stopped when its host died; it is told by its number and its start time."""
-    process, worker = host()
+    """It was stopped when its host died, and no kernel ended it; it is told by its number and its start time."""
+    process, worker = host(args=("--deaf",))
     os.kill(worker, signal.SIGSTOP)
     process.kill()
     process.wait()
     time.sleep(0.3)
-    assert psutil.pid_exists(worker)
+    assert _lives(worker)
     host()
     wait_until_gone(worker, within=5)
 
@@ -108,8 +131,6 @@ def test_a_later_process_with_the_number_of_a_worker_is_left_alone_F145(host):
     finally:
         bystander.kill()
         bystander.wait()
-        with suppress(ProcessLookupError):
-            os.kill(worker, signal.SIGKILL)
 
 
 def test_a_killed_host_takes_a_busy_worker_with_it_WK05_F145(host):
