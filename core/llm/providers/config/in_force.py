@@ -35,7 +35,7 @@ class InForce:
         self._last_error: tuple[ConfigIssue, ...] = ()
         self._reloads = dict.fromkeys(("applied", "unchanged", "rejected"), 0)
         self._last_reload: datetime | None = None
-        self._refused = ""
+        self._refused: tuple[str, tuple[ConfigIssue, ...]] | None = None
         self._guard = TruncationGuard()
 
     def require(self) -> LoadedConfig:
@@ -63,23 +63,25 @@ class InForce:
         self._settle(read)
 
     def _settle(self, read: Reading) -> None:
+        if read.beside_files:
+            return
         self._last_error = ()
-        self._refused = ""
+        self._refused = None
         self.seen = read.sources.digest()
         self.watch_set = read.sources.watch_set
         self._guard.accept(read.sources.texts, read.sources.secrets(filled=True))
 
     def reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> tuple[ConfigIssue, ...] | None:
         """Note that what was read is refused; returns why, the first time that this content is."""
-        digest = read.sources.digest()
+        if read.beside_files:
+            return tuple(errors)
         self._last_error = tuple(errors)
         self.seen = ""
         # A file that a broken edit names is watched as well: mending it there must be noticed.
         self.watch_set = self.watch_set.union(read.sources.watch_set)
-        if digest == self._refused:
-            return None
-        self._refused = digest
-        return self._last_error
+        # What a program says need not name any file: it is told apart by what is wrong with it.
+        before, self._refused = self._refused, (read.sources.digest(), self._last_error)
+        return None if self._refused == before else self._last_error
 
     def doubt(self, read: Reading) -> tuple[ConfigIssue, float] | None:
         """Why what was read may be half of a file that is being written, and after how long it is believed."""

@@ -241,8 +241,10 @@ class ProviderConfigManager:
     async def _replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
         async with self._lock:
             read = await self._reader.read(config, self._books.watch_set)
+            if isinstance(self._source, Path):
+                return self._books.counted(await self._apply(replace(read, beside_files=True)))
             result = self._books.counted(await self._apply(read))
-            if result.status != "rejected" and not isinstance(self._source, Path):
+            if result.status != "rejected":
                 self._source = config
             return result
 

@@ -28,6 +28,8 @@ class Reading:
     sources: SourceReader
     loaded: LoadedConfig | None
     errors: tuple[ConfigIssue, ...] = ()
+    beside_files: bool = False
+    """The program says it over files, which are as they were and go on being followed."""
 
 
 class ConfigReader:
