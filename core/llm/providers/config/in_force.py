@@ -31,6 +31,8 @@ class InForce:
         """The files that matter: of what is in force, and of what was refused since."""
         self.seen = ""
         """The digest of what was read last, as long as it is in force."""
+        self._notes: tuple[ConfigIssue, ...] = ()
+        """Warnings of whoever applied it, by their paths."""
         self._applied_at = 0.0
         self._last_error: tuple[ConfigIssue, ...] = ()
         self._reloads = dict.fromkeys(("applied", "unchanged", "rejected"), 0)
@@ -49,9 +51,17 @@ class InForce:
             raise ConfigError([ConfigIssue(message)])
         return self.loaded
 
-    def put(self, read: Reading, loaded: LoadedConfig) -> float:
+    @property
+    def warnings(self) -> tuple[ConfigIssue, ...]:
+        """What is said of the configuration in force, where it stands in the files of now."""
+        if self.loaded is None:
+            return ()
+        return (*self.loaded.warnings, *(located(note, self.loaded) for note in self._notes))
+
+    def put(self, read: Reading, loaded: LoadedConfig, notes: Sequence[ConfigIssue]) -> float:
         """Put *loaded* in force; returns how long that took since it was read."""
         self.loaded = loaded
+        self._notes = tuple(notes)
         self.generation += 1
         self._applied_at = self._clock.monotonic()
         self._settle(read)
@@ -115,7 +125,7 @@ class InForce:
             age=self._clock.monotonic() - self._applied_at if loaded else 0.0,
             stale=bool(self._last_error),
             last_error=self._last_error,
-            warnings=loaded.warnings if loaded else (),
+            warnings=self.warnings,
             disabled=loaded.disabled if loaded else {},
             watch_mode=watch_mode,
             sources=tuple(str(path) for path in self.watch_set.files if path.is_file()),

@@ -296,12 +296,9 @@ class ProviderConfigManager:
         change = ConfigChange(old, loaded.config, self.generation + 1, diff, loaded.disabled)
         if self._applier is not None:
             await self._applier(change)
-        if change.notes:
-            notes = tuple(located(note, loaded) for note in change.notes)
-            loaded = replace(loaded, warnings=(*loaded.warnings, *notes))
         # From here to the end nothing is awaited: nobody sees half of it.
-        duration = self._books.put(read, loaded)
-        for warning in loaded.warnings:
+        duration = self._books.put(read, loaded, change.notes)
+        for warning in self._books.warnings:
             _log.warning("%s", warning)
         self._events.publish(ConfigApplied(self.generation, diff.changes, duration, diff.restart_required))
         for name, reason in loaded.disabled.items():

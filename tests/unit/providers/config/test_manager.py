@@ -6,59 +6,12 @@ from typing import Any
 
 import pytest
 
-from core.llm.common.clock import SystemClock
-from core.llm.common.events import ConfigApplied, ConfigRejected, Event, EventBus, ProviderDisabled
-from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError, ServiceStopping, UnknownProvider
+from core.llm.common.events import ConfigApplied, ConfigRejected, ProviderDisabled
+from core.llm.common.exceptions import ConfigError, ServiceStopping, UnknownProvider
 from core.llm.providers.config.changes import ConfigChange
-from core.llm.providers.config.manager import ProviderConfigManager
 from core.llm.providers.config.models.service import LLMServiceConfig
-from tests.unit.providers.config.fake_types import TYPES, HostedConfig, ServerConfig, resolve
-
-GOOD = """\
-llm_service:
-  default_model: fast
-  models: {fast: ollama/q}
-  providers:
-    ollama: {timeouts: {connect: 10s}}
-    openai: {api_key: first-key}
-"""
-
-
-class Rig:
-    """A manager over a file, with what it published and what its runtime was asked to do."""
-
-    def __init__(self, path: Path, source: Any = None, **more: Any) -> None:
-        self.path = path
-        self.events: list[Event] = []
-        self.changes: list[ConfigChange] = []
-        bus = EventBus()
-        bus.subscribe(self.events.append)
-        self.manager = ProviderConfigManager(
-            path if source is None else source,
-            resolve=resolve,
-            events=bus,
-            clock=SystemClock(),
-            env=more.pop("env", {}),
-            watch=False,
-            known_types=lambda: TYPES,
-            **more,
-        )
-
-    def of(self, kind: type[Event]) -> list[Any]:
-        """Events of one kind."""
-        return [event for event in self.events if isinstance(event, kind)]
-
-    async def apply(self, change: ConfigChange) -> None:
-        """A runtime that can build anything."""
-        self.changes.append(change)
-
-
-@pytest.fixture
-def rig(tmp_path: Path) -> Rig:
-    """A manager over a good file, not yet loaded."""
-    path = tmp_path / "llm.yaml"
-    path.write_text(GOOD)
-    return Rig(path)
+from tests.unit.providers.config.fake_types import HostedConfig, ServerConfig
+from tests.unit.providers.config.manager_rig import GOOD, Rig
 
 
 async def test_the_constructor_reads_nothing(tmp_path: Path) -> None:
@@ -134,38 +87,6 @@ async def test_hr_02_what_is_wrong_changes_nothing(rig: Rig, text: str) -> None:
     assert rig.manager.status.last_error == result.errors
     assert rig.of(ConfigRejected)[0].issues == result.errors
     assert rig.of(ConfigRejected)[0].generation == 1
-
-
-@pytest.mark.parametrize(
-    ("error", "said"),
-    [
-        (
-            ConfigError([ConfigIssue("cannot be built", "providers.ollama")]),
-            "llm.yaml:5:5: providers.ollama: cannot be built",
-        ),
-        (ProviderError("network_error", "nobody there"), "nobody there"),
-        (RuntimeError("sk-secret-in-a-text"), "could not be applied: RuntimeError in test_manager.py"),
-    ],
-)
-async def test_f122_a_runtime_that_cannot_build_rejects_the_edit(rig: Rig, error: Exception, said: str) -> None:
-    """F122, HR-11: nothing is half applied, and a foreign text is not repeated."""
-    before = await rig.manager.load()
-
-    async def fail(_: ConfigChange) -> None:
-        raise error
-
-    rig.manager.set_applier(fail)
-    rig.path.write_text(GOOD.replace("10s", "5s"))
-    result = await rig.manager.reload()
-
-    assert result.status == "rejected"
-    assert said in str(result.errors[0])
-    assert "sk-secret" not in str(result)
-    assert rig.manager.current is before
-
-    rig.manager.set_applier(rig.apply)
-    assert (await rig.manager.reload()).status == "applied"
-    assert not rig.manager.status.stale
 
 
 async def test_hr_13_the_same_settings_are_no_change(rig: Rig) -> None:
