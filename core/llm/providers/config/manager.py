@@ -280,7 +280,7 @@ class ProviderConfigManager:
         try:
             await self._put_in_force(read, read.loaded, diff)
         except ConfigError as error:
-            return self._reject(read, [located(issue, read.loaded) for issue in error.issues])
+            return self._reject(read, error.issues)
         except LLMError as error:
             return self._reject(read, [ConfigIssue(str(error))])
         except Exception as error:  # noqa: BLE001 - whatever building raises refuses the edit, nothing else
@@ -295,7 +295,10 @@ class ProviderConfigManager:
         old = before.config if before else None
         change = ConfigChange(old, loaded.config, self.generation + 1, diff, loaded.disabled)
         if self._applier is not None:
-            await self._applier(change)
+            try:
+                await self._applier(change)
+            except ConfigError as error:
+                raise ConfigError([located(issue, loaded) for issue in error.issues]) from error.__cause__
         # From here to the end nothing is awaited: nobody sees half of it.
         duration = self._books.put(read, loaded, change.notes)
         for warning in self._books.warnings:

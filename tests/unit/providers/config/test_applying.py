@@ -39,6 +39,17 @@ async def test_f122_a_runtime_that_cannot_build_rejects_the_edit(rig: Rig, error
     assert not rig.manager.status.stale
 
 
+async def test_hr_03_a_runtime_that_cannot_build_the_first_one_says_where(rig: Rig) -> None:
+    """HR-03: the start fails with the line, as an edit would be refused with it."""
+
+    async def fail(_: ConfigChange) -> None:
+        raise ConfigError([ConfigIssue("cannot be built", "providers.ollama")])
+
+    rig.manager.set_applier(fail)
+    with pytest.raises(ConfigError, match=r"llm\.yaml:5:5: providers\.ollama: cannot be built"):
+        await rig.manager.load()
+
+
 async def test_what_is_odd_stays_told_while_only_comments_change(rig: Rig) -> None:
     """The runtime is not asked again, and what it said stands where the lines are now."""
 
