@@ -200,6 +200,8 @@ class ProviderConfigManager:
             await watcher.stop()
         for task in tuple(self._tasks):
             task.cancel()
+        # It may end before it has begun to run, and nobody shall wait for it then.
+        self._waiting = None
         if self._tasks:
             await asyncio.wait(tuple(self._tasks))
 

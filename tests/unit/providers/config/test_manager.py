@@ -170,6 +170,30 @@ async def test_stop_ends_a_running_reload(rig: Rig) -> None:
     assert rig.manager.generation == 1
 
 
+async def test_a_reload_that_the_stop_cut_off_in_the_queue_is_no_hindrance_later(rig: Rig) -> None:
+    """It never had its turn; those who ask after the next start get one of their own."""
+    await rig.manager.start()
+    running = asyncio.Event()
+
+    async def for_ever(_: ConfigChange) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    rig.manager.set_applier(for_ever)
+    rig.path.write_text(GOOD.replace("10s", "1s"))
+    callers = [asyncio.create_task(rig.manager.reload())]
+    await running.wait()
+    callers.append(asyncio.create_task(rig.manager.reload()))
+    await asyncio.sleep(0)
+    await rig.manager.stop()
+    answers = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [ServiceStopping, ServiceStopping]
+
+    rig.manager.set_applier(rig.apply)
+    await rig.manager.start()
+    assert (await rig.manager.reload()).status == "applied"
+
+
 async def test_hr_14_listeners_hear_of_the_swap_and_cannot_break_it(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     """HR-14: after the swap, with old, new and difference."""
     heard: list[Any] = []
