@@ -8,7 +8,7 @@ from typing import Final, NoReturn
 
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import AudioPart, DocumentPart, ImagePart
-from core.llm.dialects.left_out import report_detail
+from core.llm.dialects.left_out import report_detail, report_name
 from core.llm.providers.base.request import ChatRequest
 
 LOAD_OPTIONS: Final = frozenset(
@@ -48,11 +48,8 @@ def check(request: ChatRequest) -> None:
         request.warn("dropped", "parallel_tool_calls", "Ollama cannot limit a model to one tool call at a time")
     if params.user is not None:
         request.warn("dropped", "user", "Ollama knows no end users")
-    named = False
     for message in request.messages:
-        if message.name and message.role != "tool" and not named:
-            named = True
-            request.warn("dropped", "name", "Ollama's messages carry no name but that of a tool")
+        report_name(request, message)
         if isinstance(message.content, str):
             continue
         for part in message.content:

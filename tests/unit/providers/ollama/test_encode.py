@@ -187,6 +187,43 @@ def test_tools_are_declared_and_results_find_their_call():
     ]
 
 
+def test_a_result_that_is_a_part_of_a_tool_message_is_sent_once():
+    """Not followed by an empty one with the same id, which a model would take for the answer; nor without its id."""
+    messages = [
+        Message("assistant", "", tool_calls=(ToolCall("a1", "weather"),)),
+        Message("tool", (ToolResultPart("a1", "rain"),), tool_call_id="a1"),
+        Message("tool", (ToolResultPart("", "rain"),), tool_call_id="a1"),
+    ]
+    result = {"role": "tool", "content": "rain", "tool_call_id": "a1", "tool_name": "weather"}
+
+    assert encoded(chat_request(messages))["messages"][1:] == [result, result]
+
+
+def test_results_of_calls_without_an_id_are_named_in_their_order():
+    """Old servers gave calls no ids: the first result is that of the first call."""
+    messages = [
+        Message("assistant", "", tool_calls=(ToolCall("", "weather"), ToolCall("", "clock"))),
+        Message("user", (ToolResultPart("", "rain"), ToolResultPart("", "noon"))),
+    ]
+
+    assert encoded(chat_request(messages))["messages"][1:] == [
+        {"role": "tool", "content": "rain", "tool_name": "weather"},
+        {"role": "tool", "content": "noon", "tool_name": "clock"},
+    ]
+
+
+def test_a_picture_that_a_tool_returned_stays_with_its_result():
+    messages = [
+        Message("assistant", "", tool_calls=(ToolCall("a1", "camera"),)),
+        Message("tool", (TextPart("here"), ImagePart(data=b"\x89PNG")), tool_call_id="a1"),
+    ]
+    picture = base64.b64encode(b"\x89PNG").decode()
+
+    assert encoded(chat_request(messages))["messages"][1:] == [
+        {"role": "tool", "content": "here", "tool_call_id": "a1", "tool_name": "camera", "images": [picture]}
+    ]
+
+
 def test_unreadable_arguments_of_another_provider_are_reported():
     """Ollama wants an object; text that is none cannot be sent."""
     request = chat_request(
@@ -244,4 +281,4 @@ def test_what_only_fine_tunes_is_dropped_and_reported():
     )
     encoded(request)
 
-    assert {warning.parameter for warning in request.warnings} == {"user", "name", "parallel_tool_calls"}
+    assert {warning.parameter for warning in request.warnings} == {"user", "messages", "parallel_tool_calls"}
