@@ -14,6 +14,7 @@ import random
 from collections import deque
 from typing import TYPE_CHECKING, Final, Literal
 
+from core.llm.common.waits import doubled
 from core.llm.pipeline.late import LateAnswers
 
 if TYPE_CHECKING:
@@ -293,7 +294,7 @@ class Breaker:
         elif self._good_probes:
             # It is there, but not well: what is known about its outage no longer tells when to come back.
             self._first_failure, self._bad_probes = now, 0
-            end = now + min(self.LONGEST_OPEN, self.FIRST_OPEN * 2**self._relapses) * rng.uniform(0.8, 1.2)
+            end = now + doubled(self.FIRST_OPEN, self._relapses, self.LONGEST_OPEN) * rng.uniform(0.8, 1.2)
             self._relapses += 1
         else:
             self._bad_probes += 1

@@ -12,6 +12,7 @@ from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ProviderStateChanged
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelRef
+from core.llm.common.waits import doubled
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyState, KeyStates
@@ -163,7 +164,7 @@ class KeyPool:
             self._rest(state, now, seconds, f"the provider asked to wait ({error.type})", error)
 
     def _refuse(self, state: KeyState, now: float, error: ProviderError) -> None:
-        seconds = min(LONGEST_GATE, QUARANTINE * 2**state.refusals)
+        seconds = doubled(QUARANTINE, state.refusals, LONGEST_GATE)
         if state.rest(now + seconds, error.message, error.type, since=now, refused=True):
             state.refusals += 1
             if state.refusals == 1:

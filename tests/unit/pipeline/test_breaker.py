@@ -252,6 +252,16 @@ def test_who_answers_probes_but_not_three_in_a_row_is_tried_again_soon_and_then_
         assert 0.8 * middle <= length <= 1.2 * middle
 
 
+def test_who_has_not_been_well_for_a_day_is_tried_as_often_as_ever() -> None:
+    """A call that is the probe gets an answer or an error of the provider, however long that has gone on."""
+    state, began = opened(0.0), 0.0
+    while state.open_until < 86_400.0:
+        began = state.open_until
+        answer(state, began)
+        fail(state, began)
+    assert 0.8 * Breaker.LONGEST_OPEN <= state.open_until - began <= 1.2 * Breaker.LONGEST_OPEN
+
+
 @pytest.mark.parametrize(
     ("failures", "results", "needed"),
     [(0, 0, 3), (0, 64, 3), (1, 64, 3), (2, 64, 4), (6, 64, 5), (13, 64, 8), (32, 64, 10), (64, 64, 3), (1, 1, 3)],

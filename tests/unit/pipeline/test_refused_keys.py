@@ -66,6 +66,16 @@ async def test_F17_a_key_that_stays_bad_is_told_once_and_asked_less_and_less() -
     assert rig.changes() == ["quarantined", "ready", "quarantined"]
 
 
+async def test_F17_a_key_that_has_been_bad_for_weeks_is_refused_as_on_the_first_day() -> None:
+    """Its callers get the error of the provider, and it is asked four times an hour."""
+    rig = Rig("bad")
+    for _ in range(2000):
+        error = await rig.failure(an_error("authentication", status_code=401))
+        assert error.type == "authentication"
+        await rig.clock.advance(900.0)
+    assert rig.inner.calls == 2000
+
+
 async def test_F17_one_attempt_finds_out_for_all_whether_a_refused_key_is_accepted_again() -> None:
     """A crowd that waits for a key's time to be over would else be refused one by one, each with a request."""
     rig = Rig("bad")
