@@ -88,11 +88,15 @@ class Purse:
 
     def overdrawn(self, budgets: tuple[Budget, ...], hold: Hold) -> BudgetExceeded | None:
         """Why *hold* would be refused whatever becomes of attempts under way; `None` where it may not be."""
-        for budget in budgets:
-            if budget.covers(hold.spender):
-                account = self._account(budget, hold.spender.user, hold.started)
-                if account.spent + hold.nanos > budget.limit:
-                    return self._refusal(budget, account, hold.nanos)
+        user, now, nanos = hold.spender.user, hold.started, hold.nanos
+        try:
+            for budget in budgets:
+                if budget.covers(hold.spender):
+                    account = budget.find(user, now) or self._admitted(budget, user, now)
+                    if account.spent + nanos > budget.limit:
+                        return self._refusal(budget, account, nanos)
+        except BudgetExceeded as error:
+            return error
         return None
 
     def take(self, budgets: tuple[Budget, ...], hold: Hold) -> None:

@@ -12,6 +12,7 @@ import pytest
 from loguru import logger
 
 from core.llm import BudgetAlert, BudgetExceeded, BudgetStatus, ProviderError, UsageLedger
+from core.llm.accounting import budgets
 from core.llm.common.types import ModelRef, Usage
 from core.llm.testing import EventRecorder, Gate
 from tests.unit.accounting.spending import START, WallClock
@@ -154,6 +155,21 @@ async def test_a_budget_of_each_user_knows_them_apart(user: str | None) -> None:
         await world.service.generate("hi", user=user, **ONE)
         with pytest.raises(BudgetExceeded, match="of this user"):
             await world.service.generate("hi", user="bob", **ONE)
+
+
+async def test_S63_users_beyond_what_memory_holds_are_refused_also_by_a_whole_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is looked at before an attempt must not give them the account that the attempt would be denied."""
+    monkeypatch.setattr(budgets, "USERS_KEPT", 3)
+    limits = [{"scope": {"user": "*"}, "amount": 5, "period": "day"}]
+    async with spending(costs={"limits": limits}) as world:
+        answers(world, 1000, times=4)
+        for user in ("ann", "ben", "cat"):
+            await world.service.generate("hi", user=user, **ONE)
+        with pytest.raises(BudgetExceeded, match="users have spent something this day"):
+            await world.service.generate("hi", user="dan", **ONE)
+        assert len(world.alpha.requests) == 3
 
 
 @pytest.mark.parametrize("backend", ["memory", "sqlite"])
