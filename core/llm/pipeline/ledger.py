@@ -1,16 +1,15 @@
 """Write down each request before it is sent, and how it ended, exactly once."""
 
-import asyncio
 from functools import partial
 
 from core.llm.accounting.ledger import UsageLedger
-from core.llm.common.exceptions import LLMError, ProviderError
+from core.llm.common.exceptions import ProviderError
 from core.llm.common.trace import AttemptTrace
-from core.llm.common.types import Billing, Cost, PartialOutput, Usage
+from core.llm.common.types import Billing, Cost, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.meter import cost_of, meter
 from core.llm.pipeline.target import Target
-from core.llm.pipeline.unreported import prompt_of, usage_of_broken
+from core.llm.pipeline.unreported import billing_of, prompt_of, usage_of_broken, usage_of_failed
 from core.llm.routing.token_calibration import TokenCalibration
 from core.llm.state.rows import AttemptRow
 
@@ -47,10 +46,12 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 sent = True
                 reply = await inner(call)
             except BaseException as error:
-                state = _billing(error) if sent else "none"
-                partial_output = error.partial if isinstance(error, ProviderError) else None
-                usage = lost(call, state, partial_output)
-                close(call, row, attempt, state, usage, None if state == "none" else cost_at(usage), error)
+                state = billing_of(error) if sent else "none"
+                if state == "none":
+                    close(call, row, attempt, state, Usage(), None, error)
+                else:
+                    usage = usage_of_failed(call, model, calibration, error)
+                    close(call, row, attempt, state, usage, cost_at(usage), error)
                 raise
             reply.on_end(partial(count, call))  # before the row is closed: it holds what was counted
             reply.on_end(partial(ended, call, row, attempt))
@@ -66,7 +67,7 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
                 return
             usage = reply.collector.usage
             if usage is None or usage.estimated or reply.outcome != "answered":
-                usage = lost(call, "estimated", reply.collector.partial())
+                usage = usage_of_broken(call, model, calibration, reply.collector.partial())
             close(call, row, attempt, "estimated" if usage.estimated else "settled", usage, cost_at(usage), error)
 
         def close(
@@ -90,17 +91,6 @@ def ledger(book: UsageLedger, target: Target, currency: str, calibration: TokenC
         def cost_at(usage: Usage) -> Cost | None:
             return cost_of(usage, target.facts.price, currency)
 
-        def lost(call: Call, state: Billing, output: PartialOutput | None) -> Usage:
-            return Usage() if state == "none" else usage_of_broken(call, model, calibration, output)
-
         return handle
 
     return layer
-
-
-def _billing(error: BaseException) -> Billing:
-    if isinstance(error, ProviderError):
-        return error.billing
-    if isinstance(error, asyncio.CancelledError) or not isinstance(error, LLMError):
-        return "ambiguous"
-    return "none"

@@ -7,8 +7,8 @@ from decimal import Decimal
 from core.llm.common.types import Cost, Price, Usage
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.target import Target
+from core.llm.pipeline.unreported import prompt_of, tokens_of_answer
 from core.llm.routing.token_calibration import TokenCalibration
-from core.llm.routing.tokens import Estimate, estimate_input, estimate_text
 
 _MILLION = Decimal(1_000_000)
 
@@ -27,8 +27,9 @@ def meter(target: Target, currency: str, calibration: TokenCalibration | None = 
         response = reply.response
         if response is not None:
             if response.usage.estimated:
-                output = estimate_text(response.content + response.thinking)
-                response.usage = _estimated(counts.estimate(model, call.request), call, output, response.usage)
+                output = tokens_of_answer(response.content + response.thinking, response.tool_calls)
+                prompt = prompt_of(call, model, counts)
+                response.usage = replace(prompt, output=output, raw=response.usage.raw)
             else:
                 counts.learn(model, call.request, response.usage.input_total)
             response.cost = cost_of(response.usage, price, currency)
@@ -38,8 +39,7 @@ def meter(target: Target, currency: str, calibration: TokenCalibration | None = 
         elif reply.embedding is not None:
             vectors = reply.embedding
             if vectors.usage.estimated:
-                tokens = sum(estimate_text(text) for text in call.inputs)
-                vectors.usage = replace(vectors.usage, input=tokens, output=0)
+                vectors.usage = replace(vectors.usage, input=prompt_of(call, model, counts).input, output=0)
             vectors.cost = cost_of(vectors.usage, price, currency)
             if attempt is not None:
                 attempt.billing = "estimated" if vectors.usage.estimated else "settled"
@@ -47,11 +47,6 @@ def meter(target: Target, currency: str, calibration: TokenCalibration | None = 
             attempt.billing = "estimated"
 
     return count
-
-
-def _estimated(found: Estimate | None, call: Call, output: int, usage: Usage) -> Usage:
-    prompt = estimate_input(call.request) if found is None else found.tokens
-    return Usage(input=prompt, output=output, estimated=True, raw=usage.raw)
 
 
 def cost_of(usage: Usage, price: Price | None, currency: str) -> Cost | None:

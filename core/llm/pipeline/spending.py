@@ -1,18 +1,18 @@
 """What a call may cost at most, known before anything is sent, and what its attempts have cost so far."""
 
-import asyncio
 from collections.abc import Awaitable
 from decimal import Decimal
 from functools import partial
 from typing import Final
 
-from core.llm.common.exceptions import BudgetExceeded, LLMError, ProviderError
+from core.llm.common.exceptions import BudgetExceeded
 from core.llm.common.types import Price, Usage
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.meter import cost_of
 from core.llm.pipeline.target import Target
+from core.llm.pipeline.unreported import prompt_of, usage_of_broken, usage_of_failed
 from core.llm.providers.base.request import LLMRequest
-from core.llm.routing.tokens import estimate_input, estimate_text
+from core.llm.routing.token_calibration import TokenCalibration
 
 LONGEST_ANSWER: Final = 4096
 """Tokens that an answer is taken to have where neither the request nor the model bounds it."""
@@ -32,8 +32,8 @@ def spending(target: Target) -> Layer:
             try:
                 reply = await inner(call)
             except BaseException as error:
-                if _may_be_billed(error):
-                    call.spent += _price_of(_prompt(call, target), 0, target.facts.price)
+                used = usage_of_failed(call, target.ref.model, _counts_of(target), error)
+                call.spent += _price_of(used, target.facts.price)
                 raise
             reply.on_end(partial(_settle, call, target))
             return reply
@@ -48,9 +48,9 @@ def too_dear(call: Call, target: Target) -> str | None:
     limit, price = call.cost_limit, target.facts.price
     if limit is None or price is None:
         return None
-    prompt = _prompt(call, target)
+    prompt = prompt_of(call, target.ref.model, _counts_of(target)).input
     answer = 0 if call.mode == "embed" else longest_answer(call.request, target)
-    most = _price_of(prompt, answer, price)
+    most = _price_of(Usage(input=prompt, output=answer), price)
     # What another candidate costs that is being asked at the same time is not known yet: taken to be as much again.
     running = sum(not attempt.decision and attempt.target != target.ref for attempt in call.trace.attempts)
     if call.spent + most * (1 + running) <= limit:
@@ -68,29 +68,19 @@ def longest_answer(request: LLMRequest, target: Target) -> int:
     return request.max_tokens or target.facts.max_output_tokens or LONGEST_ANSWER
 
 
-def _prompt(call: Call, target: Target) -> int:
-    if call.mode == "embed":
-        return sum(map(estimate_text, call.inputs))
-    upstream = target.upstream
-    found = upstream.tokens.estimate(target.ref.model, call.request) if upstream is not None else None
-    return estimate_input(call.request) if found is None else found.tokens
+def _counts_of(target: Target) -> TokenCalibration | None:
+    return None if target.upstream is None else target.upstream.tokens
 
 
-def _price_of(prompt: int, answer: int, price: Price | None) -> Decimal:
-    cost = cost_of(Usage(input=prompt, output=answer), price, "")
+def _price_of(usage: Usage, price: Price | None) -> Decimal:
+    cost = cost_of(usage, price, "")
     return cost.amount if cost is not None else Decimal(0)
 
 
-def _may_be_billed(error: BaseException) -> bool:
-    if isinstance(error, ProviderError):
-        return error.billing != "none"
-    return isinstance(error, asyncio.CancelledError) or not isinstance(error, LLMError)
-
-
-def _settle(call: Call, target: Target, reply: Reply, error: BaseException | None) -> None:
+def _settle(call: Call, target: Target, reply: Reply, _: BaseException | None) -> None:
     answer = reply.response or reply.embedding
     if answer is not None:
         call.spent += answer.cost.amount if answer.cost is not None else 0
-    elif error is not None:
-        output = estimate_text(reply.collector.partial().text)
-        call.spent += _price_of(_prompt(call, target), output, target.facts.price)
+    else:
+        used = usage_of_broken(call, target.ref.model, _counts_of(target), reply.collector.partial())
+        call.spent += _price_of(used, target.facts.price)

@@ -7,11 +7,12 @@ import pytest
 
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.exceptions import RateLimited, UnsupportedFeature
+from core.llm.common.messages import ToolCall
 from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import FinishReason, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.ledger import ledger
-from core.llm.providers.base.response import StreamFinish, StreamStart, TextDelta, UsageReport
+from core.llm.providers.base.response import StreamFinish, StreamStart, TextDelta, ToolCallReady, UsageReport
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.routing.token_calibration import TokenCalibration
 from core.llm.state.rows import AttemptRow
@@ -110,6 +111,21 @@ async def test_a_stream_that_is_left_is_booked_as_far_as_it_came():
     await reply.end("abandoned")
     (total,) = await desk.book.totals()
     assert total.attempts == 1
+
+
+async def test_a_stream_that_is_left_after_a_tool_call_is_booked_with_it():
+    """F80: a model may say nothing but what to call; its arguments are generated and paid for like text."""
+    call_of_a_tool = ToolCall("t1", "write_file", {"content": "word " * 200})
+    desk = Desk(
+        streaming(StreamStart(), UsageReport(Usage(50, output=1)), ToolCallReady(0, call_of_a_tool), TextDelta("so"))
+    )
+    reply = await desk.handler(attempted(mode="stream"))
+    for _ in range(3):
+        await reply.next()
+    await reply.end("abandoned")
+    row = await desk.only_row()
+    assert row.usage.input == 50
+    assert 200 <= row.usage.output < 300
 
 
 async def test_a_broken_stream_is_an_estimate_of_what_came():

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.llm.common.messages import ToolCall
 from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import ModelFacts, Price, Usage
 from core.llm.pipeline.handler import Reply
@@ -74,6 +75,14 @@ async def test_F49_missing_usage_is_estimated_and_says_so() -> None:
     assert answer.cost is not None
     assert answer.cost.estimated
     assert call.attempt.billing == "estimated"
+
+
+async def test_F49_the_estimate_of_an_answer_holds_its_tool_calls() -> None:
+    """An answer that only says what to call is not free of charge."""
+    said = ToolCall("t1", "write_file", {"content": "word " * 200})
+    answer = replace(an_answer("", usage=Usage(estimated=True)), parts=(said,))
+    meter(a_target(), "USD")(a_call(), Reply(a_call(), response=answer), None)
+    assert 200 <= answer.usage.output < 300
 
 
 async def test_reported_usage_is_taken_as_it_is() -> None:

@@ -11,7 +11,7 @@ from core.llm.common.types import Cost, ModelFacts, ModelRef, Price
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.spending import LONGEST_ANSWER, longest_answer, spending, too_dear
 from core.llm.pipeline.upstream import Upstream
-from core.llm.providers.base.response import EmbeddingResponse, TextDelta
+from core.llm.providers.base.response import EmbeddingResponse, RefusalDelta, TextDelta
 from tests.unit.pipeline.support import Scripted, a_call, a_target, an_answer, an_error
 
 DOLLAR = Price(Decimal(1), Decimal(1))
@@ -80,6 +80,18 @@ async def test_S67_a_broken_stream_counts_with_what_it_had_written() -> None:
     await reply.next()
     await reply.end("failed", an_error())
     assert Decimal("0.001") < call.spent < Decimal("0.003")
+
+
+async def test_S67_a_refusal_that_leads_to_another_candidate_counts_with_its_prompt() -> None:
+    """It is left before anything of it was read, and the call goes on."""
+
+    async def rest() -> Any:
+        yield TextDelta("never read")
+
+    layer, _ = handler(lambda call: Reply(call, head=[RefusalDelta("no")], tail=rest()))
+    call = limited("1", "stream")
+    await (await layer(call)).end("abandoned")
+    assert call.spent > 0
 
 
 async def test_S67_vectors_cost_their_texts_only() -> None:
