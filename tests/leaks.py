@@ -29,7 +29,7 @@ class Resources:
         return sorted(f"{kind}: {item}" for kind in kinds for item in getattr(self, kind) - getattr(before, kind))
 
 
-async def assert_nothing_left(before: Resources, *, within: float = 2.0) -> None:
+async def assert_nothing_left(before: Resources, *, within: float = 30.0) -> None:
     """Fail if something is held that was not held *before*.
 
     What ends by itself gets *within* seconds: sockets close one loop turn after their transport, threads end after

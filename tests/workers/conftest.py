@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from core.llm.common.clock import Clock
 from core.llm.transport.process import Setup, WorkerExit, WorkerObserver, WorkerProcess, WorkerSpec
 from core.llm.transport.process_restart import RestartPolicy
 
@@ -31,9 +32,11 @@ async def make_worker(exits: Exits) -> AsyncIterator[Callable[..., WorkerProcess
     """Make workers that are closed at the end of the test."""
     made: list[WorkerProcess] = []
 
-    def make(*, load: dict[str, Any] | None = None, load_timeout: float = 30.0, **fields: Any) -> WorkerProcess:
+    def make(
+        *, load: dict[str, Any] | None = None, load_timeout: float = 60.0, clock: Clock | None = None, **fields: Any
+    ) -> WorkerProcess:
         spec = WorkerSpec("fake", FAKE, setup=Setup("load", load or {}, load_timeout), restart=QUICK, slots=8)
-        worker = WorkerProcess(replace(spec, **fields), observer=exits)
+        worker = WorkerProcess(replace(spec, **fields), observer=exits, clock=clock)
         made.append(worker)
         return worker
 

@@ -20,7 +20,7 @@ class FakeEngine:
     methods = frozenset(
         {
             "load", "echo", "count", "ignore_cancel", "hold_lock", "die", "garbage", "print", "facts", "grandchild",
-            "allocate", "refuse", "raise_secret", "surrogate", "flood", "wait",
+            "allocate", "refuse", "raise_secret", "surrogate", "flood", "wait", "deaf",
         }
     )  # fmt: skip
 
@@ -33,8 +33,7 @@ class FakeEngine:
 
     def load(self, params: Any, job: Job) -> Any:
         if log := params.get("log"):
-            with Path(log).open("a") as file:
-                file.write(f"{os.getpid()}\n")
+            _note(Path(log))
         if "print" in params:
             print(params["print"], flush=True)
         if "die" in params:
@@ -44,6 +43,7 @@ class FakeEngine:
             _hold_the_lock(params["seconds"])
         else:
             time.sleep(params.get("seconds", 0))
+        _wait_for(params.get("until"))
         if "refuse" in params:
             raise EngineError("server_error", params["refuse"], code="load_failed")
         return {"loaded": True}
@@ -52,24 +52,28 @@ class FakeEngine:
         return params
 
     def count(self, params: Any, job: Job) -> Any:
-        """Numbers from 0, with a pause between them, until `to` or a cancel."""
+        """Numbers from 0, with a pause between them, until `to` or a cancel; `until` is a file that the last waits for."""
         self.running += 1
         try:
             for number in range(params["to"]):
+                if number == params["to"] - 1:
+                    _wait_for(params.get("until"), job)
                 if not job.emit(number):
                     self.cancelled.append(number)
                     return None
-                time.sleep(params.get("pause", 0))
+                _pause(params.get("pause", 0), job)
             return params["to"]
         finally:
             self.running -= 1
 
     def wait(self, params: Any, job: Job) -> Any:
-        """A call without items that stops soon after it is cancelled."""
-        end = time.monotonic() + params["seconds"]
-        while time.monotonic() < end and not job.cancelled:
-            time.sleep(0.005)
-        return None
+        """A call without items that stops soon after it is cancelled, or when the file `until` is there."""
+        _wait_for(params.get("until"), job)
+        _pause(params.get("seconds", 0), job)
+
+    def deaf(self, params: Any, job: Job) -> Any:
+        """A call that goes on until the file `until` is there, cancelled or not."""
+        _wait_for(params["until"])
 
     def ignore_cancel(self, params: Any, job: Job) -> Any:
         time.sleep(60)
@@ -136,6 +140,26 @@ class FakeEngine:
 
     def surrogate(self, params: Any, job: Job) -> Any:
         return "\ud800"
+
+
+def _note(log: Path) -> None:
+    """Add this process to *log*, whose lines are whole whenever it is looked at."""
+    fresh = log.with_name(f"{log.name}.{os.getpid()}")
+    fresh.write_text(f"{log.read_text() if log.exists() else ''}{os.getpid()}\n")
+    fresh.replace(log)
+
+
+def _wait_for(file: str | None, job: Job | None = None) -> None:
+    """Until there is such a file, or the job is cancelled."""
+    while file is not None and not Path(file).exists() and not (job is not None and job.cancelled):
+        time.sleep(0.005)
+
+
+def _pause(seconds: float, job: Job) -> None:
+    """Sleep, but not for much longer than somebody wants the rest."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0 and not job.cancelled:
+        time.sleep(min(left, 0.005))
 
 
 def _channel() -> int:

@@ -1,10 +1,12 @@
 """Start, stop and what is left afterwards: nothing."""
 
 import asyncio
+import gc
 import logging
 import os
 import resource
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +14,9 @@ import psutil
 import pytest
 
 from core.llm.common.exceptions import ModelLoadError, ProviderError, WorkerCrashed
+from core.llm.testing import FakeClock
 from core.llm.transport.process_calls import NO_LIMITS
+from core.llm.transport.process_restart import RestartPolicy
 from tests.leaks import Resources, assert_nothing_left
 
 pytestmark = pytest.mark.leakcheck
@@ -38,52 +42,79 @@ async def test_fifty_callers_of_a_cold_worker_cause_one_start_F142(make_worker, 
 async def test_one_of_several_waiters_may_leave(make_worker, tmp_path):
     """The start goes on for the others."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 0.2})
+    go = tmp_path / "go"
+    worker = make_worker(load={"log": str(log), "until": str(go)})
     leaving, staying = (asyncio.create_task(worker.start()) for _ in range(2))
     while not log.exists():
         await asyncio.sleep(0.005)
     leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    go.touch()
     await staying
     assert worker.state == "ready"
     assert len(log.read_text().split()) == 1
 
 
 async def test_when_the_last_waiter_leaves_the_start_is_called_off(make_worker, tmp_path):
-    """The loader is gone within a second, and the next call starts afresh."""
+    """The loader does not go on to its end, and the next call starts afresh."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 0.5, "hold_lock": True})
+    go = tmp_path / "go"
+    worker = make_worker(load={"log": str(log), "until": str(go)})
     waiter = asyncio.create_task(worker.start())
     while not log.exists():
         await asyncio.sleep(0.005)
-    pid = int(log.read_text())
-    left = time.monotonic()
+    loader = psutil.Process(int(log.read_text()))
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
     again = asyncio.create_task(worker.request("echo", {}))
-    while psutil.pid_exists(pid):
-        assert time.monotonic() - left < 1
-        await asyncio.sleep(0.005)
+    await gone(loader)
+    go.touch()
     assert await again == {}
     assert len(log.read_text().split()) == 2
+
+
+async def test_a_loader_that_blocks_the_interpreter_is_called_off_as_well(make_worker, tmp_path):
+    """Nothing in the worker can run that would end it."""
+    log = tmp_path / "loads"
+    worker = make_worker(load={"log": str(log), "seconds": 60, "hold_lock": True})
+    waiter = asyncio.create_task(worker.start())
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    loader = psutil.Process(int(log.read_text()))
+    waiter.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiter
+    await gone(loader)
 
 
 async def test_a_load_that_takes_too_long_is_killed_F141(make_worker, tmp_path):
     """Even when the loader blocks everything in the worker."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 30, "hold_lock": True}, load_timeout=0.3)
+    clock = FakeClock()
+    load = {"log": str(log), "seconds": 60, "hold_lock": True}
+    worker = make_worker(load=load, load_timeout=300, clock=clock)
+    start = asyncio.create_task(worker.start())
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    await clock.advance(299)
+    assert not start.done()
+    await clock.advance(2)
     with pytest.raises(ModelLoadError, match="not ready within"):
-        await worker.start()
+        await start
     assert not psutil.pid_exists(int(log.read_text()))
 
 
 async def test_a_callers_deadline_does_not_stop_a_load(make_worker, tmp_path):
     """A model that takes longer to load than one call may last would never be ready."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 0.5})
+    go = tmp_path / "go"
+    worker = make_worker(load={"log": str(log), "until": str(go)})
     with pytest.raises(ProviderError) as caught:
         await worker.request("echo", {}, replace(NO_LIMITS, deadline_at=time.monotonic() + 0.2))
     assert caught.value.code == "deadline_exceeded"
+    go.touch()
     assert await worker.request("echo", {}) == {}
     assert len(log.read_text().split()) == 1
 
@@ -91,12 +122,18 @@ async def test_a_callers_deadline_does_not_stop_a_load(make_worker, tmp_path):
 async def test_a_cancellation_at_the_deadline_counts_as_the_deadline(make_worker, tmp_path):
     """Whoever enforces the deadline from outside cancels the call; the load goes on all the same."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 0.5})
-    call = asyncio.create_task(worker.request("echo", {}, replace(NO_LIMITS, deadline_at=time.monotonic() + 0.25)))
-    await asyncio.sleep(0.2)
+    go = tmp_path / "go"
+    clock = FakeClock()
+    worker = make_worker(load={"log": str(log), "until": str(go)}, load_timeout=3600, clock=clock)
+    limit = replace(NO_LIMITS, deadline_at=clock.monotonic() + 600)
+    call = asyncio.create_task(worker.request("echo", {}, limit))
+    while not log.exists():
+        await asyncio.sleep(0.005)
+    await clock.advance(599.95)
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
+    go.touch()
     assert await worker.request("echo", {}) == {}
     assert len(log.read_text().split()) == 1
 
@@ -113,7 +150,8 @@ async def test_every_waiter_gets_an_error_of_its_own(make_worker):
 async def test_a_refused_load_tells_why_and_leaves_no_process_F140(make_worker, tmp_path, exits):
     """The engine's reason reaches the caller; it is no crash."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "refuse": "no such architecture"})
+    slow = RestartPolicy(first_delay=60, max_delay=60)
+    worker = make_worker(load={"log": str(log), "refuse": "no such architecture"}, restart=slow)
     for _ in range(8):
         with pytest.raises(ModelLoadError, match="no such architecture"):
             await worker.start(force=True)
@@ -143,6 +181,7 @@ async def test_a_process_that_cannot_be_started_says_why(make_worker, monkeypatc
 async def test_a_process_without_a_descriptor_left_says_what_to_raise(make_worker):
     """Nothing stays open of the try."""
     worker = make_worker()
+    gc.collect()
     before, (soft, hard) = len(os.listdir("/proc/self/fd")), resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (before + 4, hard))
     try:
@@ -167,7 +206,7 @@ async def test_stopping_waits_for_calls_that_end_in_time_F143(worker):
     reader = asyncio.create_task(_read(stream))
     await asyncio.sleep(0.02)
     pid = worker.pid
-    await worker.stop(grace=10)
+    await worker.stop(grace=60)
     assert await reader == list(range(50))
     assert not psutil.pid_exists(pid)
 
@@ -180,7 +219,7 @@ async def test_stopping_cuts_what_takes_longer_F143(worker):
     pid = worker.pid
     began = time.monotonic()
     await worker.stop(grace=0.2)
-    assert 0.2 <= time.monotonic() - began < 8
+    assert 0.2 <= time.monotonic() - began < 60  # the answer would take 400 s
     assert not psutil.pid_exists(pid)
     with pytest.raises(ProviderError, match="was unloaded") as caught:
         await reader
@@ -190,21 +229,23 @@ async def test_stopping_cuts_what_takes_longer_F143(worker):
 async def test_an_orderly_end_does_not_wait_for_the_engines_destructor(worker, exits):
     """Native libraries hang in it now and then; the end of the process does its work."""
     await worker.start()
-    began = time.monotonic()
-    await worker.stop(grace=60)
-    assert time.monotonic() - began < 8
+    async with asyncio.timeout(30):
+        await worker.stop(grace=60)
     assert [one.exit_code for one in exits] == [0]
 
 
-async def test_a_call_during_a_stop_is_served_by_the_next_process(worker):
+async def test_a_call_during_a_stop_is_served_by_the_next_process(worker, tmp_path):
     """It neither fails nor hangs."""
     await worker.start()
     first = worker.pid
-    stream = await worker.stream("count", {"to": 30, "pause": 0.005})
-    stopping = asyncio.create_task(worker.stop(grace=10))
+    go = tmp_path / "go"
+    stream = await worker.stream("count", {"to": 30, "until": str(go)})
+    stopping = asyncio.create_task(worker.stop(grace=60))
     await asyncio.sleep(0.01)
     assert worker.state == "stopping"
     call = asyncio.create_task(worker.request("echo", {}))
+    await asyncio.sleep(0.01)
+    go.touch()
     assert await _read(stream) == list(range(30))
     assert await call == {}
     await stopping
@@ -224,7 +265,7 @@ async def test_a_closed_worker_refuses_calls(worker):
 async def test_closing_during_a_start_ends_the_start(make_worker, tmp_path):
     """Nothing is left of it."""
     log = tmp_path / "loads"
-    worker = make_worker(load={"log": str(log), "seconds": 30})
+    worker = make_worker(load={"log": str(log), "seconds": 60})
     waiting = asyncio.create_task(worker.start())
     while not log.exists():
         await asyncio.sleep(0.005)
@@ -255,13 +296,9 @@ async def test_fifty_lives_leave_no_process_thread_descriptor_or_file_WK08(worke
 
 async def test_what_the_worker_started_goes_with_it(worker):
     """The whole process group is ended."""
-    pid = await worker.request("grandchild", {})
+    grandchild = psutil.Process(await worker.request("grandchild", {}))
     await worker.stop()
-    for _ in range(100):
-        if not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-            return
-        await asyncio.sleep(0.01)
-    pytest.fail("the grandchild is still running")
+    await gone(grandchild)
 
 
 async def test_the_environment_is_an_allow_list_S14(worker, monkeypatch):
@@ -307,6 +344,14 @@ async def test_output_goes_to_the_log_line_by_line_WK07(worker, caplog):
         pid = worker.pid
         await worker.stop(grace=5)
     assert caplog.messages == [f"fake[{pid}] line {number}" for number in range(3)]
+
+
+async def gone(process):
+    """Wait until a process is there no more, or only until somebody asks what became of it."""
+    async with asyncio.timeout(30):
+        with suppress(psutil.NoSuchProcess):
+            while process.status() != psutil.STATUS_ZOMBIE:
+                await asyncio.sleep(0.005)
 
 
 async def _read(stream):

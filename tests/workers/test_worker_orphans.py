@@ -68,8 +68,8 @@ def host():
                 worker.kill()
 
 
-def wait_until_gone(pid, within):
-    """Fail if the process is still there after *within* seconds."""
+def wait_until_gone(pid, within=20):
+    """Fail if the process is still there after *within* seconds; by itself none of them would end within a minute."""
     began = time.monotonic()
     while _lives(pid):
         assert time.monotonic() - began < within, f"the worker lives on {within} s after its host"
@@ -84,10 +84,10 @@ def _lives(pid):
 
 
 def test_a_killed_host_takes_an_idle_worker_with_it_WK05_F145(host):
-    """Within a second, and its directory goes as well."""
+    """Nobody has to ask it to."""
     process, worker = host()
     process.kill()
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
 
 
 def test_the_directory_of_a_killed_hosts_worker_is_removed_by_the_next_host_F145(host):
@@ -99,7 +99,7 @@ def test_the_directory_of_a_killed_hosts_worker_is_removed_by_the_next_host_F145
     assert scratch.is_dir()
     process.kill()
     process.wait()
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
     host()
     assert not scratch.exists()
 
@@ -113,7 +113,7 @@ def test_a_worker_that_could_not_notice_is_ended_by_the_next_host_F145(host):
     time.sleep(0.3)
     assert _lives(worker)
     host()
-    wait_until_gone(worker, within=5)
+    wait_until_gone(worker)
 
 
 def test_a_later_process_with_the_number_of_a_worker_is_left_alone_F145(host):
@@ -141,7 +141,7 @@ def test_a_killed_host_takes_a_busy_worker_with_it_WK05_F145(host):
     )
     process, worker = host(then=then)
     process.kill()
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="needs the kernel's parent-death signal")
@@ -150,32 +150,33 @@ def test_a_killed_host_takes_a_loader_with_it_that_blocks_the_interpreter_WK05_F
     log = tmp_path / "log"
     begin = f"task = asyncio.create_task(worker.start())\n    while not os.path.exists({str(log)!r}): await asyncio.sleep(0.01)"
     process, worker = host(
-        load=f'{{"log": {str(log)!r}, "seconds": 30, "hold_lock": True}}',
+        load=f'{{"log": {str(log)!r}, "seconds": 60, "hold_lock": True}}',
         begin=begin,
         then=f"print(open({str(log)!r}).read().strip(), flush=True); await asyncio.sleep(60)",
     )
     process.kill()
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
 
 
 def test_a_forked_child_of_the_host_does_not_keep_the_worker_alive_WK05(host):
     """It has inherited the host's end of the pipe, so the pipe alone would not tell."""
     then = (
-        "child = os.fork()\n    if not child: time.sleep(30); os._exit(0)\n"
+        "child = os.fork()\n    if not child: time.sleep(60); os._exit(0)\n"
         "    print(worker.pid, flush=True); time.sleep(60)"
     )
     process, worker = host(then=then)
     children = psutil.Process(process.pid).children()
     process.kill()
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
     for child in children:
-        if child.pid != worker and child.is_running():
-            child.send_signal(signal.SIGKILL)
+        if child.pid != worker:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
 
 def test_a_host_that_ends_without_closing_leaves_no_worker(host):
     """A forgotten `close` is no leak."""
     process, worker = host(then="print(worker.pid, flush=True); os._exit(3)")
     assert process.wait() == 3
-    wait_until_gone(worker, within=1)
+    wait_until_gone(worker)
     assert not os.path.exists(f"/proc/{worker}/fd/0") or psutil.Process(worker).status() == psutil.STATUS_ZOMBIE
