@@ -187,6 +187,49 @@ async def test_hr_04_a_secret_that_is_gone_for_a_moment_switches_nothing_off(
         assert not manager.status.stale
 
 
+@pytest.mark.parametrize(
+    ("name", "how"), [("llm.local.yaml", "removed"), ("llm.local.yaml", "emptied"), ("more/retry.yaml", "removed")]
+)
+async def test_hr_04_a_layer_that_is_gone_for_a_moment_takes_nothing_away(path: Path, name: str, how: str) -> None:
+    """Who saves by deleting first, or truncates, means what comes next: a layer or include need not be there at all."""
+    layer = path.parent / name
+    layer.parent.mkdir(exist_ok=True)
+    path.write_text("include: [more/*.yaml]\n" + config_text(1))
+    layer.write_text("llm_service: {retry: {max_retries: 5}}\n")
+
+    def take_away() -> None:
+        layer.unlink() if how == "removed" else layer.write_text("")
+
+    async with following(path) as (manager, events):
+        take_away()
+        await until(lambda: manager.status.stale)
+        assert manager.current.retry.max_retries == 5
+        (issue,) = manager.status.last_error
+        assert issue.file == str(layer)
+        assert "gone or empty" in issue.message
+
+        layer.write_text("llm_service: {retry: {max_retries: 7}}\n")
+        await until(lambda: not manager.status.stale)
+        assert manager.current.retry.max_retries == 7
+
+        take_away()
+        await until(lambda: manager.current.retry.max_retries == 2)
+        assert not manager.status.stale
+    assert [event.generation for event in applied(events)] == [1, 2, 3]
+
+
+async def test_hr_12_a_file_that_is_not_named_any_more_may_go_at_once(path: Path) -> None:
+    """Nobody waits for what the configuration does not ask for."""
+    included = path.with_name("retry.yaml")
+    included.write_text("llm_service: {retry: {max_retries: 5}}\n")
+    path.write_text("include: retry.yaml\n" + config_text(1))
+    async with following(path) as (manager, events):
+        included.unlink()
+        save_atomically(path, config_text(1))
+        await until(lambda: manager.current.retry.max_retries == 2)
+    assert not [issue for event in rejected(events) for issue in event.issues if "gone or empty" in issue.message]
+
+
 async def test_hr_17_the_watcher_survives_what_its_callback_raises(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

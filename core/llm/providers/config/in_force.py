@@ -79,7 +79,7 @@ class InForce:
         self._refused = None
         self.seen = read.sources.digest()
         self.watch_set = read.sources.watch_set
-        self._guard.accept(read.sources.texts, read.sources.secrets(filled=True))
+        self._guard.accept(read.sources.texts, read.sources.secrets)
 
     def reject(self, read: Reading, errors: Sequence[ConfigIssue]) -> tuple[ConfigIssue, ...] | None:
         """Note that what was read is refused; returns why, the first time that this content is."""
@@ -94,10 +94,10 @@ class InForce:
         return None if self._refused == before else self._last_error
 
     def doubt(self, read: Reading) -> tuple[ConfigIssue, float] | None:
-        """Why what was read may be half of a file that is being written, and after how long it is believed."""
+        """Why what was read may be half of files that are being written, and after how long it is believed."""
         patience = _CONFIRM_POLLS * self.require().config.reload.poll_interval
-        missing = read.sources.secrets(filled=False)
-        found = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience, missing)
+        gone = read.sources.missed(self._guard.held)
+        found = self._guard.check(read.sources.texts, read.sources.digest(), read.started, patience, gone)
         return None if found is None else (found, patience)
 
     def counted(self, result: ReloadResult) -> ReloadResult:

@@ -6,7 +6,7 @@ not found, and whether anything moved while it was reading.
 
 import hashlib
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -102,9 +102,18 @@ class SourceReader:
         """Everything that was read, without the files that are secrets."""
         return {path: data for path, data in self.contents.items() if path not in self._secret}
 
-    def secrets(self, *, filled: bool) -> frozenset[Path]:
-        """The files of secrets that hold something, or those that are missing or empty."""
-        return frozenset(path for path in self._secret if bool((self.contents[path] or b"").strip()) is filled)
+    @property
+    def secrets(self) -> frozenset[Path]:
+        """The files of secrets that hold something."""
+        return frozenset(self._secret - self.missed(self._secret))
+
+    def missed(self, files: Iterable[Path]) -> frozenset[Path]:
+        """Those of *files* that this load looked for, and found missing or empty."""
+        return frozenset(path for path in files if self._wanted(path) and not (self.contents.get(path) or b"").strip())
+
+    def _wanted(self, path: Path) -> bool:
+        globs = self._patterns
+        return path in self.contents or any(path.parent == folder and path.match(name) for folder, name in globs)
 
     def read(self, path: Path, limit: int = MAX_FILE_BYTES, *, secret: bool = False) -> bytes | None:
         """The bytes of *path*, or None where it does not exist.

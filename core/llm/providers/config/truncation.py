@@ -15,50 +15,51 @@ class TruncationGuard:
     """Compares what was read with what is in force."""
 
     def __init__(self) -> None:
-        self._in_force: dict[Path, bytes | None] = {}
-        self._secrets: frozenset[Path] = frozenset()
+        self._texts: dict[Path, bytes] = {}
+        self.held: frozenset[Path] = frozenset()
+        """The files in force that hold something, those of secrets included."""
         self._suspect = ""
         self._since = 0.0
 
-    def accept(self, contents: Mapping[Path, bytes | None], secrets: frozenset[Path] = frozenset()) -> None:
-        """Remember *contents* as what is in force, and the files that hold its *secrets*."""
-        self._in_force = dict(contents)
-        self._secrets = secrets
+    def accept(self, texts: Mapping[Path, bytes | None], secrets: frozenset[Path] = frozenset()) -> None:
+        """Remember *texts* as what is in force, and the files that hold its *secrets*."""
+        self._texts = {path: data for path, data in texts.items() if data and data.strip()}
+        self.held = secrets.union(self._texts)
         self._suspect = ""
 
     def check(
         self,
-        contents: Mapping[Path, bytes | None],
+        texts: Mapping[Path, bytes | None],
         digest: str,
         now: float,
         patience: float,
-        missing: frozenset[Path] = frozenset(),
+        gone: frozenset[Path] = frozenset(),
     ) -> ConfigIssue | None:
         """Complain about a text that looks unfinished, until *patience* seconds have passed without a change.
 
-        The same for a secret: *missing* are the files of secrets that are not there, or empty.
+        The same for a file that is *gone*, or empty: whoever replaces it may have taken it away first.
         """
-        file = next((path for path, data in contents.items() if self._is_beginning(path, data)), None)
-        gone = min(self._secrets & missing, default=None)
-        if file is None and gone is None:
+        place = next(
+            (_end(path, data) for path, data in texts.items() if data and self._is_beginning(path, data)), None
+        )
+        problem = "the file looks truncated: it ends in the middle of the text in force"
+        if place is None and gone:
+            place = Origin(str(min(gone)))
+            problem = "the file is gone or empty: what it said stays in force"
+        if place is None:
             self._suspect = ""
             return None
         if digest != self._suspect:
             self._suspect, self._since = digest, now
         if now - self._since >= patience:
             return None
-        meant = f"if this is meant, leave it as it is: it is accepted after {patience:g} s"
-        if file is None:
-            return Origin(str(gone)).issue("the secret file is gone or empty; the key in force stays", suggestion=meant)
-        text = contents[file] or b""
-        place = Origin(str(file), text.count(b"\n") + 1, len(text) - text.rfind(b"\n"))
-        return place.issue(
-            "the file looks truncated: it ends in the middle of the text in force",
-            suggestion=meant,
-        )
+        advice = f"if this is meant, leave it as it is: it is accepted after {patience:g} s"
+        return place.issue(problem, suggestion=advice)
 
-    def _is_beginning(self, path: Path, data: bytes | None) -> bool:
-        before = self._in_force.get(path)
-        return (
-            bool(data and before) and len(data or b"") < len(before or b"") and (before or b"").startswith(data or b"")
-        )
+    def _is_beginning(self, path: Path, data: bytes) -> bool:
+        before = self._texts.get(path, b"")
+        return len(data) < len(before) and before.startswith(data)
+
+
+def _end(path: Path, data: bytes) -> Origin:
+    return Origin(str(path), data.count(b"\n") + 1, len(data) - data.rfind(b"\n"))
