@@ -92,6 +92,10 @@ class KeyState:
         if self.resting_until == self._trial:
             self.resting_until = now
 
+    def turns_away(self, now: float) -> bool:
+        """Whether nothing is sent with it now, not even by a call that has it: only who tries it out goes on."""
+        return self.resting_until > now and self.resting_until != self._trial
+
     def works(self) -> None:
         """It was used with success."""
         self.refusals = 0

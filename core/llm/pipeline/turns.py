@@ -84,7 +84,7 @@ class Turns:
 
     def in_vain(self, key: KeyState, now: float) -> bool:
         """Whether nothing would be sent with *key* now, whoever's turn it is."""
-        return key.resting_until > now or self._upstream.breaker.refuses(self._ref.model, now)
+        return key.turns_away(now) or self._upstream.breaker.refuses(self._ref.model, now)
 
     def outlook(self, call: Call, lane: Lane, wants: Amounts, now: float, *, patient: bool, later: float) -> str | None:
         """Why *call* would not wait for its turn once *later* seconds have passed; `None` where it would."""
@@ -119,7 +119,7 @@ class Turns:
         now = call.clock.monotonic()
         provider, model = self._ref
         key, breaker = self._upstream.keys.of(call.api_key).at(model), self._upstream.breaker
-        if key.resting_until > now:
+        if key.turns_away(now):
             # Nothing new about the key: whoever chose it chooses again, and says so where all of them rest.
             return ProviderError(
                 "rate_limit",
