@@ -5,10 +5,10 @@ It lies between `providers/base` and the folders of the single providers, which 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.types import ModelFacts, PhaseLimits
+from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import JoinedBatches
 from core.llm.dialects.openai_chat import OpenAIChatDialect
@@ -20,8 +20,6 @@ from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices
 from core.llm.providers.base.request import EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse
-
-_CHECK_SECONDS: Final = 10.0
 
 
 class OpenAIStyleProvider(HttpProvider):
@@ -99,22 +97,11 @@ class OpenAIStyleProvider(HttpProvider):
 
     async def health_check(self) -> HealthReport:
         """Ask for the model list, which costs no tokens."""
-        clock = self.services.clock
-        began = clock.monotonic()
-        try:
-            models = await self._listed()
-        except ProviderError as error:
-            if error.status_code in {404, 405, 501}:
-                return HealthReport(True, "answers, but has no model list", clock.monotonic() - began)
-            return HealthReport(False, str(error))
-        names = tuple(entry.name for entry in models)
-        return HealthReport(True, f"{len(names)} models", clock.monotonic() - began, names)
+        return await self.report_of(self._offer())
+
+    async def _offer(self) -> tuple[str, tuple[str, ...]]:
+        names = tuple(entry.name for entry in await self._listed())
+        return f"{len(names)} models", names
 
     async def _listed(self) -> list[ListedModel]:
-        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
-        call = HttpCall("GET", self.quirks.models_path, headers={"accept": "application/json"}, idempotent=True)
-        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
-        try:
-            return models_from_openai(*await self.call_json(call, request))
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
+        return await self.ask(self.quirks.models_path, models_from_openai)

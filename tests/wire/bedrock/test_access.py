@@ -1,5 +1,6 @@
 """Who may call: API keys, signatures, session tokens, wrong clocks; and that no secret shows when it fails."""
 
+import json
 import traceback
 from datetime import timedelta
 
@@ -15,6 +16,8 @@ from core.llm.testing import FakeClock
 from core.llm.testing.bedrock_frames import bedrock_error
 from core.llm.testing.bedrock_server import BedrockAnswer, BedrockServer
 from core.llm.testing.bedrock_signature import Account
+from core.llm.testing.wire_server import WireServer
+from core.llm.testing.wire_steps import answer
 from tests.wire.bedrock.support import CLAUDE, KEY, chat
 
 ARN = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-haiku-4-5-20251001-v1:0"
@@ -98,6 +101,22 @@ async def test_an_api_key_comes_from_the_environment(server, make, monkeypatch):
     server.will(BedrockAnswer(bedrock_error(f"what is {KEY}?"), status=400, error="ValidationException"))
     assert KEY not in str(await failure(provider))
     assert ambient_key(BedrockConfig(profile="p"), {"AWS_BEARER_TOKEN_BEDROCK": KEY}) is None
+
+
+async def test_no_key_shows_where_the_list_of_models_is_refused(make, monkeypatch):
+    """A proxy quotes what it refuses, a key that looks like nothing else: that of the environment, or a header's."""
+    key, ticket = "plain0words1of2mine3", "ticket4of5the6proxy7"
+    monkeypatch.setenv("AWS_BEARER_TOKEN_BEDROCK", key)
+    async with WireServer() as control:
+        control.otherwise(answer(json.dumps({"message": f"who are you, {key} with {ticket}?"}), 400))
+        provider = await make(control_url=control.url, headers={"x-ticket": ticket})
+        detail = (await provider.health_check()).detail
+        with pytest.raises(ProviderError) as caught:
+            await provider.list_models()
+    assert "who are you" in detail
+    for text in (detail, str(caught.value)):
+        assert key not in text
+        assert ticket not in text
 
 
 async def test_a_wrong_api_key_is_an_authentication_error(make):

@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
-from core.llm.common.types import ModelFacts, PhaseLimits
+from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.data.facts import model_facts
 from core.llm.dialects.anthropic_cache import PromptCache
@@ -17,9 +17,8 @@ from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.providers.anthropic.config import AnthropicConfig
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices
-from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
+from core.llm.providers.base.request import ChatRequest
 
-_CHECK_SECONDS: Final = 10.0
 _PAGE: Final = 1000
 _MAX_PAGES: Final = 50
 
@@ -98,26 +97,15 @@ class AnthropicProvider(HttpProvider):
 
     async def health_check(self) -> HealthReport:
         """Ask for one entry of the model list, which costs no tokens."""
-        clock = self.services.clock
-        began = clock.monotonic()
-        try:
-            await self._page(1, None)
-        except ProviderError as error:
-            if error.status_code in {404, 405, 501}:
-                return HealthReport(True, "answers, but has no model list", clock.monotonic() - began)
-            return HealthReport(False, str(error))
-        return HealthReport(True, "answers", clock.monotonic() - began)
+        return await self.report_of(self._sign_of_life())
+
+    async def _sign_of_life(self) -> tuple[str, None]:
+        await self._page(1, None)
+        return "answers", None
 
     async def _page(self, limit: int, after: str | None) -> ModelPage:
-        seconds = self.services.clock.monotonic() + _CHECK_SECONDS
-        path = f"{self.quirks.models_path}?limit={limit}" + (f"&after_id={quote(after, safe='')}" if after else "")
-        call = HttpCall("GET", path, headers={"accept": "application/json"}, idempotent=True)
-        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=seconds)
-        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
-        try:
-            return models_from_anthropic(*await self.call_json(call, request))
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
+        behind = f"&after_id={quote(after, safe='')}" if after else ""
+        return await self.ask(f"{self.quirks.models_path}?limit={limit}{behind}", models_from_anthropic)
 
     def _learn(self, entry: ListedClaude) -> None:
         """Fill in what the packaged table does not know about a model."""

@@ -1,22 +1,26 @@
 """The one I/O loop of all HTTP providers: encode, send, decode."""
 
-from collections.abc import AsyncIterator, Mapping
-from typing import Any, Final, Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import Any, Final, Protocol, TypeVar
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
 from core.llm.common.secrets import MASK, redact
-from core.llm.common.wire import HttpCall, Transport
-from core.llm.providers.base.provider import BaseLLMProvider, ProviderServices, ResourceLease
+from core.llm.common.types import PhaseLimits
+from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.providers.base.provider import BaseLLMProvider, HealthReport, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
 from core.llm.transport.http_options import HttpOptions
 
+_T = TypeVar("_T")
+
 _SECRET_LENGTH: Final = 8
 """Shorter header values are names and numbers, which also stand in texts that quote no secret."""
-
-
 _END_SECONDS: Final = 1.0
 """How long a stream may take to end, or to report its usage, once the model has said why it stopped."""
+_ASKED_SECONDS: Final = 10.0
+"""How long an answer may take that no call of a host waits for."""
+_NO_SUCH_ENDPOINT: Final = frozenset({404, 405, 501})
 
 
 class StreamDecoder(Protocol):
@@ -141,16 +145,7 @@ class HttpProvider(BaseLLMProvider):
     async def generate(self, request: ChatRequest) -> LLMResponse:
         """The complete answer."""
         try:
-            call = self.authorise(self.dialect.encode(request), request.api_key)
-            reply = await self.transport.send(call, request.limits)
-            request.answer_headers = reply.headers
-            try:
-                body = await reply.read()
-            finally:
-                reply.close()
-            if reply.status >= 300:
-                body = self._without_secrets(body, request)
-                raise self.dialect.error(reply.status, reply.headers, body)
+            reply, body = await self._fetched(self.dialect.encode(request), request, self.transport)
             response = self.dialect.decode(request, reply.status, reply.headers, body)
         except ProviderError as error:
             raise self._placed(error, request) from None
@@ -206,18 +201,54 @@ class HttpProvider(BaseLLMProvider):
             ProviderError: for every status from 300 up, and everything the transport raises.
         """
         try:
-            reply = await self.transport.send(self.authorise(call, request.api_key), request.limits)
-            request.answer_headers = reply.headers
-            try:
-                body = await reply.read()
-            finally:
-                reply.close()
-            if reply.status >= 300:
-                body = self._without_secrets(body, request)
-                raise self.dialect.error(reply.status, reply.headers, body)
+            reply, body = await self._fetched(call, request, self.transport)
         except ProviderError as error:
             raise self._placed(error, request) from None
         return reply.headers, body
+
+    async def ask(
+        self, path: str, read: Callable[[Mapping[str, str], bytes], _T], transport: Transport | None = None
+    ) -> _T:
+        """What *read* makes of the answer to `GET path`, for what no call of a host has caused: model list, health.
+
+        Raises:
+            ProviderError: from whatever stands in the way, *read* included.
+        """
+        limits = PhaseLimits(first_token=_ASKED_SECONDS, deadline_at=self.services.clock.monotonic() + _ASKED_SECONDS)
+        call = HttpCall("GET", path, headers={"accept": "application/json"}, idempotent=True)
+        # No model is asked for: what is left of a request is who asks, and for how long.
+        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
+        try:
+            reply, body = await self._fetched(call, request, transport or self.client_transport())
+            return read(reply.headers, body)
+        except ProviderError as error:
+            raise self._placed(error, request) from None
+
+    async def report_of(self, question: Awaitable[tuple[str, tuple[str, ...] | None]]) -> HealthReport:
+        """The report of a health check that asks *question*; it is answered with a detail, and with names of models."""
+        clock = self.services.clock
+        began = clock.monotonic()
+        try:
+            detail, models = await question
+        except ProviderError as error:
+            if error.status_code not in _NO_SUCH_ENDPOINT:
+                return HealthReport(False, str(error))
+            detail, models = "answers, but has no model list", None
+        return HealthReport(True, detail, clock.monotonic() - began, models)
+
+    async def _fetched(
+        self, call: HttpCall, request: ChatRequest | EmbeddingRequest, transport: Transport
+    ) -> tuple[HttpReply, bytes]:
+        """The answer to *call* and its body; raises the error that an answer from 300 up stands for."""
+        reply = await transport.send(self.authorise(call, request.api_key), request.limits)
+        request.answer_headers = reply.headers
+        try:
+            body = await reply.read()
+        finally:
+            reply.close()
+        if reply.status >= 300:
+            raise self.dialect.error(reply.status, reply.headers, self._without_secrets(body, request))
+        return reply, body
 
     def _placed(self, error: ProviderError, request: ChatRequest | EmbeddingRequest) -> ProviderError:
         """*error* with its place, and without what was sent in confidence: providers like to quote what they refuse."""

@@ -5,11 +5,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from core.llm.common.types import Capability, ModelFacts
-from core.llm.common.wire import HttpCall
 from core.llm.dialects.json import schema_error
 from core.llm.dialects.json_body import json_answer
 
-LIST_MODELS: Final = HttpCall("GET", "/foundation-models", headers={"accept": "application/json"}, idempotent=True)
+MODELS_PATH: Final = "/foundation-models"
 
 
 def models_from_bedrock(headers: Mapping[str, str], body: bytes) -> list[tuple[str, ModelFacts, str]]:

@@ -3,11 +3,9 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final
 
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.secrets import MASK, redact
-from core.llm.common.types import CallWarning, ModelFacts, PhaseLimits
+from core.llm.common.types import CallWarning, ModelFacts
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.data.facts import model_facts
 from core.llm.dialects.embedded_batches import EmbeddedBatch, JoinedBatches
@@ -24,7 +22,7 @@ from core.llm.providers.bedrock.access import (
     region_of,
     runtime_url,
 )
-from core.llm.providers.bedrock.catalogue import LIST_MODELS, merged, models_from_bedrock
+from core.llm.providers.bedrock.catalogue import MODELS_PATH, merged, models_from_bedrock
 from core.llm.providers.bedrock.config import BedrockConfig
 from core.llm.providers.bedrock.converse import JSON_HEADERS, ConverseDialect
 from core.llm.providers.bedrock.embeddings import (
@@ -37,8 +35,6 @@ from core.llm.providers.bedrock.embeddings import (
 from core.llm.providers.bedrock.encode import count_body
 from core.llm.providers.bedrock.naming import base_model, model_path
 from core.llm.transport.aws_signing import ServerTime, SigningTransport
-
-_CHECK_SECONDS: Final = 10.0
 
 
 class BedrockProvider(HttpProvider):
@@ -95,11 +91,9 @@ class BedrockProvider(HttpProvider):
         key = api_key or self._ambient_key
         return replace(call, headers={**call.headers, "authorization": f"Bearer {key}"}) if key else call
 
-    def _placed(self, error: ProviderError, request: ChatRequest | EmbeddingRequest) -> ProviderError:
-        if self._ambient_key and self._ambient_key in error.message:
-            error.message = redact(error.message, self._ambient_key)
-            error.args = (error.message,)
-        return super()._placed(error, request)
+    def _sent_in_confidence(self, request: ChatRequest | EmbeddingRequest) -> tuple[str, ...]:
+        known = super()._sent_in_confidence(request)
+        return (*known, self._ambient_key) if self._ambient_key else known
 
     def facts(self, model: str) -> ModelFacts:
         """What is known about *model*, by whatever profile or ARN it is called."""
@@ -183,34 +177,19 @@ class BedrockProvider(HttpProvider):
 
     async def health_check(self) -> HealthReport:
         """Ask for the model list, which costs no tokens."""
-        clock = self.services.clock
-        began = clock.monotonic()
+        return await self.report_of(self._offer())
+
+    async def _offer(self) -> tuple[str, tuple[str, ...] | None]:
         try:
-            listed = await self._listed()
+            names = tuple(name for name, _, _ in await self._listed())
         except ProviderError as error:
-            if error.type == "permission":
-                return HealthReport(True, "answers, but may not list models", clock.monotonic() - began)
-            return HealthReport(False, str(error))
-        names = tuple(name for name, _, _ in listed)
-        return HealthReport(True, f"{len(names)} models", clock.monotonic() - began, names)
+            if error.type != "permission":
+                raise
+            return "answers, but may not list models", None
+        return f"{len(names)} models", names
 
     async def _listed(self) -> list[tuple[str, ModelFacts, str]]:
-        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
-        try:
-            if self._control is None:
-                raise self.not_running()
-            key = self._first_key()
-            reply = await self._control.send(self.authorise(LIST_MODELS, key), limits)
-            try:
-                body = await reply.read()
-            finally:
-                reply.close()
-            if reply.status >= 300:
-                body = body.replace(key.encode(), MASK.encode()) if key else body
-                raise self.dialect.error(reply.status, reply.headers, body)
-            return models_from_bedrock(reply.headers, body)
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
+        return await self.ask(MODELS_PATH, models_from_bedrock, self._control)
 
 
 def decode_count(body: bytes) -> int:

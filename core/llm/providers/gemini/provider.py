@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
-from core.llm.common.types import ModelFacts, PhaseLimits
+from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.data.facts import facts_from_row, model_facts, table
 from core.llm.dialects.embedded_batches import JoinedBatches
@@ -21,7 +21,6 @@ from core.llm.providers.gemini.config import GeminiConfig
 from core.llm.transport.bearer import BearerTransport
 from core.llm.transport.google_token import google_tokens, is_available
 
-_CHECK_SECONDS: Final = 10.0
 _MOST_PAGES: Final = 50
 
 
@@ -138,26 +137,16 @@ class GeminiProvider(HttpProvider):
 
     async def health_check(self) -> HealthReport:
         """Ask for the model list, which costs no tokens."""
-        clock = self.services.clock
-        began = clock.monotonic()
-        try:
-            models, page = await self._listed(None)
-        except ProviderError as error:
-            if error.status_code in {404, 405, 501}:
-                return HealthReport(True, "answers, but has no model list", clock.monotonic() - began)
-            return HealthReport(False, str(error))
+        return await self.report_of(self._offer())
+
+    async def _offer(self) -> tuple[str, tuple[str, ...] | None]:
+        models, page = await self._listed(None)
         # One page is enough to see that it works, and too little to say what it has not.
-        names = tuple(entry.name for entry in models) if page is None and not self.endpoint.vertex else None
-        return HealthReport(True, f"{len(models)} models", clock.monotonic() - began, names)
+        is_all = page is None and not self.endpoint.vertex
+        return f"{len(models)} models", tuple(entry.name for entry in models) if is_all else None
 
     async def _listed(self, page: str | None) -> tuple[list[ListedModel], str | None]:
-        limits = PhaseLimits(first_token=_CHECK_SECONDS, deadline_at=self.services.clock.monotonic() + _CHECK_SECONDS)
-        call = HttpCall("GET", self.endpoint.models_path(page), headers={"accept": "application/json"}, idempotent=True)
-        request = EmbeddingRequest(self.name, "", (), limits, api_key=self._first_key())
-        try:
-            return models_from_gemini(*await self.call_json(call, request))
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
+        return await self.ask(self.endpoint.models_path(page), models_from_gemini)
 
     def _embedding(self, model: str) -> tuple[EmbeddingMethod, int]:
         if not self.endpoint.vertex:
