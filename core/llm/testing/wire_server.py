@@ -149,7 +149,7 @@ class WireServer:
         """How many bytes the network has not taken yet: what piles up when a client stops reading."""
         return sum(peer.transport.get_write_buffer_size() for peer in self._open)
 
-    async def wait_for_requests(self, count: int, timeout: float = 2.0) -> None:
+    async def wait_for_requests(self, count: int, timeout: float = 30.0) -> None:
         """Return once *count* requests have arrived; `TimeoutError` where they do not in time."""
         async with asyncio.timeout(timeout), self._arrived:
             await self._arrived.wait_for(lambda: len(self.requests) >= count)

@@ -1,10 +1,12 @@
 """A wire server and a transport that talks to it."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from core.llm.common.clock import Clock
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.testing.wire_server import WireServer
@@ -15,9 +17,19 @@ POST = HttpCall("POST", "/chat", b'{"model":"m"}', {"Authorization": "Bearer can
 STREAM = HttpCall("POST", "/chat", b'{"model":"m"}', streaming=True)
 
 
-def limits(*, total: float = 5.0, connect=1.0, first_token=1.0, idle=1.0, progress=1.0) -> PhaseLimits:
-    """Limits that end *total* seconds from now."""
-    return PhaseLimits(connect, first_token, idle, progress, deadline_at=time.monotonic() + total)
+def limits(
+    *, total: float = 60.0, connect=30.0, first_token=30.0, idle=30.0, progress=30.0, clock: Clock | None = None
+) -> PhaseLimits:
+    """Limits that end *total* seconds from now; what a test does not set is longer than a machine stands still."""
+    now = time.monotonic() if clock is None else clock.monotonic()
+    return PhaseLimits(connect, first_token, idle, progress, deadline_at=now + total)
+
+
+async def nothing_live(transport: HttpTransport) -> None:
+    """Wait until the transport has no attempt under way."""
+    async with asyncio.timeout(20):
+        while not repr(transport).endswith("0 live)"):
+            await asyncio.sleep(0.002)
 
 
 @pytest.fixture

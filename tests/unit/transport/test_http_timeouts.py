@@ -12,7 +12,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall
 from core.llm.testing import FakeClock
-from core.llm.testing.wire_steps import Announce, Head, Send, Stall, answer, script, stream
+from core.llm.testing.wire_steps import Announce, End, Head, Send, Stall, WaitFor, answer, script, stream
 from tests.unit.transport.conftest import POST, STREAM, limits
 
 
@@ -26,7 +26,7 @@ async def error_of(coroutine) -> ProviderError:
     return error
 
 
-async def drain(transport, call=STREAM, *, given: PhaseLimits, output: bool = True, hold: float = 0.0) -> bytes:
+async def drain(transport, call=STREAM, *, given: PhaseLimits, output: bool = True) -> bytes:
     reply = await transport.send(call, given)
     got = b""
     try:
@@ -34,8 +34,6 @@ async def drain(transport, call=STREAM, *, given: PhaseLimits, output: bool = Tr
             got += piece
             if output:
                 reply.output_seen()
-            if hold:
-                await asyncio.sleep(hold)
     finally:
         reply.close()
     return got
@@ -47,7 +45,7 @@ async def test_a_connection_that_is_never_accepted_ends_at_the_connect_limit(ser
     began = time.monotonic()
     error = await error_of(open_transport(server.url.replace("http:", "https:")).send(POST, limits(connect=0.1)))
     assert (error.type, error.code, error.billing) == ("timeout", "connect_timeout", "none")
-    assert 0.1 <= time.monotonic() - began < 3
+    assert 0.1 <= time.monotonic() - began < 20
     assert "127.0.0.1" in str(error)
 
 
@@ -56,7 +54,7 @@ async def test_a_stream_without_a_head_ends_at_the_first_token_limit(server, tra
     began = time.monotonic()
     error = await error_of(transport.send(STREAM, limits(first_token=0.1)))
     assert (error.type, error.code, error.billing) == ("timeout", "first_token_timeout", "ambiguous")
-    assert 0.1 <= time.monotonic() - began < 3
+    assert 0.1 <= time.monotonic() - began < 20
 
 
 async def test_a_head_alone_is_not_a_first_token(server, transport):
@@ -77,20 +75,30 @@ async def test_silence_after_output_ends_at_the_idle_limit(server, transport):
     began = time.monotonic()
     error = await error_of(drain(transport, given=limits(idle=0.1)))
     assert (error.type, error.code, error.billing) == ("timeout", "idle_timeout", "estimated")
-    assert 0.1 <= time.monotonic() - began < 3
+    assert 0.1 <= time.monotonic() - began < 20
 
 
-async def test_pings_after_output_end_at_the_progress_limit(server, transport):
+async def test_pings_after_output_end_at_the_progress_limit(server, open_transport):
     """Signs of life keep the idle limit quiet, but they are not an answer."""
-    server.will(stream([b"data: 1\n\n"] + [b": ping\n\n"] * 100, gap=0.02))
-    reply = await transport.send(STREAM, limits(idle=0.1, progress=0.15))
-
-    async def read():
-        async for piece in reply.chunks():
-            if b"data" in piece:
-                reply.output_seen()
-
-    error = await error_of(read())
+    clock, pings = FakeClock(), [asyncio.Event() for _ in range(3)]
+    server.will(
+        stream([b"data: 1\n\n"], end=False).then(
+            *(step for ping in pings for step in (WaitFor(ping), Send(b": ping\n\n"))), Stall()
+        )
+    )
+    transport = open_transport(server.url, clock)
+    reply = await transport.send(STREAM, limits(total=1e4, idle=100, progress=250, clock=clock))
+    pieces = reply.chunks()
+    assert await anext(pieces) == b"data: 1\n\n"
+    reply.output_seen()
+    for ping in pings:
+        waiting = asyncio.ensure_future(anext(pieces))
+        await clock.advance(80)
+        ping.set()
+        assert await waiting == b": ping\n\n"
+    waiting = asyncio.ensure_future(anext(pieces))
+    await clock.advance(20)
+    error = await error_of(waiting)
     reply.close()
     assert (error.type, error.code, error.billing) == ("timeout", "progress_timeout", "estimated")
 
@@ -101,7 +109,7 @@ async def test_a_drip_ends_at_the_deadline(server, transport):
     began = time.monotonic()
 
     async def read():
-        reply = await transport.send(POST, limits(total=0.2, idle=0.1))
+        reply = await transport.send(POST, limits(total=0.2))
         try:
             await reply.read()
         finally:
@@ -109,7 +117,7 @@ async def test_a_drip_ends_at_the_deadline(server, transport):
 
     error = await error_of(read())
     assert (error.type, error.code, error.billing) == ("timeout", "deadline_exceeded", "ambiguous")
-    assert 0.19 <= time.monotonic() - began < 3
+    assert 0.19 <= time.monotonic() - began < 20
 
 
 async def test_a_head_that_drips_ends_at_the_deadline(server, transport):
@@ -124,12 +132,29 @@ async def test_nothing_is_sent_after_the_deadline(server, transport):
     assert server.connections == []
 
 
-@pytest.mark.parametrize("gap", [0.01, 0.8], ids=["data-is-there", "data-is-awaited"])
-async def test_a_slow_consumer_is_not_an_idle_server(server, transport, gap):
+@pytest.mark.parametrize("awaited", [False, True], ids=["data-is-there", "data-is-awaited"])
+async def test_a_slow_consumer_is_not_an_idle_server(server, open_transport, awaited):
     """The limits do not run while the consumer holds an event."""
-    server.will(stream([b"data: 1\n\n"] * 3, gap=gap))
-    given = limits(idle=0.5, progress=0.5, first_token=0.5)
-    assert await drain(transport, given=given, hold=0.6) == b"data: 1\n\n" * 3
+    clock, gates = FakeClock(), [asyncio.Event() for _ in range(3)]
+    steps = (step for gate in gates for step in (WaitFor(gate), Send(b"data: 1\n\n")))
+    server.will(stream([], end=False).then(*steps, End()))
+    transport = open_transport(server.url, clock)
+    reply = await transport.send(STREAM, limits(total=1e4, idle=5, progress=5, first_token=5, clock=clock))
+    if not awaited:
+        for gate in gates:
+            gate.set()
+    got = b""
+    for gate in gates:
+        if len(got) == 9 * gates.index(gate):  # more than one may have come at once
+            waiting = asyncio.ensure_future(anext(reply.chunks()))
+            if awaited:
+                await clock.advance(4)
+                gate.set()
+            got += await waiting
+            reply.output_seen()
+        await clock.advance(60)
+    assert got + b"".join([piece async for piece in reply.chunks()]) == b"data: 1\n\n" * 3
+    reply.close()
 
 
 async def test_a_slow_connection_does_not_delay_the_first_token_limit(server, open_transport):
@@ -146,19 +171,21 @@ async def test_a_slow_connection_does_not_delay_the_first_token_limit(server, op
     server.will(script(Stall()))
     transport = open_transport(f"http://slow.example:{server.port}", resolver=SlowNames())
     began = time.monotonic()
-    error = await error_of(transport.send(STREAM, limits(connect=1, first_token=0.1)))
+    error = await error_of(transport.send(STREAM, limits(first_token=0.1)))
     assert error.code == "first_token_timeout"
-    assert 0.25 <= time.monotonic() - began < 3
+    assert 0.25 <= time.monotonic() - began < 20
 
 
-async def test_a_consumer_that_returns_after_the_deadline_gets_the_error_from_the_stream(server, transport):
+async def test_a_consumer_that_returns_after_the_deadline_gets_the_error_from_the_stream(server, open_transport):
     """The error is raised where the stream is read, never in the middle of what the consumer was doing."""
+    clock = FakeClock()
+    transport = open_transport(server.url, clock)
     server.will(stream([b"data: 1\n\n"], end=False).then(Stall()))
-    reply = await transport.send(STREAM, limits(total=0.1))
+    reply = await transport.send(STREAM, limits(clock=clock))
     pieces = reply.chunks()
     assert await anext(pieces) == b"data: 1\n\n"
     reply.output_seen()
-    await asyncio.sleep(0.15)
+    await clock.advance(61)
     error = await error_of(anext(pieces))
     assert error.code == "deadline_exceeded"
     await server.connections[0].ended.wait()
@@ -201,7 +228,7 @@ async def test_cancelling_while_waiting_for_the_head_passes_and_cuts(server, tra
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.connections[0].ended.wait(), 0.25)
+    await asyncio.wait_for(server.connections[0].ended.wait(), 10)
 
 
 async def test_cancelling_while_reading_passes_and_cuts(server, transport):
@@ -212,7 +239,7 @@ async def test_cancelling_while_reading_passes_and_cuts(server, transport):
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    await asyncio.wait_for(server.connections[0].ended.wait(), 0.25)
+    await asyncio.wait_for(server.connections[0].ended.wait(), 10)
 
 
 async def test_a_cancellation_at_the_moment_of_a_timeout_wins(server, transport):
@@ -233,6 +260,10 @@ async def test_a_big_request_that_nobody_reads_ends_at_the_deadline(open_transpo
         transport = open_transport(f"http://127.0.0.1:{port}")
         error = await error_of(transport.send(HttpCall("POST", "/", b"0" * 20_000_000), limits(total=0.2)))
         assert error.code == "deadline_exceeded"
-        await asyncio.sleep(0.02)
-        mine = [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
-        assert mine == []
+
+        def mine() -> list:
+            return [one for one in psutil.Process().net_connections("tcp") if one.raddr and one.raddr.port == port]
+
+        async with asyncio.timeout(20):
+            while mine():
+                await asyncio.sleep(0.02)
