@@ -22,6 +22,12 @@ def is_out_of_memory(error: Exception) -> bool:
     return says_out_of_memory(f"{error}\n{printed}")
 
 
+def provider_defect(resident: Resident, error: Exception) -> ModelLoadError:
+    """The load of *resident* has failed with a foreign *error*, whose text may hold anything."""
+    message = f"the local model {resident.name} cannot be loaded: its provider raised {type(error).__name__}"
+    return ModelLoadError(message, model=resident.name)
+
+
 async def load_once(resident: Resident, options: ResidencyOptions, clock: Clock, events: EventBus) -> ModelStatus:
     """Load the model of *resident*.
 
@@ -42,9 +48,7 @@ async def load_once(resident: Resident, options: ResidencyOptions, clock: Clock,
     except LLMError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a provider raises is a load that failed
-        # The text of a foreign error may hold anything.
-        message = f"the local model {resident.name} cannot be loaded: its provider raised {type(error).__name__}"
-        raise ModelLoadError(message, model=resident.name) from None
+        raise provider_defect(resident, error) from None
     finally:
         watch.end()
 

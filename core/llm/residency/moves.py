@@ -11,7 +11,7 @@ from core.llm.common.exceptions import LLMError, ProviderError, WorkerCrashed
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ModelHost, ModelStatus
 from core.llm.providers.base.residency import Cuttable
-from core.llm.residency.loading import is_out_of_memory, load_once
+from core.llm.residency.loading import is_out_of_memory, load_once, provider_defect
 from core.llm.residency.reconcile import Reconciler
 from core.llm.residency.registry import Registry, placement_of
 from core.llm.residency.resident import Resident
@@ -63,14 +63,19 @@ class Moves:
             asyncio.get_running_loop().call_soon(self._turn)
             raise
         except LLMError as error:
-            resident.failures.load_failed(error, self._clock.monotonic())
-            resident.wanted_since = None
-            resident.settle("absent")
-            resident.fail(error)
+            self._not_loaded(resident, error)
+        except Exception as error:  # noqa: BLE001 - whatever a provider raises must not end the keeping of the books
+            self._not_loaded(resident, provider_defect(resident, error))
         else:
             self._loaded(resident, status, begun)
         self._books.forget_if_done(resident)
         self._turn()
+
+    def _not_loaded(self, resident: Resident, error: LLMError) -> None:
+        resident.failures.load_failed(error, self._clock.monotonic())
+        resident.wanted_since = None
+        resident.settle("absent")
+        resident.fail(error)
 
     async def _load_with_room(self, resident: Resident) -> ModelStatus:
         if not resident.owned:
@@ -91,7 +96,7 @@ class Moves:
             try:
                 await resident.warm_up()
             except BaseException:
-                with suppress(LLMError):  # what is wrong with the model matters more
+                with suppress(Exception):  # what is wrong with the model matters more
                     await resident.handle.unload_model(resident.ref.model)
                 raise
         return status

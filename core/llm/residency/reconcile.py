@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from core.llm.common.clock import Clock
-from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ModelHost, ModelStatus
 from core.llm.providers.base.residency import LoadedLister
@@ -96,7 +95,7 @@ class Reconciler:
             else:
                 asked = [await handle.model_status(resident.ref.model) for resident in residents]
                 statuses = {status.model: status for status in asked if status.state in _IN_MEMORY}
-        except LLMError:
+        except Exception:  # noqa: BLE001 - a provider's defect ends the look at its server, and at no other
             return False
         for resident in residents:
             self._findings.found(resident, statuses.pop(resident.ref.model, None))
