@@ -89,6 +89,9 @@ class Registry:
                 resident.adopt(resident.ref, provider, placement)
             elif placement.owned:
                 self._succeed(resident, provider, options)
+            elif placement.identity in self:
+                # Another provider has this very thing in memory, or in use: one book is enough for both.
+                self._retire(resident)
             else:
                 # A server holds one of a name: with the next call it loads that one in the new way.
                 del self._residents[resident.key]
