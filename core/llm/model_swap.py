@@ -23,8 +23,8 @@ from core.llm.common.exceptions import (
     UnsupportedFeature,
 )
 from core.llm.common.types import ModelRef, PhaseLimits, SwapMode
+from core.llm.pipeline.defects import own_error
 from core.llm.pipeline.target import Target
-from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import Embedder, ModelHost, ModelStatus
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, LLMRequest
 from core.llm.providers.base.residency import Warmable

@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from core.llm.common.exceptions import ProviderError, UnsupportedFeature
 from core.llm.pipeline.backoff import FREE
+from core.llm.pipeline.defects import own_error
 from core.llm.pipeline.handler import Call, raise_alone
 from core.llm.pipeline.keys import KeyPool
 from core.llm.pipeline.target import Target
-from core.llm.pipeline.terminal import own_error
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import TokenCounter
 from core.llm.routing.tokens import estimate_request

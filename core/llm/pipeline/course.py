@@ -193,6 +193,8 @@ class Course:
         try:
             call.request = prepared(self.asked, target, call).request
             return self.unfit(call, target) is None
+        except LLMError:
+            return False  # what is wrong with it comes out where it is its turn
         finally:
             call.request = request
 

@@ -9,7 +9,6 @@ from collections.abc import Awaitable
 from functools import partial
 
 from core.llm.common.decisions import CallHedged, HedgeEnded
-from core.llm.common.exceptions import LLMError
 from core.llm.common.trace import CandidateTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.candidates import Candidates
@@ -113,10 +112,7 @@ class Hedging:
             or any(attempt.role == "hedge" for attempt in call.trace.attempts)
         ):
             return
-        try:
-            second = course.beside(call, first.entry)
-        except LLMError:
-            return  # a mistake of the caller's comes out where it is that one's turn
+        second = course.beside(call, first.entry)
         if second is None or not self._candidates.may_repeat(second.target):
             return
         self.budget.spend()

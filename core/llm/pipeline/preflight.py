@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from core.llm.common.exceptions import RequestError, UnsupportedFeature
 from core.llm.common.types import CallWarning
-from core.llm.pipeline.handler import Call
+from core.llm.pipeline.defects import own_error
+from core.llm.pipeline.handler import Call, raise_alone
 from core.llm.pipeline.spending import too_dear
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.request import LLMRequest, ParameterPolicy
@@ -92,7 +93,11 @@ def unfit(call: Call, target: Target, least_time: float = 0.0) -> Unfit | None:
 
 
 def refused_parameters(call: Call, target: Target) -> str | None:
-    """What the provider would refuse of *call* without sending it."""
+    """What the provider would refuse of *call* without sending it.
+
+    Raises:
+        ProviderError: the provider has a defect.
+    """
     request = call.request
     try:
         if request.response_format is not None:
@@ -100,6 +105,8 @@ def refused_parameters(call: Call, target: Target) -> str | None:
         target.provider.check(target.chat_request(call, None))
     except UnsupportedFeature as error:
         return str(error).removeprefix(f"{target.ref}: ")
+    except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
+        raise_alone(own_error(error, target.ref))
     finally:
         call.request = request
     return None

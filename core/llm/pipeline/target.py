@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from core.llm.common.exceptions import BudgetExceeded
 from core.llm.common.types import Capability, ModelFacts, ModelRef, PhaseLimits, Price
-from core.llm.pipeline.handler import Call, Handler
+from core.llm.pipeline.defects import own_error
+from core.llm.pipeline.handler import Call, Handler, raise_alone
 from core.llm.pipeline.upstream import Upstream
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest, ParameterPolicy
@@ -42,8 +43,15 @@ class Target:
 
     @property
     def facts(self) -> ModelFacts:
-        """Packaged and discovered facts with the YAML over them."""
-        base = self.provider.facts(self.ref.model)
+        """Packaged and discovered facts with the YAML over them.
+
+        Raises:
+            ProviderError: the provider has a defect.
+        """
+        try:
+            base = self.provider.facts(self.ref.model)
+        except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
+            raise_alone(own_error(error, self.ref))
         if base is not self._seen:
             self._seen = base
             self._facts = merge_facts(base, self.config.models.get(self.ref.model))

@@ -7,8 +7,9 @@ anything before the user has something to see.
 from collections.abc import AsyncIterator
 
 from core.llm.common.events import RequestAdjusted
-from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature, WorkerCrashed
-from core.llm.common.types import ModelRef, PhaseLimits
+from core.llm.common.exceptions import LLMError, ProviderError, UnsupportedFeature
+from core.llm.common.types import PhaseLimits
+from core.llm.pipeline.defects import defect, own_error
 from core.llm.pipeline.event_streams import close
 from core.llm.pipeline.handler import Call, Handler, Reply, raise_alone
 from core.llm.pipeline.mid_stream_buffer import hold_back
@@ -37,7 +38,7 @@ def terminal(target: Target) -> Handler:
                 with call.guard:
                     response = await provider.generate(request)
                 if not isinstance(response, LLMResponse):
-                    raise _defect(target.ref, f"returned a {type(response).__name__} in the place of an LLMResponse")
+                    raise defect(target.ref, f"returned a {type(response).__name__} in the place of an LLMResponse")
             except Exception as error:  # noqa: BLE001 - nothing foreign crosses the public interface
                 raise_alone(_attempt_error(error, target, call, request.limits))
             response.provider = response.provider or target.ref.provider
@@ -59,7 +60,7 @@ def terminal(target: Target) -> Handler:
             with call.guard:
                 vectors = await provider.embed(wanted)
             if not isinstance(vectors, EmbeddingResponse) or len(vectors.vectors) != len(call.inputs):
-                raise _defect(target.ref, "did not return an EmbeddingResponse with one vector for each text")
+                raise defect(target.ref, "did not return an EmbeddingResponse with one vector for each text")
         except Exception as error:  # noqa: BLE001 - as above
             raise_alone(_attempt_error(error, target, call, wanted.limits))
         vectors.provider = vectors.provider or target.ref.provider
@@ -119,38 +120,6 @@ def _attempt_error(error: Exception, target: Target, call: Call, limits: PhaseLi
     return found
 
 
-def own_error(error: Exception, ref: ModelRef) -> LLMError:
-    """*error* where it is one of ours, and otherwise a `ProviderError` that stands for it."""
-    if isinstance(error, ProviderError):
-        return error.at(ref.provider, ref.model)
-    if isinstance(error, WorkerCrashed):
-        return ProviderError(
-            "server_error",
-            str(error),
-            code=error.code,
-            retryable=error.code != "out_of_memory",
-            provider=ref.provider,
-            model=ref.model,
-            billing="none",
-        )
-    if isinstance(error, LLMError):
-        return error
-    # The text of a foreign exception may hold request headers, hence only its type.
-    return _defect(ref, f"raised {type(error).__name__}")
-
-
-def _defect(ref: ModelRef, what: str) -> ProviderError:
-    return ProviderError(
-        "unknown",
-        f"the provider {what}, which is a defect of the provider",
-        code="provider_defect",
-        retryable=False,
-        provider=ref.provider,
-        model=ref.model,
-        billing="ambiguous",
-    )
-
-
 async def _until_output(events: AsyncIterator[StreamEvent], target: Target) -> list[StreamEvent]:
     head: list[StreamEvent] = []
     async for event in events:
@@ -158,7 +127,7 @@ async def _until_output(events: AsyncIterator[StreamEvent], target: Target) -> l
         if isinstance(event, OUTPUT_EVENTS) or event.__class__ is StreamFinish:
             return head
         if not isinstance(event, STREAM_EVENTS):
-            raise _defect(target.ref, f"yielded a {type(event).__name__}, which is no event of a stream")
+            raise defect(target.ref, f"yielded a {type(event).__name__}, which is no event of a stream")
     raise ProviderError(
         "protocol",
         "the stream ended before it began: no output and no finish event",

@@ -8,11 +8,11 @@ from core.llm.common.exceptions import ProviderError, UnknownProvider, Unsupport
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.candidates import Resting
+from core.llm.pipeline.defects import own_error
 from core.llm.pipeline.handler import Call, Handler, raise_alone
 from core.llm.pipeline.resting import resting
 from core.llm.pipeline.shadow import Host
 from core.llm.pipeline.target import Target
-from core.llm.pipeline.terminal import own_error
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.plan import Plan

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import pytest
 
-from core.llm.common.exceptions import LLMError
+from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.types import FinishReason
 from core.llm.providers.base.provider import BaseLLMProvider
 from core.llm.providers.base.request import ChatRequest
@@ -32,6 +32,11 @@ def raises_at_once(_: ChatRequest) -> AsyncIterator[StreamEvent]:
 
 async def returns_none(_: object) -> None:
     """Nothing."""
+
+
+async def returns_a_name() -> str:
+    """The model of a provider that lists none."""
+    return "m"
 
 
 async def returns_one_vector(_: object) -> EmbeddingResponse:
@@ -93,6 +98,39 @@ async def test_what_a_provider_does_wrong_is_its_defect_and_holds_nothing(
         else:
             assert (await ask(world, mode, "chain")).provider == "beta"
         assert held(world) == [0] * 5
+
+
+def raises(*_: object) -> Any:
+    """As a method that should say something."""
+    raise ValueError("sk-0123456789abcdef")
+
+
+@pytest.mark.parametrize("method", ["facts", "check", "resolve_default_model"])
+async def test_a_defect_that_shows_before_anything_is_sent_leads_on_too(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has nobody else gets one error of ours; what the exception said may be a secret."""
+    models = {"only": {"use": "alpha", "fallback": []}, "chain": {"use": "alpha", "fallback": ["beta/m"]}}
+    providers = {"alpha": {"models": []}}
+    async with serving("alpha", "beta", models=models, providers=providers, parameter_policy="error") as world:
+        if method != "resolve_default_model":
+            monkeypatch.setattr(world.provider("alpha"), "resolve_default_model", returns_a_name)
+        monkeypatch.setattr(world.provider("alpha"), method, raises)
+        with pytest.raises(LLMError) as caught:
+            await ask(world, "generate", "only")
+        assert getattr(caught.value, "code", None) == "provider_defect"
+        assert "sk-0123456789abcdef" not in repr(caught.value)
+        assert (await ask(world, "generate", "chain")).provider == "beta"
+        assert held(world) == [0] * 5
+
+
+async def test_the_defect_of_who_comes_next_spoils_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether somebody else could be asked is looked at after each failure."""
+    async with serving("alpha", "beta", models={"chain": ["alpha/m", "beta/m"]}, retries=1) as world:
+        monkeypatch.setattr(world.provider("beta"), "facts", raises)
+        world.alpha.will_raise(ProviderError("server_error", "for a moment"))
+        world.alpha.will_answer("well again")
+        assert (await ask(world, "generate", "chain")).content == "well again"
 
 
 async def test_an_iterator_that_fails_to_close_takes_nothing_from_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
