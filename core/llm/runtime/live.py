@@ -57,14 +57,17 @@ class LiveConfiguration:
         new, previous = change.new, self.holder.previous
         await self._state.ledger.prepare(new)
         runtime = await build_runtime(change.generation, new, change.disabled, self._factory, self._state, previous)
-        if self._closed:
-            # The shutdown came while this was built, and has disposed what was taken over.
-            for provider in reversed(runtime.providers.values()):
-                if previous is None or provider not in previous.providers.values():
-                    await discard(provider)
+        try:
             self._refuse_when_closed()
-        change.notes.extend(model_endings(runtime))
-        change.notes.extend(empty_aliases(runtime))
+            change.notes.extend(model_endings(runtime))
+            change.notes.extend(empty_aliases(runtime))
+        except BaseException:
+            # What was taken over is still in use, or the shutdown that came while this was built has disposed it.
+            taken_over = previous.providers.values() if previous is not None else ()
+            for provider in reversed(runtime.providers.values()):
+                if provider not in taken_over:
+                    await discard(provider)
+            raise
         self.holder.swap(runtime, new.lifecycle.drain_timeout)
         self._state.keep(new.providers)
         self._state.limit(new.providers)

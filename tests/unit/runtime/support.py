@@ -7,6 +7,7 @@ from typing import Any
 
 from core.llm.common.clock import Deadline, SystemClock
 from core.llm.common.events import EventBus
+from core.llm.common.types import ModelFacts
 from core.llm.factory.provider import LLMProviderFactory
 from core.llm.pipeline.handler import Call
 from core.llm.providers.base.provider import ProviderServices
@@ -27,7 +28,7 @@ class WatchedConfig(ScriptedConfig):
     """Says how the provider misbehaves."""
 
     fails: str = ""
-    """`constructor`, `start`, `start_hangs`, `slow` or `close`."""
+    """`constructor`, `start`, `start_hangs`, `slow`, `facts` or `close`."""
 
 
 class Watched(ScriptedProvider):
@@ -57,6 +58,11 @@ class Watched(ScriptedProvider):
             await self.go_on.wait()
         await super().start()
         self.log.append(f"{self.name} started")
+
+    def facts(self, model: str) -> ModelFacts:
+        if self.config.fails == "facts":
+            raise ValueError("secret text of facts")
+        return super().facts(model)
 
     async def close(self) -> None:
         await super().close()

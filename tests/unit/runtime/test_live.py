@@ -75,6 +75,17 @@ async def test_HR02_a_configuration_that_cannot_be_built_changes_nothing(rig: Ri
     assert rig.manager.generation == 1
 
 
+async def test_HR02_a_configuration_whose_models_cannot_be_looked_at_is_closed_again(rig: Rig) -> None:
+    """What was opened for it is closed, what is in force goes on, and no text of a foreign error is shown."""
+    before = rig.holder.current
+    Watched.log.clear()
+    result = await rig.manager.replace(settings(a={}, b={"fails": "facts"}))
+    assert result.status == "rejected"
+    assert "secret text" not in str(result.errors[0])
+    assert Watched.log == ["b built", "b started", "b closed"]
+    assert rig.holder.current is before
+
+
 async def test_a_configuration_is_refused_once_the_service_stops(rig: Rig) -> None:
     """Nothing is built that nobody would close."""
     await rig.live.shut_down()
