@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, settings
 from loguru import logger
 
 from tests.leaks import Resources, assert_nothing_left
+from tests.ports import kept_port
 
 # Where the project is installed, pytest has found the plugin of the test kit by its entry point already.
 _INSTALLED = any(entry.name == "core_llm" for entry in entry_points(group="pytest11"))
@@ -44,6 +45,13 @@ def _leakcheck(request: pytest.FixtureRequest) -> None:
     """Make ``no_leaks`` the outermost fixture of a test marked with ``leakcheck``."""
     if request.node.get_closest_marker("leakcheck"):
         request.getfixturevalue("no_leaks")
+
+
+@pytest.fixture
+def closed_port() -> Iterator[int]:
+    """A port at which nobody listens, and nobody will while the test runs."""
+    with kept_port() as port:
+        yield port
 
 
 @pytest.fixture

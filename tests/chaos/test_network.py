@@ -1,7 +1,6 @@
 """Servers that die, come back, and never answer, under steady calls with a fallback."""
 
 import asyncio
-import socket
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from core.llm.testing.wire_dialects import openai_answer, openai_stream
 from core.llm.testing.wire_steps import Stall, answer, script, stream
 from tests.chaos.hosting import ROOT
 from tests.chaos.model_server import WORDS
+from tests.ports import kept_port
 from tests.reload.live_config import until
 
 pytestmark = pytest.mark.leakcheck
@@ -30,18 +30,11 @@ async def model_server(port: int, word: str) -> AsyncIterator[None]:
         sys.executable, "-m", "tests.chaos.model_server", str(port), word, cwd=ROOT, stdout=asyncio.subprocess.PIPE
     )
     try:
-        assert await asyncio.wait_for(process.stdout.readline(), 10) == b"ready\n"
+        assert await asyncio.wait_for(process.stdout.readline(), 60) == b"ready\n"
         yield
     finally:
         process.kill()
         await process.communicate()
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def config(first: str, second: str, **first_options: Any) -> dict[str, Any]:
@@ -110,7 +103,11 @@ async def test_a_server_that_is_killed_and_comes_back_costs_no_call(monkeypatch:
     # The breaker's patience has tests of its own; here it would only make the test long.
     monkeypatch.setattr(Breaker, "FIRST_OPEN", 0.4)
     monkeypatch.setattr(Breaker, "LONGEST_OPEN", 0.8)
-    ports = free_port(), free_port()
+    with kept_port() as one, kept_port() as other:
+        await _killed_and_back(one, other)
+
+
+async def _killed_and_back(*ports: int) -> None:
     async with model_server(ports[1], "second"):
         module = ProviderModule(config(*[f"http://127.0.0.1:{port}" for port in ports]))
         async with Container([module]) as container:
@@ -118,13 +115,13 @@ async def test_a_server_that_is_killed_and_comes_back_costs_no_call(monkeypatch:
             async with model_server(ports[0], "first"):
                 tasks = [asyncio.create_task(clients.whole()) for _ in range(6)]
                 tasks += [asyncio.create_task(clients.streamed()) for _ in range(6)]
-                await until(lambda: clients.answers["first"] > 50)
+                await until(lambda: clients.answers["first"] > 50, 60)
                 assert not clients.answers["second"]
             clients.recent.clear()
-            await until(lambda: clients.recent["second"] > 80)
+            await until(lambda: clients.recent["second"] > 80, 60)
             async with model_server(ports[0], "first"):
                 clients.recent.clear()
-                await until(lambda: clients.recent["first"] > 50, 12)
+                await until(lambda: clients.recent["first"] > 50, 60)
                 clients.stopping = True
                 await asyncio.gather(*tasks)
             status = container.get(LLMService).get_provider_status()

@@ -217,13 +217,6 @@ def black_hole(host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
                 filler.close()
 
 
-def closed_port() -> int:
-    """A port at which nobody listens."""
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        return unused.getsockname()[1]
-
-
 def json_bytes(value: Any) -> bytes:
     """*value* as JSON."""
     return json.dumps(value).encode()

@@ -8,7 +8,7 @@ from aiohttp.abc import AbstractResolver
 
 from core.llm.testing.wire_steps import Fin, Rst, Stall, WaitFor, answer, script
 from core.llm.testing.wire_tls import certificate
-from tests.faults.rig import OPENAI, TEXT, black_hole, closed_port
+from tests.faults.rig import OPENAI, TEXT, black_hole
 
 
 class Names(AbstractResolver):
@@ -70,9 +70,9 @@ async def test_f2_resolver_hangs(make_rig, dialect, monkeypatch):
     assert 0.2 <= outcome.seconds < 0.4
 
 
-async def test_f3_connection_refused(make_rig, dialect):
+async def test_f3_connection_refused(make_rig, dialect, closed_port):
     """Retried with back-off, unbilled; another candidate is used where there is one."""
-    rig = await make_rig(dialect, url=f"http://127.0.0.1:{closed_port()}")
+    rig = await make_rig(dialect, url=f"http://127.0.0.1:{closed_port}")
     alone = await rig.generate()
     assert alone.kind == ("network_error", "connect")
     assert alone.billing == ["none"] * 3
@@ -179,8 +179,8 @@ async def test_f12_fresh_connection_always_closed(rig):
     assert rig.hits == 3
 
 
-async def test_f13_proxy_is_down(make_rig, dialect):
-    proxy = f"http://user:{'canary-password'}@127.0.0.1:{closed_port()}"
+async def test_f13_proxy_is_down(make_rig, dialect, closed_port):
+    proxy = f"http://user:{'canary-password'}@127.0.0.1:{closed_port}"
     rig = await make_rig(dialect, url="http://models.example", provider={"proxy": proxy})
     outcome = await rig.generate()
     assert outcome.kind == ("network_error", "proxy")

