@@ -8,6 +8,7 @@ replace   send calls to wait for the new one, drain and unload the old, load the
 import asyncio
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
@@ -62,8 +63,7 @@ class ModelSwap:
             known = ", ".join(runtime.config.models) or "none"
             raise UnknownModel(f"{alias!r} is no alias, so it cannot be swapped; aliases are: {known}")
         new = await target_of(runtime, model)
-        olds = [await runtime.target(ref) for ref in dict.fromkeys(runtime.router.chain([alias]))]
-        olds = [old for old in olds if old.ref != new.ref]
+        olds = [old for old in await _meant_now(runtime, alias) if old.ref != new.ref]
         if self._wants_overlap(mode, new, olds):
             await self._overlap(runtime, alias, new, olds)
         else:
@@ -118,8 +118,8 @@ class ModelSwap:
             await self._load(new)
             self._flip(alias, runtime, [new])
             flipped = True
-        except (LLMError, asyncio.CancelledError) as error:
-            await self._bring_back(olds, wait=not isinstance(error, asyncio.CancelledError))
+        except BaseException as error:
+            await self._bring_back(olds, wait=isinstance(error, Exception))
             raise
         finally:
             if new.resident is not None:
@@ -211,6 +211,15 @@ class ModelSwap:
     def _tell(self, ref: ModelRef, state: str, message: str) -> None:
         if self._events.wants(ModelEvent):
             self._events.publish(ModelEvent(str(ref), "state", state, message=message))
+
+
+async def _meant_now(runtime: "Runtime", alias: str) -> list[Target]:
+    """What answers to *alias*. A provider that is off, or away and asked for its model, has nothing that must go."""
+    found = []
+    for ref in dict.fromkeys(runtime.router.chain([alias])):
+        with suppress(LLMError):
+            found.append(await runtime.target(ref))
+    return found
 
 
 async def ref_of(runtime: "Runtime", model: str) -> ModelRef:

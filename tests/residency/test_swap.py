@@ -169,3 +169,13 @@ async def test_only_an_alias_can_be_swapped():
             await served.llm.swap_model("local/old", "local/new")
         with pytest.raises(UnknownModel, match="nothing is called"):
             await served.llm.swap_model("fast", "nobody")
+
+
+async def test_an_alias_can_leave_a_provider_that_is_off():
+    """There is nothing to let go of there, and it is the very moment to mean something else."""
+    config = llama("new")
+    config["providers"]["openai"] = {"api_key": ""}
+    config["models"]["fast"] = "openai/m"
+    async with Served(config) as served:
+        await served.llm.swap_model("fast", "local/new")
+        assert (await served.llm.generate("hi", model="fast", max_tokens=2)).model == "new"
