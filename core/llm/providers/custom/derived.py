@@ -99,6 +99,6 @@ def _entry(entry: "CustomModelOptions") -> dict[str, Any]:
         values["sha256"] = entry.sha256
     if entry.device == "cpu":
         values.setdefault("n_gpu_layers", 0)
-    elif entry.device.startswith("cuda:"):
-        values["engine"] = {"main_gpu": int(entry.device[5:]), **values.get("engine", {})}
+    elif entry.device.startswith("cuda"):
+        values["engine"] = {"main_gpu": int(entry.device[5:] or 0), **values.get("engine", {})}
     return values

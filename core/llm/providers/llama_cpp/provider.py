@@ -7,9 +7,7 @@ from typing import Final
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import Capability, ModelFacts
 from core.llm.dialects.openai_quirks import OpenAIQuirks
-from core.llm.providers.base.provider import (
-    ProviderServices,
-)
+from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse
 from core.llm.providers.llama_cpp.config import EMBEDDED, LlamaCppConfig, LlamaCppModelOptions
@@ -81,9 +79,11 @@ class LlamaCppProvider(LocalProvider[LocalModel]):
         return (None, "") if model.file is None else (model.file.state.size, model.file.header.architecture)
 
     def place(self, name: str, model: LocalModel | None) -> tuple[str, int | None]:
-        """As large as its file until it has been measured."""
+        """As large as its file until it has been measured; on a GPU where layers or a GPU are asked for."""
         size = model.file.state.size if model is not None and model.file is not None else None
-        return ("cuda:0" if self._load[name].n_gpu_layers else "cpu"), size
+        layers, gpu = self._load[name].n_gpu_layers, self.config.models[name].engine.get("main_gpu")
+        asked_for = layers != 0 and (layers is not None or gpu is not None)
+        return (f"cuda:{gpu or 0}" if asked_for else "cpu"), size
 
 
 def _load_options(config: LlamaCppConfig, entry: LlamaCppModelOptions) -> LoadOptions:

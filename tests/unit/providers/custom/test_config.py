@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from core.llm.providers.custom import PROVIDER
 from core.llm.providers.custom.config import CustomConfig
 from core.llm.providers.custom.derived import engine_config
+from core.llm.providers.custom.provider import CustomProvider
+from core.llm.testing.services import provider_services
 
 
 @pytest.mark.parametrize(
@@ -78,6 +80,15 @@ def test_what_cannot_work_is_refused_before_anything_is_started(fields, reason):
     """With what to write instead."""
     with pytest.raises(ValidationError, match=reason):
         CustomConfig(**fields)
+
+
+@pytest.mark.parametrize(
+    ("device", "counts_on"), [("auto", "cpu"), ("cpu", "cpu"), ("cuda", "cuda:0"), ("cuda:1", "cuda:1")]
+)
+def test_a_gguf_model_counts_on_the_device_that_was_written(device, counts_on):
+    """In front of llama.cpp as in front of the other engines: memory budgets are by device."""
+    config = CustomConfig(models={"m": {"model_path": "m.gguf", "device": device}})
+    assert CustomProvider(config, provider_services("mine")).placement("m").device == counts_on
 
 
 def test_llama_cpp_gets_what_it_calls_by_other_names():

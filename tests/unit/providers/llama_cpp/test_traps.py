@@ -60,6 +60,21 @@ async def test_where_layers_are_is_part_of_what_a_model_is(make_provider):
     assert cpu.identity[-1] != gpu.identity[-1]
 
 
+@pytest.mark.parametrize(
+    ("options", "device"),
+    [
+        ({}, "cpu"),
+        ({"engine": {"main_gpu": 1}}, "cuda:1"),
+        ({"engine": {"main_gpu": 1}, "n_gpu_layers": -1}, "cuda:1"),
+        ({"engine": {"main_gpu": 1}, "n_gpu_layers": 0}, "cpu"),
+    ],
+)
+async def test_a_model_counts_where_it_was_put(make_provider, options, device):
+    """The memory budget of the second GPU is not that of the processor."""
+    provider = await make_provider({"tiny": {"path": "embedded", **options}})
+    assert provider.placement("tiny").device == device
+
+
 @pytest.mark.parametrize("slots", [1, 4])
 async def test_a_call_gets_all_of_its_context_whatever_the_number_of_slots(make_provider, slots):
     """`n_ctx` tokens for each, and the refusal names the number (trap 5)."""
