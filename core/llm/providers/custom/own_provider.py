@@ -7,9 +7,7 @@ from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import Capability, ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.openai_quirks import OpenAIQuirks
-from core.llm.providers.base.provider import (
-    ProviderServices,
-)
+from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.custom.config import CustomConfig
 from core.llm.providers.custom.own_file import OwnFileOptions

@@ -5,9 +5,7 @@ from typing import Final
 
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import Capability, ModelFacts
-from core.llm.providers.base.provider import (
-    ProviderServices,
-)
+from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import EmbeddingRequest
 from core.llm.providers.base.response import EmbeddingResponse
 from core.llm.providers.local_files import ModelRoots
