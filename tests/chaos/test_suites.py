@@ -41,7 +41,7 @@ async def test_F90_one_request_in_five_fails_and_almost_no_call(monkeypatch) -> 
 
 async def test_F91_a_black_hole_is_left_alone() -> None:
     """The calls go to the other two, and take as long as before."""
-    passed(await storm.black_hole(storm.Storm(rate=40, calm=1.5, hole_for=2, slower=10), SEED))
+    passed(await storm.black_hole(storm.Storm(rate=40, calm=1.5, hole_for=2, hole_latency=0.05, slower=10), SEED))
 
 
 async def test_F87_many_calls_at_once_and_many_streams() -> None:
