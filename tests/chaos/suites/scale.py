@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from core.container import Container
-from core.llm import LLMError, LLMService, ProviderModule
+from core.llm import LLMError, LLMService, ProviderModule, UsageLedger
 from tests.chaos.hosting import ROOT
 from tests.chaos.suites.measure import LoopLag, Result, resident
 from tests.chaos.suites.server import TEXT
@@ -97,6 +97,7 @@ async def calls(scale: Scale, seed: int = 0) -> Result:
             await _all((_whole(llm, result) for _ in range(scale.calls)), scale.slice)
         await asyncio.sleep(0.2)
         after = resident()
+        await _booked(container, result, scale.warm + scale.calls)
     return _judged(result, scale, lag, before, after)
 
 
@@ -115,7 +116,15 @@ async def streams(scale: Scale, seed: int = 0) -> Result:
             await _all((_stream(llm, result, scale.pieces) for _ in range(scale.streams)), scale.slice)
         await asyncio.sleep(0.2)
         after = resident()
+        await _booked(container, result, 2 * scale.streams)
     return _judged(result, scale, lag, before, after)
+
+
+async def _booked(container: Container, result: Result, made: int) -> None:
+    """Each answer is in the ledger, and each once."""
+    totals = await container.get(UsageLedger).totals()
+    settled = sum(total.attempts for total in totals if total.state in {"settled", "estimated"})
+    result.need(settled == made, f"the ledger has {settled} answers, there were {made}")
 
 
 def _judged(result: Result, scale: Scale, lag: LoopLag, before: int, after: int) -> Result:
