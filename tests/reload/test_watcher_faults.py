@@ -284,3 +284,22 @@ async def test_a_write_during_the_stop_is_no_error_in_the_log(tmp_path: Path, ca
     emitter.queue_events(0.0)  # what its thread does when the last event comes too late
 
     assert caplog.records == []
+
+
+async def test_a_watchdog_that_cannot_be_stopped_holds_nobody_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The application goes on to stop, and its log says what was left open."""
+    events = FolderEvents(frozenset({tmp_path}), lambda: None)
+    events.open()
+    observer = events._observer
+
+    def fail() -> None:
+        raise OSError(errno.EBADF, "Bad file descriptor")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(observer, "stop", fail)
+        await asyncio.wait_for(events.close(), 10.0)
+    await asyncio.to_thread(lambda: (observer.stop(), observer.join()))
+
+    assert "watchdog could not be stopped: OSError" in caplog.text

@@ -5,15 +5,15 @@ import errno
 import logging
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from core.llm.common.files import identity
 
+_log: Final = logging.getLogger("core.llm.config")
 _IGNORED: Final = frozenset({"opened", "closed_no_write"})
 _JOIN_PATIENCE: Final = 2.0
-
-
 _TOO_LATE: Final = "InotifyEmitter.queue_events() called when the thread is inactive"
 
 
@@ -67,11 +67,8 @@ class FolderEvents:
             raise NoFileEvents(_reason(error)) from error
 
     def _wake(self) -> None:
-        try:
+        with suppress(RuntimeError):  # the loop has closed: there is nobody left to tell
             self._loop.call_soon_threadsafe(self._hint)
-        except RuntimeError:
-            # The loop has closed: there is nobody left to tell.
-            return
 
     @property
     def healthy(self) -> bool:
@@ -92,10 +89,15 @@ class FolderEvents:
         ended = asyncio.Event()
 
         def end() -> None:
-            observer.stop()
-            if observer.is_alive():
-                observer.join(_JOIN_PATIENCE)
-            self._loop.call_soon_threadsafe(ended.set)
+            try:
+                observer.stop()
+                if observer.is_alive():
+                    observer.join(_JOIN_PATIENCE)
+            except Exception as error:  # noqa: BLE001 - whatever watchdog has left open, nobody waits for it
+                _log.warning("watchdog could not be stopped: %s", type(error).__name__)
+            finally:
+                with suppress(RuntimeError):  # the loop has closed: there is nobody left to tell
+                    self._loop.call_soon_threadsafe(ended.set)
 
         # Stopping joins threads, which may take milliseconds that the event loop does not have.
         closer = threading.Thread(target=end, name="llm-config-watcher-close", daemon=True)
