@@ -101,8 +101,10 @@ async def simulate(seed: int, rpm: int, tpm: int, large_share: float) -> tuple[S
                 async with await handler(call):
                     pass
             except ProviderError:
-                continue
-            (waits.large if large else waits.small).append(attempt.queued)
+                continue  # the provider has counted it
+            finally:
+                # Also where it still waits in the end: who is starved has never been sent.
+                (waits.large if large else waits.small).append(attempt.queued)
 
     callers = [asyncio.create_task(caller()) for _ in range(40)]
     try:
@@ -110,7 +112,8 @@ async def simulate(seed: int, rpm: int, tpm: int, large_share: float) -> tuple[S
     finally:
         for task in callers:
             task.cancel()
-        await asyncio.gather(*callers, return_exceptions=True)
+        ends = await asyncio.gather(*callers, return_exceptions=True)
+    assert not [end for end in ends if isinstance(end, Exception)], "a caller was turned away, and asked no more"
     return provider, waits
 
 
