@@ -262,7 +262,7 @@ class _Replay:
 def _lm_studio(recording: Recording) -> dict[str, Any]:
     # Nobody's SDK reads these: that they are understood is what can be told.
     replay: Any = _Replay(recording)
-    api = LMStudioApi(NativeApi(lambda: replay, SystemClock(), lambda: None))
+    api = LMStudioApi(NativeApi(lambda: replay, SystemClock()))
 
     async def ask() -> dict[str, Any]:
         match recording.path.rsplit("/", 1)[-1]:

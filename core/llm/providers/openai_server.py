@@ -5,23 +5,21 @@ It lies between `openai_style` and the folders of such servers, which add their 
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, ClassVar, Final
-from urllib.parse import urlsplit
 
 from core.llm.common.clock import Clock
 from core.llm.common.exceptions import ProviderError
-from core.llm.common.secrets import MASK
 from core.llm.common.types import PhaseLimits
-from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.common.wire import HttpCall, Transport
 from core.llm.dialects.errors import classify, error_of, http_error, is_error
 from core.llm.dialects.json import encode_json, parse_json
 from core.llm.providers.base.model_manager import ServerModelManager
 from core.llm.providers.base.provider import HealthReport, ModelStatus, ProgressCallback, ProviderServices
+from core.llm.providers.base.server_transport import ServerTransport, address_of
 from core.llm.providers.openai_style import OpenAIStyleProvider
+from core.llm.transport.masked_reply import masked
 
 _JSON: Final = {"content-type": "application/json", "accept": "application/json"}
-_UNREACHABLE: Final = frozenset({"connect", "dns", "connect_timeout"})
 _QUICK: Final = 30.0
 _PATIENT: Final = PhaseLimits(connect=10.0, first_token=None, idle=None, progress=None)
 
@@ -29,11 +27,13 @@ _PATIENT: Final = PhaseLimits(connect=10.0, first_token=None, idle=None, progres
 class NativeApi:
     """Sends JSON to the server's own endpoints. Every method raises `ProviderError`: classified, free of secrets."""
 
-    def __init__(self, binding: Callable[[], Transport], clock: Clock, key: Callable[[], str | None]) -> None:
-        """*binding* returns the transport of the moment, *key* the bearer token, if there is one."""
+    def __init__(
+        self, binding: Callable[[], Transport], clock: Clock, secrets: Callable[[], tuple[str, ...]] = tuple
+    ) -> None:
+        """*binding* returns the transport of the moment, which adds the key; *secrets* no error may quote."""
         self._binding = binding
         self._clock = clock
-        self._key = key
+        self._secrets = secrets
 
     async def get(self, path: str, *, report: bool = False) -> Any:
         """The JSON that `GET path` answers, within seconds; a *report* may hold an `error` that is not its own."""
@@ -48,44 +48,17 @@ class NativeApi:
         return PhaseLimits(deadline_at=self._clock.monotonic() + _QUICK)
 
     async def _send(self, call: HttpCall, limits: PhaseLimits, *, report: bool = False) -> Any:
-        key = self._key()
-        if key:
-            call = replace(call, headers={**call.headers, "authorization": f"Bearer {key}"})
         reply = await self._binding().send(call, limits)
         try:
             body = await reply.read()
         finally:
             reply.close()
-        if key:
-            # Some servers quote what they refuse.
-            body = body.replace(key.encode(), MASK.encode())
         if reply.status >= 300:
             raise http_error(reply.status, reply.headers, body)
         answer = parse_json(body) if body.strip() else {}
         if not report and isinstance(answer, dict) and is_error(answer):
-            raise classify(error_of(answer), headers=reply.headers)
+            raise classify(error_of(parse_json(masked(body, self._secrets()))), headers=reply.headers)
         return answer
-
-
-class ServerTransport:
-    """Another transport, which it does not own; says what it means when nobody answers at the address."""
-
-    def __init__(self, inner: Transport, base_url: str, product: str, start_it: str) -> None:
-        self._inner = inner
-        self._said = f"no {product} server at {address_of(base_url)}: {start_it}, or correct base_url"
-
-    async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpReply:
-        """Send *call*; see `core.llm.common.wire.Transport`."""
-        try:
-            return await self._inner.send(call, limits)
-        except ProviderError as error:
-            if error.code in _UNREACHABLE:
-                error.message = f"{self._said} ({error.message})"
-                error.args = (error.message,)
-            raise
-
-    async def close(self) -> None:
-        """Nothing: the pool belongs to whoever lent it."""
 
 
 class OpenAIServerProvider(OpenAIStyleProvider):
@@ -100,13 +73,14 @@ class OpenAIServerProvider(OpenAIStyleProvider):
 
     def native(self, services: ProviderServices) -> NativeApi:
         """The sender for the server's own endpoints."""
-        return NativeApi(self.client_transport, services.clock, self._first_key)
+        return NativeApi(self.client_transport, services.clock, lambda: self.confidential(self._first_key()))
 
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
         await super().start()
         if not isinstance(self.transport, ServerTransport):
-            self.transport = ServerTransport(self.transport, self.base_url, self.product, self.start_it)
+            nobody = f"no {self.product} server at {address_of(self.base_url)}: {self.start_it}, or correct base_url"
+            self.transport = ServerTransport(self.transport, nobody, self._first_key, self.confidential)
 
     async def close(self) -> None:
         """Stop loads and pulls and give the share in the connection pool back."""
@@ -183,12 +157,6 @@ class OpenAIServerProvider(OpenAIStyleProvider):
     @abstractmethod
     def forget(self) -> None:
         """Believe nothing any more about what is in memory."""
-
-
-def address_of(base_url: str) -> str:
-    """*base_url* without name and password."""
-    parts = urlsplit(base_url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def is_missing_endpoint(error: ProviderError) -> bool:

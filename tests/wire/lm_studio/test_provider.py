@@ -194,18 +194,33 @@ async def test_nobody_answers():
 async def test_a_token_is_sent_with_everything_and_shown_nowhere():
     """Chat gets the key of the attempt, the rest the configured one."""
     async with LMStudioServer("tiny", api_key="lm-secret-token") as server:
-        config = LMStudioConfig(base_url=server.url, api_key="lm-secret-token")
+        headers = {"x-ticket": "ticket-of-a-proxy"}
+        config = LMStudioConfig(base_url=server.url, api_key="lm-secret-token", headers=headers)
         provider = LMStudioProvider(config, provider_services("lm_studio"))
         await provider.start()
         await provider.load_model("tiny")
         await provider.generate(chat_request(api_key="lm-secret-token"))
         assert (await provider.health_check()).healthy
-        server.fail("/api/v1/models/unload", 401, {"error": {"message": "bad token lm-secret-token"}})
+        refusal = "bad token lm-secret-token with ticket-of-a-proxy"
+        server.fail("/api/v1/models/unload", 401, {"error": {"message": refusal}})
         with pytest.raises(ProviderError) as caught:
             await provider.unload_model("tiny")
         assert caught.value.type == "authentication"
+        assert "bad token" in str(caught.value)
         assert "lm-secret-token" not in str(caught.value)
+        assert "ticket-of-a-proxy" not in str(caught.value)
         await provider.close()
+
+
+async def test_a_key_for_a_server_that_wants_none_changes_nothing(make, server):
+    """People write `key` or `x` there: cut out of every answer, no list of models could be read, and no error."""
+    provider = await make(api_key="key")
+    server.fail("/v1/chat/completions", 400, {"error": {"message": "no keys: the prompt is too long"}})
+    with pytest.raises(ProviderError, match="no keys: the prompt is too long"):
+        await provider.generate(chat_request(api_key="key"))
+
+    assert [info.name for info in await provider.list_models()] == ["embedder", "tiny", "other"]
+    assert (await provider.health_check()).models == ("embedder", "tiny", "other")
 
 
 async def test_an_older_server_can_chat_and_says_what_it_lacks():

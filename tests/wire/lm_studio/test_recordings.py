@@ -42,7 +42,7 @@ class Recorded:
 
 def api_of(name):
     transport = Recorded(RECORDINGS[name])
-    return transport, LMStudioApi(NativeApi(lambda: transport, SystemClock(), lambda: None))
+    return transport, LMStudioApi(NativeApi(lambda: transport, SystemClock()))
 
 
 def read(recording):

@@ -4,18 +4,19 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeVar
 
 from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
-from core.llm.common.secrets import MASK, redact
+from core.llm.common.secrets import redact
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply, Transport
 from core.llm.providers.base.provider import BaseLLMProvider, HealthReport, ProviderServices, ResourceLease
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.response import OUTPUT_EVENTS, LLMResponse, StreamEvent, StreamStart
 from core.llm.transport.http_options import HttpOptions
+from core.llm.transport.masked_reply import masked
 
 _T = TypeVar("_T")
 
 _SECRET_LENGTH: Final = 8
-"""Shorter header values are names and numbers, which also stand in texts that quote no secret."""
+"""Shorter values are names and numbers, which also stand in texts that quote no secret."""
 _END_SECONDS: Final = 1.0
 """How long a stream may take to end, or to report its usage, once the model has said why it stopped."""
 _ASKED_SECONDS: Final = 10.0
@@ -161,7 +162,7 @@ class HttpProvider(BaseLLMProvider):
             request.answer_headers = reply.headers
             try:
                 if reply.status >= 300:
-                    body = self._without_secrets(await reply.read(), request)
+                    body = masked(await reply.read(), self.confidential(request.api_key))
                     raise self.dialect.error(reply.status, reply.headers, body)
                 decoder, ending = self.dialect.decoder(request, reply.headers), False
                 try:
@@ -247,12 +248,12 @@ class HttpProvider(BaseLLMProvider):
         finally:
             reply.close()
         if reply.status >= 300:
-            raise self.dialect.error(reply.status, reply.headers, self._without_secrets(body, request))
+            raise self.dialect.error(reply.status, reply.headers, masked(body, self.confidential(request.api_key)))
         return reply, body
 
     def _placed(self, error: ProviderError, request: ChatRequest | EmbeddingRequest) -> ProviderError:
         """*error* with its place, and without what was sent in confidence: providers like to quote what they refuse."""
-        known = self._sent_in_confidence(request)
+        known = self.confidential(request.api_key)
         if any(secret in error.message for secret in known):
             error.message = redact(error.message, *known)
             error.args = (error.message,)
@@ -263,21 +264,14 @@ class HttpProvider(BaseLLMProvider):
         # The frames below hold what the server sent; a log that shows the variables of a traceback would print it.
         return error.at(self.name, request.model).with_traceback(None)
 
-    def _sent_in_confidence(self, request: ChatRequest | EmbeddingRequest) -> tuple[str, ...]:
-        """The key of this attempt, and the configured headers as far as they are long enough to be secrets."""
-        values = (value.get_secret_value() for value in self.config.headers.values())
-        key = (request.api_key,) if request.api_key else ()
-        return (*key, *(value for value in values if len(value) >= _SECRET_LENGTH))
+    def confidential(self, api_key: str | None) -> tuple[str, ...]:
+        """What nobody may read again: *api_key*, and the configured headers.
 
-    def _without_secrets(self, body: bytes, request: ChatRequest | EmbeddingRequest) -> bytes:
-        """*body* without what was sent in confidence, which some providers quote.
-
-        Before anything reads it: a log line may show the local variables of every frame, and masking what merely looks
-        like a key could leave the rest of it standing.
+        As far as they are long enough to be secrets: a key such as `x`, for a server that wants none, stands in every
+        second text.
         """
-        for secret in sorted(self._sent_in_confidence(request), key=len, reverse=True):
-            body = body.replace(secret.encode(), MASK.encode())
-        return body
+        values = (api_key or "", *(value.get_secret_value() for value in self.config.headers.values()))
+        return tuple(value for value in values if len(value) >= _SECRET_LENGTH)
 
 
 def _has_output(events: list[StreamEvent]) -> bool:

@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 
-def server_address(port: int, product: str) -> Callable[[str], str]:
+def server_address(port: int, product: str, instead: str = "") -> Callable[[str], str]:
     """A validator for `base_url`: without a scheme it is http, then without a port it is *port*.
 
-    The validator raises `ValueError` for an address with the path of an API at its end.
+    The validator raises `ValueError` for an address with the path of an API at its end; *instead* is what to do for one
+    of the other APIs of *product*.
     """
 
     def check(value: str) -> str:
@@ -19,7 +20,7 @@ def server_address(port: int, product: str) -> Callable[[str], str]:
         if url.endswith(("/v1", "/api", "/v0")):
             raise ValueError(
                 f"base_url is the server's address alone: leave out the path, since {product} has several APIs beside "
-                "each other"
+                f"each other{instead}"
             )
         return url
 

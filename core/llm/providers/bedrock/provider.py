@@ -91,8 +91,9 @@ class BedrockProvider(HttpProvider):
         key = api_key or self._ambient_key
         return replace(call, headers={**call.headers, "authorization": f"Bearer {key}"}) if key else call
 
-    def _sent_in_confidence(self, request: ChatRequest | EmbeddingRequest) -> tuple[str, ...]:
-        known = super()._sent_in_confidence(request)
+    def confidential(self, api_key: str | None) -> tuple[str, ...]:
+        """As everywhere, and the key of the environment."""
+        known = super().confidential(api_key)
         return (*known, self._ambient_key) if self._ambient_key else known
 
     def facts(self, model: str) -> ModelFacts:

@@ -10,7 +10,7 @@ from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.server_address import server_address
 from core.llm.providers.config.models.frozen import A_LIST, Frozen
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, named_models
 from core.llm.providers.local_config import ServerTimeouts
 
 
@@ -50,21 +50,13 @@ class LMStudioModelOptions(ModelOptions):
         return self
 
 
-def _by_name(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return {str(name): {} for name in value}
-    if isinstance(value, Mapping):
-        return {name: {} if entry is None else entry for name, entry in value.items()}
-    return value
-
-
 class LMStudioConfig(ProviderConfig):
     """An LM Studio server and how its models are loaded."""
 
     base_url: Annotated[str, AfterValidator(server_address(1234, "LM Studio"))] = Field(
         default="http://localhost:1234", description="Address of the server; without a scheme and port, http and 1234."
     )
-    models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(_by_name), A_LIST] = Field(
+    models: Annotated[Mapping[str, LMStudioModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Models by key: a list, or a mapping with facts and options."
     )
     timeouts: ServerTimeouts = ServerTimeouts()

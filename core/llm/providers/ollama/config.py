@@ -9,8 +9,9 @@ from core.llm.common.units import Duration
 from core.llm.providers.base.model_source import PullHosts
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat, PromptFormat
 from core.llm.providers.base.provider import PullStrategy
+from core.llm.providers.base.server_address import server_address
 from core.llm.providers.config.models.frozen import A_LIST
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, named_models
 from core.llm.providers.local_config import ServerTimeouts
 from core.llm.providers.ollama.keep_alive import ConfiguredKeepAlive
 
@@ -30,27 +31,7 @@ class OllamaModelOptions(ModelOptions):
     )
 
 
-def _by_name(value: object) -> object:
-    if isinstance(value, list | tuple):
-        return {str(name): {} for name in value}
-    if isinstance(value, Mapping):
-        return {name: {} if entry is None else entry for name, entry in value.items()}
-    return value
-
-
-def _server(value: str) -> str:
-    url = value.strip().rstrip("/")
-    if not url:
-        raise ValueError("base_url is empty; write the server's address, such as http://localhost:11434")
-    if "://" not in url:
-        host = url.rpartition("]")[2] if url.startswith("[") else url
-        url = f"http://{url}" if ":" in host else f"http://{url}:11434"
-    if url.endswith(("/v1", "/api")):
-        raise ValueError(
-            "base_url is the server's address alone: leave out /v1 and /api (for Ollama's OpenAI-compatible API use "
-            "`type: openai_compatible`)"
-        )
-    return url
+_address = server_address(11434, "Ollama", " (for the OpenAI-compatible one use `type: openai_compatible`)")
 
 
 class OllamaConfig(ProviderConfig):
@@ -60,11 +41,11 @@ class OllamaConfig(ProviderConfig):
     the server load the model again.
     """
 
-    base_url: Annotated[str, AfterValidator(_server)] = Field(
+    base_url: Annotated[str, AfterValidator(_address)] = Field(
         default="http://localhost:11434",
         description="Address of the server; without a scheme and port, http and 11434.",
     )
-    models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(_by_name), A_LIST] = Field(
+    models: Annotated[Mapping[str, OllamaModelOptions], BeforeValidator(named_models), A_LIST] = Field(
         default_factory=dict, description="Models by name: a list, or a mapping with facts and options."
     )
     timeouts: ServerTimeouts = ServerTimeouts()

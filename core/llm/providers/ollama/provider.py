@@ -4,8 +4,6 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
 
-from pydantic import SecretStr
-
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import CallWarning, ModelFacts, Usage
 from core.llm.common.wire import HttpCall
@@ -22,6 +20,7 @@ from core.llm.providers.base.provider import (
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
 from core.llm.providers.base.residency import Placement
 from core.llm.providers.base.response import EmbeddingResponse, LLMResponse, StreamEvent
+from core.llm.providers.base.server_transport import ServerTransport, address_of, with_key
 from core.llm.providers.ollama.catalogue import OllamaCatalogue
 from core.llm.providers.ollama.client import OllamaClient
 from core.llm.providers.ollama.config import OllamaConfig
@@ -33,7 +32,6 @@ from core.llm.providers.ollama.models.responses import EmbedResponse
 from core.llm.providers.ollama.naming import canonical_name
 from core.llm.providers.ollama.prompts import OllamaPromptDialect
 from core.llm.providers.ollama.pulling import OllamaPulls
-from core.llm.providers.ollama.server import OllamaTransport, address_of, with_key
 from core.llm.providers.ollama.validator import LOAD_OPTIONS
 from core.llm.providers.ollama.wire import JSON_HEADERS
 
@@ -56,8 +54,11 @@ class OllamaProvider(HttpProvider):
     async def start(self) -> None:
         """Take a share in the connection pool. Nothing is sent: the server may be started later."""
         await super().start()
-        if not isinstance(self.transport, OllamaTransport):
-            self.transport = OllamaTransport(self.transport, self.config.base_url, _first_key(self.config))
+        if not isinstance(self.transport, ServerTransport):
+            nobody = (
+                f"no Ollama server at {address_of(self.base_url)}: start it with `ollama serve`, or correct base_url"
+            )
+            self.transport = ServerTransport(self.transport, nobody, self._first_key, self.confidential)
 
     async def close(self) -> None:
         """Stop loads and pulls and give the share in the connection pool back."""
@@ -292,7 +293,3 @@ class OllamaProvider(HttpProvider):
             return await self.manager.status(model)
         except ProviderError as error:
             raise error.at(self.name, model) from None
-
-
-def _first_key(config: OllamaConfig) -> SecretStr | None:
-    return next((SecretStr(secret) for secret in config.secrets), None)

@@ -32,7 +32,7 @@ class Answers:
 
 def api(body, status=200):
     transport = Answers(body, status)
-    return LocalAIApi(NativeApi(lambda: transport, SystemClock(), lambda: None))
+    return LocalAIApi(NativeApi(lambda: transport, SystemClock()))
 
 
 @pytest.mark.parametrize(

@@ -1,40 +1,47 @@
-"""The transport to an Ollama server: adds the key where one is configured, and says what a refused connection means."""
+"""The way to a server of one's own: its key, what it means when nobody answers, and refusals that quote no secret."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
-
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply, Transport
+from core.llm.transport.masked_reply import MaskedReply
 
 _UNREACHABLE: Final = frozenset({"connect", "dns", "connect_timeout"})
 
 
-class OllamaTransport:
+class ServerTransport:
     """Another transport, which it does not own: closing this one leaves the pool alone."""
 
-    def __init__(self, inner: Transport, base_url: str, key: SecretStr | None) -> None:
+    def __init__(
+        self,
+        inner: Transport,
+        nobody: str,
+        key: Callable[[], str | None],
+        confidential: Callable[[str | None], tuple[str, ...]],
+    ) -> None:
+        """*nobody* says what to do where nobody answers; *key* is the bearer token of calls that have no other."""
         self._inner = inner
-        self._where = address_of(base_url)
+        self._nobody = nobody
         self._key = key
+        self._confidential = confidential
 
     async def send(self, call: HttpCall, limits: PhaseLimits) -> HttpReply:
         """Send *call*; see `core.llm.common.wire.Transport`."""
-        if self._key is not None and "authorization" not in call.headers:
-            call = with_key(call, self._key.get_secret_value())
+        key = None
+        if "authorization" not in call.headers and (key := self._key()):
+            call = with_key(call, key)
         try:
-            return await self._inner.send(call, limits)
+            reply = await self._inner.send(call, limits)
         except ProviderError as error:
             if error.code in _UNREACHABLE:
-                error.message = (
-                    f"no Ollama server at {self._where}: start it with `ollama serve`, or correct base_url "
-                    f"({error.message})"
-                )
+                error.message = f"{self._nobody} ({error.message})"
                 error.args = (error.message,)
             raise
+        return reply if reply.status < 300 else MaskedReply(reply, self._confidential(key))
 
     async def close(self) -> None:
         """Nothing: the pool belongs to whoever lent it."""
