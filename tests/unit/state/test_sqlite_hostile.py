@@ -76,6 +76,24 @@ async def test_a_user_whose_name_is_no_text_is_counted_like_any_other(store: Sql
     assert again.standings[0].spent == 6 * 10**8
 
 
+@pytest.mark.parametrize("name", ["x' OR '1'='1", "x'; DROP TABLE attempts; --", 'x") OR 1=1 --', "%", "_"])
+async def test_what_a_caller_writes_is_never_read_as_sql(store: SqliteStore, name: str) -> None:
+    """Users, models and aliases are chosen by callers: each finds its own rows and amounts, and nobody else's."""
+    for number, user in ((1, "ann"), (2, name)):
+        one = AttemptRow(f"a-{number}", f"c-{user}", number, "alpha", user, NOW, user=user, alias=user)
+        await asyncio.wait_for(store.begin(one), 10)
+        one.book("settled", Usage(1), Cost(Decimal(number), "USD"))
+        store.settle(one)
+    own = Claim(Scope("alpha", name, name, name), DAY.start, DAY.stop, 10**10)
+    (standing,) = await store.standings([own], "USD")
+    assert standing.spent == 2 * 10**9
+    verdict = await store.reserve(Hold("a-3", own.scope, NOW, 10**9), [own], "USD")
+    assert verdict.standings[0].spent == 2 * 10**9
+    assert [row.user for row in await store.rows(f"c-{name}", None, 10)] == [name]
+    assert [row.user for row in await store.rows(name, None, 10)] == []
+    assert {total.model: total.attempts for total in await store.totals(None)} == {"ann": 1, name: 1}
+
+
 async def test_what_cannot_be_held_is_refused_and_the_next_one_is_served(store: SqliteStore) -> None:
     """A hold too large for a number of the file is no reason to hang, for this call or for another."""
     huge = Hold("a-1", Scope("alpha", "m"), NOW, 10**22)
