@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from core.container import Container
-from core.llm import LLMService, ProviderModule
+from core.llm import LLMRequest, LLMService, ProviderModule
 from core.llm.accounting.ledger import UsageLedger
 from core.llm.common.exceptions import ProviderError
 from core.llm.testing import SecretCanary
@@ -111,8 +111,6 @@ async def test_no_key_is_in_a_url_an_error_a_log_or_a_status(issue, kind, logged
 async def test_a_caller_cannot_send_the_key_elsewhere(issue, no_leaks):
     """There is no field for an address, and what a caller adds to the body stays in the body."""
     with pytest.raises(ValueError, match="api_base"):
-        from core.llm import LLMRequest
-
         LLMRequest(messages="hi", api_base="http://evil.example")
     async with WireServer() as server, WireServer() as evil:
         server.otherwise(answer(wire.openai_answer("fine")))
