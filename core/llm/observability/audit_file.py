@@ -58,11 +58,13 @@ class AuditFile:
         try:
             self._find()
             with self._locked():
-                if not self._is_current():
-                    return self.append(record)
-                problem = self._follow()
-                if problem is None:
+                # It may have been moved away while the lock was waited for.
+                current = self._is_current()
+                problem = self._follow() if current else None
+                if current and problem is None:
                     self._write(record)
+            if not current:
+                return self.append(record)
             if problem is not None:
                 self._put_aside(f"was changed while it was being written: {problem}")
                 return self.append(record)

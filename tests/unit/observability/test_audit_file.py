@@ -15,6 +15,7 @@ from loguru import logger
 
 from core.container import Container
 from core.llm import ConfigError, LLMService, ProviderModule
+from core.llm.observability import audit_file
 from core.llm.observability.audit import verify_audit_log
 from core.llm.observability.audit_chain import check, sealed
 from core.llm.observability.audit_file import AuditFile
@@ -174,6 +175,29 @@ def test_a_full_disk_leaves_no_half_a_line_and_is_tried_again(tmp_path: Path) ->
     assert (found.problem, found.lines) == (None, int(done.stdout) + 1)
     assert done.stderr.count("cannot be written") == 1
     assert "can be written again" in done.stderr
+
+
+def test_a_folder_that_is_rotated_away_while_the_lock_is_waited_for_loses_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing can be begun in its place yet, the record is tried again like one that a full disk refuses."""
+    folder, lock = tmp_path / "logs", audit_file._lock
+    file = opened(folder / "audit.jsonl")
+    assert file.append({"kind": "call", "number": 1})
+    last = verify_audit_log(folder / "audit.jsonl", KEY).last
+
+    def rotated_meanwhile(fd: int) -> None:
+        monkeypatch.setattr(audit_file, "_lock", lock)
+        folder.rename(tmp_path / "old")
+        folder.touch()
+        lock(fd)
+
+    monkeypatch.setattr(audit_file, "_lock", rotated_meanwhile)
+    assert not file.append({"kind": "call", "number": 2})
+    folder.unlink()
+    assert file.append({"kind": "call", "number": 2})
+    first, second = lines(folder / "audit.jsonl")
+    assert (first["kind"], first["after"], second["number"]) == ("continued", last, 2)
 
 
 def test_a_file_system_without_locks_has_an_audit_log_all_the_same(
