@@ -94,6 +94,18 @@ class Usage:
         """Everything on the answer side, reasoning included."""
         return self.output + self.reasoning
 
+    def __add__(self, later: "Usage") -> "Usage":
+        """Both together, with the provider's own object of the *later* one."""
+        return Usage(
+            self.input + later.input,
+            self.cache_read + later.cache_read,
+            self.cache_write + later.cache_write,
+            self.output + later.output,
+            self.reasoning + later.reasoning,
+            self.estimated or later.estimated,
+            later.raw,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Price:

@@ -62,3 +62,10 @@ def cost_of(usage: Usage, price: Price | None, currency: str) -> Cost | None:
         + usage.output_total * price.output
     ) / _MILLION
     return Cost(amount, currency, price.source, usage.estimated)
+
+
+def sum_of_costs(first: Cost | None, later: Cost | None) -> Cost | None:
+    """Both together; where one has no price, the other is the least it was."""
+    if first is None or later is None:
+        return first or later
+    return Cost(first.amount + later.amount, later.currency, later.source, first.estimated or later.estimated)

@@ -5,10 +5,9 @@ from dataclasses import replace
 from core.llm.common.types import CallWarning, Cost, ModelRef, Usage
 from core.llm.pipeline.candidates import Candidates
 from core.llm.pipeline.handler import Call, Reply
-from core.llm.pipeline.meter import cost_of
+from core.llm.pipeline.meter import cost_of, sum_of_costs
 from core.llm.pipeline.unreported import usage_of_broken
 from core.llm.providers.base.response import LLMResponse
-from core.llm.routing.token_calibration import TokenCalibration
 
 
 class Spent:
@@ -27,11 +26,11 @@ class Spent:
         """Add the attempt at *target* that *broken* was; `call.request` is still what it was sent."""
         known = self._candidates.target_now(target)
         # As the ledger counts it, so that the answer and its rows agree.
-        counts = known.upstream.tokens if known is not None and known.upstream is not None else TokenCalibration()
+        counts = known.upstream.tokens if known is not None and known.upstream is not None else None
         usage = usage_of_broken(call, target.model, counts, broken.collector.partial())
-        self._usage = usage if self._usage is None else _sum(self._usage, usage)
+        self._usage = self.together(usage)
         cost = cost_of(usage, known.facts.price, self._currency) if known is not None else None
-        self._cost = _sum_of_costs(self._cost, cost)
+        self._cost = sum_of_costs(self._cost, cost)
 
     def warn(self, what: str) -> None:
         """Let the response say *what* happened."""
@@ -40,31 +39,12 @@ class Spent:
 
     def together(self, usage: Usage) -> Usage:
         """*usage* with that of the broken attempts."""
-        return usage if self._usage is None else _sum(self._usage, usage)
+        return usage if self._usage is None else self._usage + usage
 
     def add_to(self, whole: LLMResponse, last: LLMResponse) -> None:
         """Put onto the caller's answer what all attempts took together; *last* is what the last one made."""
         whole.usage = self.together(last.usage)
-        cost = _sum_of_costs(self._cost, last.cost)
+        cost = sum_of_costs(self._cost, last.cost)
         whole.cost = cost and replace(cost, estimated=True)
         whole.model, whole.provider, whole.request_id = last.model, last.provider, last.request_id
         whole.warnings = (*whole.warnings, *last.warnings, *self._warnings)
-
-
-def _sum(first: Usage, second: Usage) -> Usage:
-    return Usage(
-        first.input + second.input,
-        first.cache_read + second.cache_read,
-        first.cache_write + second.cache_write,
-        first.output + second.output,
-        first.reasoning + second.reasoning,
-        first.estimated or second.estimated,
-        second.raw,
-    )
-
-
-def _sum_of_costs(first: Cost | None, second: Cost | None) -> Cost | None:
-    """Both together; where one has no price, the other is the least it was."""
-    if first is None or second is None:
-        return first or second
-    return Cost(first.amount + second.amount, second.currency, second.source, first.estimated or second.estimated)

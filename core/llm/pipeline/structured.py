@@ -10,8 +10,9 @@ from functools import partial
 
 from core.llm.common.exceptions import LLMError
 from core.llm.common.messages import TextPart, ToolCall
-from core.llm.common.types import CallWarning, Cost, FinishReason, Usage
+from core.llm.common.types import CallWarning, FinishReason
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
+from core.llm.pipeline.meter import sum_of_costs
 from core.llm.pipeline.target import Target
 from core.llm.providers.base.request import ResponseFormat
 from core.llm.providers.base.response import (
@@ -117,21 +118,8 @@ def _add_costs_of(first: LLMResponse, reply: Reply, _: BaseException | None) -> 
     response = reply.response
     if response is None:
         return
-    before, after = first.usage, response.usage
-    response.usage = Usage(
-        before.input + after.input,
-        before.cache_read + after.cache_read,
-        before.cache_write + after.cache_write,
-        before.output + after.output,
-        before.reasoning + after.reasoning,
-        before.estimated or after.estimated,
-        after.raw,
-    )
-    if first.cost is not None and response.cost is not None:
-        estimated = first.cost.estimated or response.cost.estimated
-        response.cost = Cost(
-            first.cost.amount + response.cost.amount, response.cost.currency, response.cost.source, estimated
-        )
+    response.usage = first.usage + response.usage
+    response.cost = sum_of_costs(first.cost, response.cost)
 
 
 def _streamed(reply: Reply, asked: Ask) -> Reply:
