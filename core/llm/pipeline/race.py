@@ -155,6 +155,9 @@ class Race:
             call.attempts_left += branch.attempts_left
             call.spent += branch.spent - runner.spent
             if self.winner is not runner or self.reply is None:
+                if runner.task is not None and not runner.task.done():
+                    # What is cut may have to be paid for, and is counted once it has gone.
+                    runner.task.add_done_callback(partial(_add_spendings, call, branch, branch.spent))
                 continue
             call.target, call.attempt, call.api_key, call.request = (
                 branch.target, branch.attempt, branch.api_key, branch.request,
@@ -165,5 +168,6 @@ class Race:
                 self.reply.on_end(partial(_add_spendings, call, branch, branch.spent))
 
 
-def _add_spendings(call: Call, branch: Call, before: Decimal, _: Reply, __: BaseException | None) -> None:
+def _add_spendings(call: Call, branch: Call, before: Decimal, *_: object) -> None:
+    """What *branch* has cost since *before*, once its reply or its task has ended."""
     call.spent += branch.spent - before

@@ -1,6 +1,7 @@
 """Two attempts at the same time: whatever ends the race, nothing stays behind."""
 
 import asyncio
+from decimal import Decimal
 
 from core.llm.common.trace import AttemptTrace, CandidateTrace
 from core.llm.common.types import ModelRef
@@ -83,3 +84,29 @@ async def test_the_second_runs_on_a_branch_and_the_call_takes_over_what_it_came_
     assert (cut.decision, cut.billing) == ("cancelled", "ambiguous"), "booked before anybody reads it"
     assert running.cancelling() == 0, "the cancellation was for the attempt, not for the call"
     assert tasks == set()
+
+
+async def test_S67_the_second_counts_against_the_limit_of_the_call_also_where_it_is_cut() -> None:
+    """It was sent; whoever takes over a broken stream of the first has that much less left."""
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        if entry is SECOND:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                branch.spent += Decimal("0.5")
+        await asyncio.sleep(0)
+        return Reply(branch, response=an_answer())
+
+    call, tasks = a_call(), set[asyncio.Task[None]]()
+    race = Race(call, attempt, tasks)
+    running = asyncio.create_task(race.run(FIRST))
+    await asyncio.sleep(0)
+    race.begin(SECOND)
+    await running
+    await settled()
+    race.settle()
+    race.cut("the first was faster")
+    await settled()
+    assert not tasks
+    assert call.spent == Decimal("0.5")
