@@ -16,6 +16,7 @@ from core.llm.common.waits import doubled
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Handler, Layer, Reply
 from core.llm.pipeline.key_states import LONGEST_GATE, QUARANTINE, KeyState, KeyStates
+from core.llm.pipeline.upstream import NOT_SENT
 
 if TYPE_CHECKING:
     from core.llm.providers.config.models.provider import ProviderConfig
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 QUOTA_GATE = 900.0
 UNHINTED_GATE = 1.0
 """Seconds for which a key rests that was limited without a hint, while another one is ready."""
-_OUR_OWN = frozenset({"circuit_open", "gated", "key_refused"})
-"""Refusals of our own layers: they repeat what is known, and are no word of the provider."""
 
 
 class _Key:
@@ -95,7 +94,7 @@ class KeyPool:
 
     def note(self, state: KeyState, error: ProviderError) -> bool:
         """Learn from a failed attempt with the key of *state*; `True` where another key should be tried at once."""
-        if error.code in _OUR_OWN or error.scope == "request":
+        if error.code in NOT_SENT or error.scope == "request":
             return False
         now = self._clock.monotonic()
         keys = self._keys if self._states.version == self._version else self._renewed()
