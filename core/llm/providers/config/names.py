@@ -5,11 +5,12 @@ lists. Only what certainly leads nowhere is an error: a provider that lists no m
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from typing import Final, NamedTuple
 
 from core.llm.providers.config.issues import suggest_name
+from core.llm.providers.config.models.aliases import AliasOptions
 from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.tree import Path
 from core.llm.routing.references import EVERY
@@ -58,16 +59,8 @@ class Names:
         for index, entry in enumerate(config.fallback_chain):
             yield from self._target(("fallback_chain", index), entry)
         for alias, options in config.models.items():
-            for index, target in enumerate(options.use):
-                yield from self._target(("models", alias, "use", index), target.model)
-            for kind, targets in options.classes.items():
-                for index, target in enumerate(targets):
-                    yield from self._target(("models", alias, "classes", kind, index), target.model)
-            for index, entry in enumerate(options.fallback or ()):
-                yield from self._target(("models", alias, "fallback", index), entry)
-            for reason, entries in options.fallback_on.items():
-                for index, entry in enumerate(entries):
-                    yield from self._target(("models", alias, "fallback_on", reason, index), entry)
+            for path, entry in _named_by(alias, options):
+                yield from self._target(path, entry)
             if options.shadow is not None:
                 yield from self._target(("models", alias, "shadow", "model"), options.shadow.model)
             if options.strategy == "weighted" and not any(target.weight for target in options.use):
@@ -117,22 +110,7 @@ class Names:
             yield Finding(path, message, f"did you mean `{close[0]}`?", warning=True)
 
     def _circles(self) -> Iterator[Finding]:
-        edges: dict[str, list[tuple[Path, str]]] = {}
-        for alias, options in self._config.models.items():
-            edges[alias] = [(("models", alias, "use", i), target.model) for i, target in enumerate(options.use)]
-            edges[alias] += [
-                (("models", alias, "classes", kind, i), target.model)
-                for kind, targets in options.classes.items()
-                for i, target in enumerate(targets)
-            ]
-            edges[alias] += [
-                (("models", alias, "fallback", i), entry) for i, entry in enumerate(options.fallback or ())
-            ]
-            edges[alias] += [
-                (("models", alias, "fallback_on", reason, i), entry)
-                for reason, entries in options.fallback_on.items()
-                for i, entry in enumerate(entries)
-            ]
+        edges = {alias: list(_named_by(alias, options)) for alias, options in self._config.models.items()}
         done: set[str] = set()
         for start in edges:
             yield from self._visit(start, [], edges, done)
@@ -153,3 +131,16 @@ class Names:
                 yield from self._visit(target, chain, edges, done)
         chain.pop()
         done.add(alias)
+
+
+def _named_by(alias: str, options: AliasOptions) -> Iterator[tuple[Path, str]]:
+    """What may answer to *alias*, each with the place that names it."""
+    lists: list[tuple[Path, Iterable[str]]] = [
+        (("use",), (target.model for target in options.use)),
+        *((("classes", kind), (target.model for target in targets)) for kind, targets in options.classes.items()),
+        (("fallback",), options.fallback or ()),
+        *((("fallback_on", reason), entries) for reason, entries in options.fallback_on.items()),
+    ]
+    for place, entries in lists:
+        for index, entry in enumerate(entries):
+            yield ("models", alias, *place, index), entry
