@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from core.llm.common.exceptions import ConfigIssue
 from core.llm.providers.config.allowed import Place, allowed, choices, found, places_at, shown_default
@@ -119,32 +120,37 @@ def _describe(detail: dict[str, Any], node: Node, root: type[BaseModel], path: P
         names = _expected(detail)
         return f"must be one of {', '.join(names)}", suggest_name(str(path[-1]), names, "allowed")
     places = places_at(root, path)
-    wanted = allowed(places)
+    wanted, default = allowed(places), _default_advice(root, path, places)
     if kind in {"too_short", "string_too_short"}:
-        return "must not be empty", _default_advice(root, path, places)
+        return "must not be empty", default
     shape = "list" if isinstance(node.value, list) else "mapping" if isinstance(node.value, dict) else ""
     fits = any(place.wants(shape) for place in places)
     if not wanted or fits or (kind in _OF_VALIDATORS and not any(place.wants("quantity") for place in places)):
-        return plain_words(str(detail["msg"])), _default_advice(root, path, places)
-    secret = node.secret or is_secret(root, path)
-    text = str(node.value)
+        return plain_words(str(detail["msg"])), default
     if kind == "string_pattern_mismatch":
-        info = field_at(root, path)
-        example = info.examples[0] if info is not None and info.examples else None
-        pattern = f"match the pattern `{detail['ctx']['pattern']}`"
-        return f"must {f'be text such as {example}' if example else pattern}", _default_advice(root, path, places)
-    message = f"must be {wanted}, not {found(node.value, secret=secret)}"
-    close = get_close_matches(text, choices(places), 1, 0.5) if isinstance(node.value, str) else []
+        return f"must {_pattern(detail, field_at(root, path))}", default
+    message = f"must be {wanted}, not {found(node.value, secret=node.secret or is_secret(root, path))}"
+    return message, _better_advice(node.value, places) or default
+
+
+def _pattern(detail: Mapping[str, Any], info: FieldInfo | None) -> str:
+    example = info.examples[0] if info is not None and info.examples else None
+    return f"be text such as {example}" if example else f"match the pattern `{detail['ctx']['pattern']}`"
+
+
+def _better_advice(value: object, places: Sequence[Place]) -> str | None:
+    """How *value*, which is of the wrong kind, is written so that it fits."""
+    close = get_close_matches(value, choices(places), 1, 0.5) if isinstance(value, str) else []
     if close:
-        return message, f"did you mean `{close[0]}`?"
-    if isinstance(node.value, bool | int | float) and any(place.wants("text") for place in places):
-        return message, "quote this value"
-    if any(place.wants("quantity", "boolean") for place in places):
-        return message, _default_advice(root, path, places)
+        return f"did you mean `{close[0]}`?"
+    if isinstance(value, bool | int | float) and any(place.wants("text") for place in places):
+        return "quote this value"
+    if not isinstance(value, str) or any(place.wants("quantity", "boolean") for place in places):
+        return None
     for form, advice in (("list", "write it as [a, b]"), ("mapping", "write `key: value` lines indented below it")):
-        if isinstance(node.value, str) and any(place.wants(form) for place in places):
-            return message, advice
-    return message, _default_advice(root, path, places)
+        if any(place.wants(form) for place in places):
+            return advice
+    return None
 
 
 def _expected(detail: Mapping[str, Any]) -> list[str]:
