@@ -94,6 +94,8 @@ class StreamSession:
 
     async def close(self, outcome: Outcome, error: BaseException | None = None) -> None:
         """End the reply, which closes the connection and settles the call. Idempotent."""
+        if self.error is not None:
+            return  # it is being ended already, and what it holds is given back after that
         try:
             if self.reply is not None:
                 await self.reply.end(outcome, error)

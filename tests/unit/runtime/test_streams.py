@@ -1,11 +1,13 @@
 """The open streams of a service: seen, cancelled, and closed when nobody reads them any more."""
 
 import asyncio
+from collections.abc import AsyncIterator
 
 import pytest
 
 from core.llm.common.events import CallFailed, CallFinished
 from core.llm.common.exceptions import ProviderError
+from core.llm.providers.base.response import StreamEvent, TextDelta
 from core.llm.testing import EventRecorder, FakeClock, Gate
 from tests.unit.llm.support import World, serving
 
@@ -97,6 +99,31 @@ async def test_cancelling_a_stream_that_nobody_reads_closes_its_connection_at_on
         assert caught.value.trace is not None
         with pytest.raises(RuntimeError, match="before its end"):
             await stream.response()
+
+
+async def test_a_stream_that_is_ended_from_outside_holds_its_configuration_until_it_is_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its consumer goes on at once; the provider is not closed under a connection that is still being given back."""
+    async with serving() as world:
+        closing = asyncio.Event()
+
+        class Slow(AsyncIterator[StreamEvent]):
+            async def __anext__(self) -> StreamEvent:
+                return TextDelta("Hello ")
+
+            async def aclose(self) -> None:
+                await closing.wait()
+
+        monkeypatch.setattr(world.provider("alpha"), "stream_generate", lambda _: Slow())
+        async with world.service.stream("hi") as events:
+            await anext(events)
+            assert world.service.cancel_stream(only(world).call_id)
+        assert world.leases() == 1
+        closing.set()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        assert (world.leases(), world.service.active_streams()) == (0, ())
 
 
 async def test_cancelling_twice_or_something_unknown_is_harmless() -> None:
