@@ -127,13 +127,15 @@ async def test_F94_a_refusal_that_only_a_working_provider_can_give_is_a_good_pro
     kind: ErrorType, status: int | None, state: str
 ) -> None:
     """A burst of rate limits after an outage must not keep everybody away; the page of a proxy proves nothing."""
-    clock = FakeClock()
+    clock, events = FakeClock(), EventBus()
+    seen = EventRecorder(events)
     provider = opened(clock)
     await clock.advance(7.0)
-    handler = guarded(provider, Scripted(*[an_error(kind, status_code=status) for _ in range(3)]))
+    handler = guarded(provider, Scripted(*[an_error(kind, status_code=status) for _ in range(3)]), events)
     for _ in range(3):
         await fails(handler, clock)
     assert provider.state == state
+    assert seen.of(ProviderStateChanged)[-1].state == state
     assert (provider.in_flight, provider.model("m").in_flight) == (0, 0)
 
 
@@ -151,6 +153,32 @@ async def test_F94_a_probe_that_streams_for_long_holds_nobody_up() -> None:
     for reply in running:
         await reply.end("answered")
     assert (state.in_flight, state.model("m").in_flight) == (0, 0)
+
+
+async def test_F94_the_probe_of_a_model_that_streams_for_long_holds_nobody_up_either() -> None:
+    """Its provider is well, so that only the breaker of the model waits for three first outputs."""
+    clock, state = FakeClock(), ProviderBreaker()
+    narrow = state.model("m")
+    for _ in range(Breaker.CONSECUTIVE):
+        narrow.admit(clock.monotonic())
+        narrow.failed(clock.monotonic(), random.Random(0), "call")
+    await clock.advance(7.0)
+    handler = guarded(state, Scripted(*[a_stream] * 3))
+    running = [await handler(a_call("stream", clock=clock)) for _ in range(3)]
+    assert narrow.state == "closed"
+    for reply in running:
+        await reply.end("answered")
+    assert (state.in_flight, narrow.in_flight) == (0, 0)
+
+
+async def test_a_refused_request_between_failures_hides_none_of_them() -> None:
+    """A prompt that is too long shows that somebody is there; it does not show that prompts are answered."""
+    state, clock = ProviderBreaker(), FakeClock()
+    refused = an_error("context_length", status_code=400)
+    handler = guarded(state, Scripted(an_error(), an_error(), refused, an_error()))
+    for _ in range(4):
+        await fails(handler, clock)
+    assert state.state == "open"
 
 
 async def test_F94_a_probe_whose_stream_breaks_opens_it_again() -> None:
@@ -242,17 +270,20 @@ async def test_a_failure_that_names_its_model_opens_only_that_models_breaker() -
     for _ in range(3):
         await fails(bad, clock)
     assert (state.state, state.model("m").state) == ("closed", "open")
+    assert (state.in_flight, state.model("m").in_flight) == (0, 0)
     assert (await answered(guarded(state, Scripted(), target=OTHER), a_call(clock=clock))).content == "hello"
 
 
 async def test_F3_an_address_that_cannot_be_reached_is_the_providers_whoever_answers_besides() -> None:
     """Connections are made to the provider, not to a model."""
-    state, clock = ProviderBreaker(), FakeClock()
+    state, clock, events = ProviderBreaker(), FakeClock(), EventBus()
+    seen = EventRecorder(events)
     await answered(guarded(state, Scripted(), target=OTHER), a_call(clock=clock))
-    refused = guarded(state, Scripted(*[an_error("network_error", code="connect") for _ in range(3)]))
+    refused = guarded(state, Scripted(*[an_error("network_error", code="connect") for _ in range(3)]), events)
     for _ in range(3):
         await fails(refused, clock)
     assert (state.state, state.model("m").state) == ("open", "closed")
+    assert [(event.subject, event.state) for event in seen.of(ProviderStateChanged)] == [("alpha", "open")]
     assert "the provider has kept failing" in (await fails(refused, clock)).message
 
 

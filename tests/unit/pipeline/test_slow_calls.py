@@ -13,7 +13,7 @@ from core.llm.pipeline.provider_breaker import ProviderBreaker
 from core.llm.providers.config.models.limits import SlowCallOptions
 from core.llm.testing import EventRecorder, FakeClock
 from tests.unit.pipeline.circuit_rig import OTHER, a_stream, guarded
-from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_answer, answered
+from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_answer, an_error, answered
 
 SLOW = SlowCallOptions(first_token=5.0, answer=20.0, share=0.5, calls=4)
 
@@ -26,6 +26,16 @@ def after(clock: FakeClock, seconds: float) -> Callable[[Call], Awaitable[Reply]
         return a_stream(call) if call.mode == "stream" else Reply(call, response=an_answer())
 
     return reply
+
+
+def failing(clock: FakeClock, seconds: float, error: BaseException) -> Callable[[Call], Awaitable[Reply]]:
+    """An attempt that fails with *error*, after so long."""
+
+    async def fail(_: Call) -> Reply:
+        await clock.advance(seconds)
+        raise error
+
+    return fail
 
 
 def impatient(state: ProviderBreaker, inner: Handler, events: EventBus | None = None) -> Handler:
@@ -94,23 +104,57 @@ async def test_a_probe_that_is_late_opens_it_again() -> None:
     assert (state.model("m").state, state.model("m").in_flight) == ("open", 0)
 
 
+@pytest.mark.parametrize("how", [asyncio.CancelledError(), an_error("timeout", code="deadline_exceeded")])
 @pytest.mark.parametrize(("seconds", "opens"), [(0.5, False), (21.0, True)])
 async def test_F95_callers_who_give_up_late_count_as_late_answers_and_early_ones_as_nothing(
-    seconds: float, opens: bool
+    seconds: float, opens: bool, how: BaseException
 ) -> None:
     """A hedge that was faster, or a caller who has waited long enough, must not hide how slow a model is."""
     state, clock = ProviderBreaker(), FakeClock()
-
-    async def given_up(call: Call) -> Reply:
-        await clock.advance(seconds)
-        raise asyncio.CancelledError
-
-    handler = impatient(state, Scripted(*[given_up] * 10))
+    handler = impatient(state, Scripted(*[failing(clock, seconds, how)] * 10))
     for _ in range(10):
         with pytest.raises((asyncio.CancelledError, ProviderError)):
             await handler(a_call(clock=clock))
     assert (state.model("m").state == "open") is opens
     assert (state.in_flight, state.model("m").in_flight) == (0, 0)
+
+
+async def test_F95_callers_who_give_up_early_do_not_speak_for_a_slow_model() -> None:
+    """However many there were: half of those answers counts that somebody waited for."""
+    state, clock = ProviderBreaker(), FakeClock()
+    early = [failing(clock, 0.5, asyncio.CancelledError())] * 10
+    handler = impatient(state, Scripted(*early, *[after(clock, 21.0) for _ in range(4)]))
+    for _ in early:
+        with pytest.raises(asyncio.CancelledError):
+            await handler(a_call(clock=clock))
+    for _ in range(4):
+        await answered(handler, a_call(clock=clock))
+    assert state.model("m").state == "open"
+
+
+async def test_an_error_that_took_long_counts_as_what_it_says_and_not_as_a_late_answer() -> None:
+    """Ten prompts that were refused after a long look open nothing."""
+    state, clock = ProviderBreaker(), FakeClock()
+    handler = impatient(state, Scripted(*[failing(clock, 21.0, an_error("content_filter"))] * 10))
+    for _ in range(10):
+        with pytest.raises(ProviderError):
+            await handler(a_call(clock=clock))
+    assert state.model("m").state == "closed"
+
+
+@pytest.mark.parametrize(
+    ("mode", "options"),
+    [("generate", SlowCallOptions(first_token=5.0, calls=4)), ("stream", SlowCallOptions(answer=20.0, calls=4))],
+)
+async def test_a_time_for_streams_says_nothing_about_whole_answers_and_the_other_way_round(
+    mode: Mode, options: SlowCallOptions
+) -> None:
+    """Where only one of the two is set the other kind of call may take as long as it likes."""
+    state, clock = ProviderBreaker(), FakeClock()
+    handler = breaker(state, ALPHA, EventBus(), options)(Scripted(*[after(clock, 500.0) for _ in range(8)]))
+    for _ in range(8):
+        await (await handler(a_call(mode, clock=clock))).end("answered")
+    assert state.model("m").state == "closed"
 
 
 async def test_late_answers_open_nothing_unless_a_time_is_set() -> None:
