@@ -212,7 +212,7 @@ class HealthMonitor:
             self._wake.set()
 
     async def _answer(self, provider: BaseLLMProvider, timeout: float) -> HealthReport:
-        asking = asyncio.ensure_future(provider.health_check())
+        asking = asyncio.ensure_future(_report_of(provider))
 
         def give_up() -> None:
             asking.cancel()
@@ -251,6 +251,14 @@ class HealthMonitor:
 
     def _spread(self, seconds: float) -> float:
         return seconds * self._rng.uniform(1 - _JITTER, 1 + _JITTER)
+
+
+async def _report_of(provider: BaseLLMProvider) -> HealthReport:
+    """What *provider* says of itself; a coroutine also where its check raises before it is one."""
+    report = await provider.health_check()
+    if not isinstance(report, HealthReport):
+        return HealthReport(False, f"its health check returned a {type(report).__name__}")
+    return report
 
 
 def _is_telling(watched: _Watched, upstream: Upstream) -> bool:

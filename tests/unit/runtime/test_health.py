@@ -202,6 +202,28 @@ async def test_a_check_that_hangs_or_raises_is_a_failed_check() -> None:
     assert clock.pending == 0
 
 
+async def test_a_check_that_is_none_is_a_failed_check_each_time() -> None:
+    """A plugin may forget the `async`, or the report: it is asked again at the next interval, like all others."""
+    clock = FakeClock()
+    async with serving(clock=clock, health_check={"interval": "10s"}) as world:
+        asked: list[str] = []
+
+        def raises() -> HealthReport:
+            asked.append("alpha")
+            raise ValueError("secret")
+
+        async def says_nothing() -> None:
+            asked.append("beta")
+
+        world.provider("alpha").health_check = raises  # type: ignore[method-assign]  # misbehaves
+        world.provider("beta").health_check = says_nothing  # type: ignore[method-assign]  # misbehaves
+        await clock.advance(60.0)
+        status = world.service.get_provider_status()
+        assert status["alpha"].reason == "its health check raised ValueError"
+        assert status["beta"].reason == "its health check returned a NoneType"
+        assert min(asked.count("alpha"), asked.count("beta")) >= 4
+
+
 async def test_the_status_says_that_a_provider_is_unhealthy_open_or_resting_and_why() -> None:
     """What a person at the console wants to know, and for how long it will last."""
     clock = FakeClock()
