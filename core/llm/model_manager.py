@@ -1,37 +1,30 @@
 """`ModelManager`: which local models are in memory, for whoever wants to look or to decide."""
 
-import asyncio
 import math
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
 from core.llm.common.exceptions import (
     LLMError,
-    ModelLoadError,
     ModelNotReady,
-    ProviderError,
-    ServiceStopping,
     UnsupportedFeature,
 )
-from core.llm.common.log import log
 from core.llm.common.types import ModelRef, SwapMode
+from core.llm.model_pull import installed_model, pull_model
 from core.llm.model_survey import ModelSurvey, survey
 from core.llm.model_swap import ModelSwap, ref_of, target_of
 from core.llm.pipeline.target import Target
+from core.llm.preload import Preload, longest_wait
 from core.llm.providers.base.provider import (
     ModelHost,
     ModelInfo,
-    ModelLister,
-    ModelPuller,
     ModelStatus,
     ProgressCallback,
-    PullRules,
     PullStrategy,
 )
-from core.llm.providers.config.models.residency import ResidencyOptions
 from core.llm.residency.residence import Residence
 from core.llm.residency.resident import Resident
 
@@ -55,7 +48,7 @@ class ModelManager:
         self._events = events or EventBus()
         self._clock = clock or SystemClock()
         self._swaps = ModelSwap(live, self._clock, self._events)
-        self._background: set[asyncio.Task[None]] = set()
+        self._preload = Preload(self.load)
         live.state.is_loaded = self.is_loaded
         live.state.want_loaded = self._want
 
@@ -64,9 +57,7 @@ class ModelManager:
     @property
     def start_timeout(self) -> float:
         """Seconds that `start` may need: the time for models that the start waits for."""
-        options = self._runtime.config.residency
-        waits = options.preload and options.preload_mode != "background"
-        return (options.preload_timeout if waits else 0.0) + _START_MARGIN
+        return longest_wait(self._runtime.config.residency) + _START_MARGIN
 
     async def start(self) -> None:
         """Load what is pinned and what is to be preloaded, in the background or before calls are admitted.
@@ -77,39 +68,16 @@ class ModelManager:
         self._live.on_applied(self._follow)
         self._follow(self._runtime)
         try:
-            await self._load_ahead(self._runtime.config.residency)
+            await self._preload.run(self._runtime.config.residency)
         except BaseException:
             # The service, which would shut all of this down, is never started.
             await self.stop()
             await self._live.shut_down()
             raise
 
-    async def _load_ahead(self, options: ResidencyOptions) -> None:
-        if options.preload_mode == "background":
-            for name in options.preload:
-                self._spawn(self._preload(name, required=False))
-            return
-        required = options.preload_mode == "required"
-        work = [self._spawn(self._preload(name, required=required)) for name in options.preload]
-        if not work:
-            return
-        done, late = await asyncio.wait(work, timeout=options.preload_timeout, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
-        if not late:
-            return
-        names = ", ".join(name for name, task in zip(options.preload, work, strict=True) if task in late)
-        seconds = options.preload_timeout
-        if required:
-            raise ModelLoadError(f"{names}: not loaded within {seconds:g} s; raise residency.preload_timeout")
-        log("WARNING", "{}: not loaded within {:g} s; the start goes on, and so does the load", names, seconds)
-
     async def stop(self) -> None:
         """End what runs in the background. The models themselves end with their providers."""
-        for task in tuple(self._background):
-            task.cancel()
-        if self._background:
-            await asyncio.wait(tuple(self._background))
+        await self._preload.stop()
 
     def _follow(self, runtime: "Runtime") -> None:
         """Pin what the configuration in force pins, and nothing else that an earlier one had pinned."""
@@ -123,20 +91,6 @@ class ModelManager:
         for resident in self._keeper.residents:
             if resident.pinned_by_config and id(resident) not in wanted:
                 self._keeper.unpin(resident)
-
-    async def _preload(self, name: str, *, required: bool) -> None:
-        try:
-            await self.load(name)
-        except LLMError as error:
-            if required:
-                raise
-            log("DEBUG" if isinstance(error, ServiceStopping) else "WARNING", "{} was not preloaded: {}", name, error)
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        task = asyncio.get_running_loop().create_task(work, name="core.llm:preload")
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
-        return task
 
     # What is there.
 
@@ -257,11 +211,7 @@ class ModelManager:
 
         All who ask share one download. Cancelling the last of them stops it and keeps what can be resumed.
         """
-        ref = await ref_of(self._runtime, model)
-        puller = self._runtime.provider(ref.provider)
-        if not isinstance(puller, ModelPuller):
-            raise UnsupportedFeature(f"provider {ref.provider!r} cannot download models")
-        return await puller.pull_model(ref.model, progress)
+        return await pull_model(self._runtime, await ref_of(self._runtime, model), progress)
 
     async def ensure_model_available(
         self, model: str, progress: ProgressCallback | None = None, *, pull: PullStrategy | None = None
@@ -278,30 +228,7 @@ class ModelManager:
             ModelNotReady: it is not there, and *pull* is `never`.
             ProviderError: the download failed.
         """
-        ref = await ref_of(self._runtime, model)
-        provider = self._runtime.provider(ref.provider)
-        if pull == "always":
-            return await self.pull(str(ref), progress)
-        configured = provider.pull_strategy(ref.model) if isinstance(provider, PullRules) else None
-        strategy = pull or configured or "when_missing"
-        if not isinstance(provider, ModelLister):
-            raise UnsupportedFeature(f"provider {ref.provider!r} cannot list its models")
-        names = {ref.model, f"{ref.model}:latest"}
-        installed = next((info for info in await provider.list_models() if info.name in names), None)
-        if installed is None and strategy == "never":
-            raise ModelNotReady(
-                f"{ref} is not installed: pull it, or allow it with pull='when_missing' here or in the configuration",
-                model=str(ref),
-            )
-        if installed is not None and strategy != "always":
-            return installed
-        try:
-            return await self.pull(str(ref), progress)
-        except ProviderError as error:
-            if installed is None:
-                raise
-            log("WARNING", "{}: the installed version is used, a newer one could not be looked for: {}", ref, error)
-            return installed
+        return await installed_model(self._runtime, await ref_of(self._runtime, model), progress, pull)
 
     async def pin(self, model: str) -> None:
         """Keep a local model in memory: it is loaded when it is not there, never let go, and loaded after a crash."""
