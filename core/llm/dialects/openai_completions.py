@@ -11,7 +11,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.errors import http_error
 from core.llm.dialects.event_decoder import events_of
-from core.llm.dialects.json import encode_json, parse_object, schema_error
+from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_chat import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.openai_decode import decode_answer
@@ -107,27 +107,14 @@ class OpenAICompletionsDecoder(OpenAIStreamDecoder):
     def _whole(self, body: bytes, events: list[StreamEvent]) -> None:
         events.extend(events_of(_decode(self._request, self._quirks, self._headers, body)))
 
-    def _event(self, name: bytes, payload: bytes, events: list[StreamEvent]) -> None:
-        chunk = parse_object(payload)
-        choices = chunk.get("choices")
-        choice = choices[0] if choices.__class__ is list and choices else None
-        if choice.__class__ is not dict or "text" not in choice:
-            # Errors, and the usage after the last choice, are as in a chat.
-            super()._event(name, payload, events)
-            return
-        self._usage = chunk.get("usage") or self._usage
-        if not self._started:
-            self._start(chunk.get("model"), events)
-        if choice.get("index"):
-            return
-        text = choice["text"]
-        if text:
-            if text.__class__ is not str:
-                raise schema_error("the text of a choice is no string")
-            self._text(text, events)
-        finish = choice.get("finish_reason")
-        if finish and finish.__class__ is str:
-            self._finish = finish
+    def _said(self, choice: dict[str, Any]) -> Any:
+        """What *choice* adds to the answer: here it is a text."""
+        text = choice.get("text")
+        if text is None:
+            return super()._said(choice)
+        if text.__class__ is not str:
+            raise schema_error("the text of a choice is no string")
+        return {"content": text}
 
 
 def _decode(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[str, str], body: bytes) -> LLMResponse:

@@ -81,9 +81,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
             self._start(chunk.get("model"), events)
         if choice.get("index") and not is_first(choice):
             return
-        delta = choice.get("delta")
-        if delta is None:
-            delta = choice.get("message")
+        delta = self._said(choice)
         if delta:
             if delta.__class__ is not dict:
                 raise schema_error("a delta is not an object")
@@ -95,6 +93,11 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
             if choice.get("error"):
                 raise self._failed(choice)
             self._usage = self._usage or choice.get("usage")
+
+    def _said(self, choice: dict[str, Any]) -> Any:
+        """What *choice* adds to the answer; some servers stream whole messages."""
+        delta = choice.get("delta")
+        return choice.get("message") if delta is None else delta
 
     def _delta(self, delta: dict[str, Any], events: list[StreamEvent]) -> None:
         content = delta.get("content")

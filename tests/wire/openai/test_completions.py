@@ -77,6 +77,18 @@ def test_a_stream_that_ends_early_is_an_error(recording: Recording) -> None:
     assert (caught.value.type, caught.value.billing) == ("protocol", "estimated")
 
 
+@pytest.mark.parametrize("place", ["chunk", "choice"])
+def test_a_failure_in_the_middle_says_what_it_was(place: str) -> None:
+    """Beside a last piece of text, as gateways put it there."""
+    error = {"error": {"message": "the upstream is at capacity", "code": 503}}
+    choice = {"text": "", "index": 0, "finish_reason": "error", **(error if place == "choice" else {})}
+    chunk = {"choices": [choice], **(error if place == "chunk" else {})}
+    first = b'data: {"choices":[{"text":"one","index":0}]}\n\n'
+    with pytest.raises(ProviderError, match="at capacity") as caught:
+        streamed(first, b"data: " + json.dumps(chunk).encode() + b"\n\n")
+    assert (caught.value.type, caught.value.billing) == ("overloaded", "estimated")
+
+
 @pytest.mark.parametrize("recording", params(ERRORS))
 def test_an_error_is_classified(recording: Recording) -> None:
     """As on the chat endpoint."""
