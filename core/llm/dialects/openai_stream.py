@@ -133,6 +133,7 @@ class OpenAIStreamDecoder(OpenAIEventDecoder):
         if self._tags is not None:
             thinking, text = self._tags.feed(text)
             if thinking:
+                self._output = True
                 events.append(ThinkingDelta(thinking))
         if text:
             self._visible += len(text)

@@ -31,9 +31,7 @@ class AnswerDecoder(ABC):
         try:
             self._take(data, events)
         except ProviderError as error:
-            if error.billing == "ambiguous":
-                error.billing = self._billing()
-            self._failure = error
+            self._failure = self._with_cost(error)
             self.done = True
         return events
 
@@ -48,7 +46,10 @@ class AnswerDecoder(ABC):
             raise self._failure
         events: list[StreamEvent] = []
         if not self.done:
-            self._end(events)
+            try:
+                self._end(events)
+            except ProviderError as error:
+                raise self._with_cost(error) from None
             self.done = True
         return events
 
@@ -71,6 +72,12 @@ class AnswerDecoder(ABC):
     @abstractmethod
     def _end(self, events: list[StreamEvent]) -> None:
         """Add the last events after the last byte; raises `ProviderError` where the answer is not whole."""
+
+    def _with_cost(self, error: ProviderError) -> ProviderError:
+        """*error* with what is known about the cost, where it says nothing about it itself."""
+        if error.billing == "ambiguous":
+            error.billing = self._billing()
+        return error
 
     def _billing(self) -> Billing:
         return "estimated" if self._has_output() else "ambiguous"
