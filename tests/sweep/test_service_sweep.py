@@ -224,7 +224,7 @@ async def test_F124_a_cancelled_reload_is_applied_as_a_whole_or_not_at_all() -> 
 
         async for point in cancel_sweep(replace):
             async with asyncio.timeout(2):
-                while len(world.holder.live) > 1 or world.manager._tasks:
+                while len(world.holder.live) > 1 or world.manager._turns._tasks:
                     await asyncio.sleep(0)
             assert world.holder.current.generation == world.manager.generation, point
             assert world.holder.current.config is world.manager.current, point

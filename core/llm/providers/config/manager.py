@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from core.llm.common.clock import Clock
 from core.llm.common.events import ConfigApplied, ConfigRejected, EventBus, ProviderDisabled, Subscription
-from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError, ServiceStopping, UnknownProvider
+from core.llm.common.exceptions import ConfigError, ConfigIssue, LLMError, UnknownProvider
 from core.llm.providers.config.changes import ConfigChange, ConfigStatus, ReloadResult, ValueOrigin
 from core.llm.providers.config.diff import ConfigDiff, compare
 from core.llm.providers.config.explain import explain
@@ -26,6 +26,7 @@ from core.llm.providers.config.models.service import LLMServiceConfig, ReloadOpt
 from core.llm.providers.config.plugin_types import PluginLoader
 from core.llm.providers.config.reading import ConfigReader, Reading, place_of
 from core.llm.providers.config.resolving import ProviderTypes, TypeResolver
+from core.llm.providers.config.turns import Turns
 from core.llm.providers.config.watcher import ConfigWatcher
 from core.llm.routing.functions import NO_FUNCTIONS, RoutingFunctions
 
@@ -73,9 +74,7 @@ class ProviderConfigManager:
         self._applier: Applier | None = None
         self._listeners: tuple[ChangeListener, ...] = ()
         self._books = InForce(clock)
-        self._lock = asyncio.Lock()
-        self._waiting: asyncio.Task[ReloadResult] | None = None
-        self._tasks: set[asyncio.Task[ReloadResult]] = set()
+        self._turns = Turns()
         self._watcher: ConfigWatcher | None = None
         self._signal_loop: asyncio.AbstractEventLoop | None = None
 
@@ -144,7 +143,7 @@ class ProviderConfigManager:
         Raises:
             ConfigError: with every issue; there is nothing to fall back to.
         """
-        async with self._lock:
+        async with self._turns.alone:
             if self._books.loaded is None:
                 read = await self._reader.read(self._source, self._books.watch_set)
                 if read.loaded is None:
@@ -161,18 +160,16 @@ class ProviderConfigManager:
             dry_run: validate and compare only.
         """
         if dry_run:
-            async with self._lock:
+            async with self._turns.alone:
                 return await self._check()
-        if self._waiting is None:
-            self._waiting = self._spawn(self._reload_next())
-        return await self._outcome(self._waiting)
+        return await self._turns.shared(self._reload)
 
     async def replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
         """Put *config* in force instead of what the sources say.
 
         Without a file it is the source from now on. With one it holds until the file is edited or `reload` is called.
         """
-        return await self._outcome(self._spawn(self._replace(config)))
+        return await self._turns.own(lambda: self._replace(config))
 
     async def start(self) -> None:
         """Load if that has not been done, then follow edits of the files."""
@@ -198,27 +195,15 @@ class ProviderConfigManager:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             await watcher.stop()
-        for task in tuple(self._tasks):
-            task.cancel()
-        # It may end before it has begun to run, and nobody shall wait for it then.
-        self._waiting = None
-        if self._tasks:
-            await asyncio.wait(tuple(self._tasks))
+        await self._turns.stop()
 
     def _reload_options(self) -> ReloadOptions:
         return self.current.reload
 
-    def _spawn(self, work: Any) -> asyncio.Task[ReloadResult]:
-        # A task of our own: a caller that is cancelled does not leave a reload half done.
-        task: asyncio.Task[ReloadResult] = asyncio.create_task(work, name="llm-config-reload")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task
-
     def _listen_for_hangup(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            loop.add_signal_handler(signal.SIGHUP, lambda: self._spawn(self.reload()))
+            loop.add_signal_handler(signal.SIGHUP, lambda: self._turns.begin(self.reload()))
         except (RuntimeError, ValueError, NotImplementedError):
             _log.warning(
                 "reload.on_sighup is set, but signals can only be handled in the main thread of a POSIX system"
@@ -226,29 +211,17 @@ class ProviderConfigManager:
             return
         self._signal_loop = loop
 
-    async def _outcome(self, task: "asyncio.Task[ReloadResult]") -> ReloadResult:
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if task.cancelled() and me is not None and not me.cancelling():
-                raise ServiceStopping("the configuration is not reloaded: its manager was stopped") from None
-            raise
-
-    async def _reload_next(self) -> ReloadResult:
-        async with self._lock:
-            self._waiting = None
-            return self._books.counted(await self._apply(await self._reader.read(self._source, self._books.watch_set)))
+    async def _reload(self) -> ReloadResult:
+        return self._books.counted(await self._apply(await self._reader.read(self._source, self._books.watch_set)))
 
     async def _replace(self, config: Mapping[str, Any] | LLMServiceConfig) -> ReloadResult:
-        async with self._lock:
-            read = await self._reader.read(config, self._books.watch_set)
-            if isinstance(self._source, Path):
-                return self._books.counted(await self._apply(replace(read, beside_files=True)))
-            result = self._books.counted(await self._apply(read))
-            if result.status != "rejected":
-                self._source = config
-            return result
+        read = await self._reader.read(config, self._books.watch_set)
+        if isinstance(self._source, Path):
+            return self._books.counted(await self._apply(replace(read, beside_files=True)))
+        result = self._books.counted(await self._apply(read))
+        if result.status != "rejected":
+            self._source = config
+        return result
 
     async def _check(self) -> ReloadResult:
         read = await self._reader.read(self._source, self._books.watch_set)
@@ -259,7 +232,7 @@ class ProviderConfigManager:
 
     async def _files_moved(self) -> None:
         """The watcher's call: the files may have changed."""
-        async with self._lock:
+        async with self._turns.alone:
             if self._books.watch_set.digest() == self._books.seen:
                 return
             read = await self._reader.read(self._source, self._books.watch_set)
