@@ -5,6 +5,7 @@ from functools import cache
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from core.llm.common.exceptions import UnsupportedFeature
@@ -112,3 +113,11 @@ def test_what_cannot_be_left_out_is_refused_under_every_policy() -> None:
     for model in ("gpt-6.1-sol", "gpt-6-astra"):
         with pytest.raises(UnsupportedFeature, match="takes no tools"):
             encoded("openai-chat", request("openai-chat", model, {"tools": [TOOL]}))
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+@pytest.mark.parametrize("name", ["temperature", "top_p", "frequency_penalty", "presence_penalty"])
+def test_a_number_without_end_is_no_parameter(name: str, value: float) -> None:
+    """JSON has no form for it, so no provider is asked: a server would be sent the word `Infinity`."""
+    with pytest.raises(ValidationError, match=name):
+        LLMRequest(messages="hi", **{name: value})

@@ -1,10 +1,8 @@
 """Requests in the Messages format: our parameters by the names and within the rules of API and model."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.exceptions import RequestError
 from core.llm.common.types import CallWarning
 from core.llm.dialects import anthropic_cache
 from core.llm.dialects.anthropic_cache import CacheMarks
@@ -95,8 +93,6 @@ def _sampling(request: ChatRequest, body: dict[str, Any], *, thinks: bool) -> No
         value = getattr(params, name)
         if value is None:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{name} is {value}: it must be a finite number")
         reason = _refused(request, body, name, value, thinks=thinks)
         if reason:
             request.warn("dropped", name, reason)

@@ -1,10 +1,8 @@
 """Chat requests in the Gemini format: our parameters by its names and within the rules of the model."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.exceptions import RequestError
 from core.llm.common.types import CallWarning
 from core.llm.dialects.gemini_contents import encode_contents
 from core.llm.dialects.gemini_json_schema import gemini_json_schema
@@ -80,8 +78,6 @@ def _generation(request: ChatRequest) -> dict[str, Any]:
         value = getattr(params, name)
         if value is None:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{name} is {value}: it must be a finite number")
         if name in rejects:
             request.warn("dropped", name, f"{request.model} does not accept {name}")
             continue

@@ -1,11 +1,10 @@
 """Chat requests in the OpenAI format: our parameters by the names and within the rules of server and model."""
 
-import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from core.llm.common.exceptions import RequestError, UnsupportedFeature
+from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import CallWarning
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
@@ -88,18 +87,12 @@ def add_raw_fields(request: ChatRequest, body: dict[str, Any], merged: frozenset
 def encode_sampling(
     request: ChatRequest, quirks: OpenAIQuirks, body: dict[str, Any], fields: Iterable[str], *, thinks: bool
 ) -> None:
-    """Write those of *fields* that are set and accepted into *body*; report the others.
-
-    Raises:
-        RequestError: one is not a finite number.
-    """
+    """Write those of *fields* that are set and accepted into *body*; report the others."""
     given = vars(request.params)
     for name in fields:
         value = given[name]
         if value is None:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{name} is {value}: it must be a finite number")
         reason = _refused(request, quirks, name, thinks=thinks)
         if reason:
             request.warn("dropped", name, reason)

@@ -42,12 +42,6 @@ def test_what_a_model_refuses_is_left_out_and_reported() -> None:
     ]
 
 
-def test_a_number_that_is_none_is_refused() -> None:
-    """Before anything is sent."""
-    with pytest.raises(RequestError, match="temperature"):
-        body_of(chat(temperature=float("inf")))
-
-
 LEVELS = {"thinking": "level", "levels": ["low", "medium", "high"]}
 BUDGET = {"thinking": "budget", "thinking_budget": [128, 32768], "thinking_off": False}
 OFFABLE = {"thinking": "budget", "thinking_budget": [0, 24576]}

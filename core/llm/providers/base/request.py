@@ -223,15 +223,15 @@ class LLMRequest(BaseModel):
     """An alias, `provider/model`, or a model name; `None` is the default model of the configuration."""
     provider: str | None = None
     """Keep to this provider; its own chain of fallbacks does not apply."""
-    temperature: float | None = Field(default=None, ge=0)
+    temperature: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     top_p: float | None = Field(default=None, ge=0, le=1)
     top_k: int | None = Field(default=None, ge=1)
     max_tokens: int | None = Field(default=None, ge=1)
     """Upper bound of generated tokens, whatever the provider calls it."""
     stop: Annotated[tuple[str, ...] | None, BeforeValidator(_stop)] = None
     seed: int | None = None
-    frequency_penalty: float | None = None
-    presence_penalty: float | None = None
+    frequency_penalty: float | None = Field(default=None, allow_inf_nan=False)
+    presence_penalty: float | None = Field(default=None, allow_inf_nan=False)
     tools: Annotated[tuple[ToolDefinition, ...] | None, PlainValidator(_tools)] = None
     tool_choice: Annotated[ToolChoice | None, PlainValidator(_tool_choice)] = None
     parallel_tool_calls: bool | None = None

@@ -1,6 +1,5 @@
 """Chat requests as bodies of Converse: our parameters by its names and within the rules of the model."""
 
-import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -64,8 +63,6 @@ def _sampling(request: ChatRequest, body: dict[str, Any], fields: dict[str, Any]
         value = getattr(params, name)
         if value is None:
             continue
-        if isinstance(value, float) and not math.isfinite(value):
-            raise RequestError(f"{name} is {value}: it must be a finite number")
         if reason := _refused(request, name, thinks=thinks):
             request.warn("dropped", name, reason)
         elif name == "temperature" and value > 1:
