@@ -16,7 +16,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, HttpReply, Transport
 from core.llm.providers.ollama.errors import error_from
-from core.llm.providers.ollama.lines import JsonLines
+from core.llm.providers.ollama.lines import JsonLines, truncated
 from core.llm.providers.ollama.models.catalogue import (
     PsResponse,
     ShowResponse,
@@ -86,7 +86,7 @@ class OllamaClient:
 
     def chat_stream(self, request: ChatRequest) -> AsyncIterator[ChatResponse]:
         """`POST /api/chat`, line by line; the last one has `done`. A stream that ends without it raises."""
-        return self._stream("/api/chat", request.streamed(stream=True), ChatResponse)
+        return self._stream("/api/chat", request.streamed(stream=True), ChatResponse, _is_done)
 
     async def generate(self, request: GenerateRequest) -> GenerateResponse:
         """`POST /api/generate`, the answer in one piece."""
@@ -94,7 +94,7 @@ class OllamaClient:
 
     def generate_stream(self, request: GenerateRequest) -> AsyncIterator[GenerateResponse]:
         """`POST /api/generate`, line by line; the last one has `done`. A stream that ends without it raises."""
-        return self._stream("/api/generate", request.streamed(stream=True), GenerateResponse)
+        return self._stream("/api/generate", request.streamed(stream=True), GenerateResponse, _is_done)
 
     async def embed(self, request: EmbedRequest) -> EmbedResponse:
         """`POST /api/embed`: vectors of length one."""
@@ -118,15 +118,15 @@ class OllamaClient:
 
     def pull(self, request: PullRequest) -> AsyncIterator[TransferProgress]:
         """`POST /api/pull`: progress until `success`. Cancelling stops it; the next pull continues where it was."""
-        return self._transfer("/api/pull", request.streamed(stream=True))
+        return self._transfer("/api/pull", request)
 
     def push(self, request: PushRequest) -> AsyncIterator[TransferProgress]:
         """`POST /api/push`: progress until `success`."""
-        return self._transfer("/api/push", request.streamed(stream=True))
+        return self._transfer("/api/push", request)
 
     def create(self, request: CreateRequest) -> AsyncIterator[TransferProgress]:
         """`POST /api/create`: progress until `success`."""
-        return self._transfer("/api/create", request.streamed(stream=True))
+        return self._transfer("/api/create", request)
 
     async def copy(self, request: CopyRequest) -> None:
         """`POST /api/copy`."""
@@ -190,7 +190,14 @@ class OllamaClient:
         reply = await self._binding().send(HttpCall(method, path, body, JSON_HEADERS), limits or self._quick())
         return await _checked_body(reply)
 
-    async def _stream(self, path: str, request: OllamaModel, kind: type[_R]) -> AsyncIterator[_R]:
+    def _transfer(
+        self, path: str, request: PullRequest | PushRequest | CreateRequest
+    ) -> AsyncIterator[TransferProgress]:
+        return self._stream(path, request.streamed(stream=True), TransferProgress, lambda line: line.succeeded)
+
+    async def _stream(
+        self, path: str, request: OllamaModel, kind: type[_R], is_last: Callable[[_R], bool]
+    ) -> AsyncIterator[_R]:
         call = HttpCall("POST", path, request.to_json(), JSON_HEADERS, streaming=True)
         reply = await self._binding().send(call, self._limits)
         try:
@@ -200,46 +207,18 @@ class OllamaClient:
             async for data in reply.chunks():
                 reply.output_seen()
                 for source in lines.feed(data):
-                    yield kind.from_object(source)
-                    if source.get("done") is True:
+                    line = kind.from_object(source)
+                    yield line
+                    if is_last(line):
                         return
             for source in lines.end():
-                yield kind.from_object(source)
-                if source.get("done") is True:
+                line = kind.from_object(source)
+                yield line
+                if is_last(line):
                     return
         finally:
             reply.close()
         raise truncated()
-
-    async def _transfer(self, path: str, request: OllamaModel) -> AsyncIterator[TransferProgress]:
-        call = HttpCall("POST", path, request.to_json(), JSON_HEADERS, streaming=True)
-        reply = await self._binding().send(call, self._limits)
-        try:
-            if reply.status >= 300:
-                raise error_from(reply.status, reply.headers, await reply.read())
-            lines = JsonLines(reply.headers)
-            async for data in reply.chunks():
-                reply.output_seen()
-                for source in lines.feed(data):
-                    progress = TransferProgress.from_object(source)
-                    yield progress
-                    if progress.succeeded:
-                        return
-            for source in lines.end():
-                progress = TransferProgress.from_object(source)
-                yield progress
-                if progress.succeeded:
-                    return
-        finally:
-            reply.close()
-        raise truncated()
-
-
-def truncated() -> ProviderError:
-    """The error for a stream that ends before its last line."""
-    return ProviderError(
-        "protocol", "Ollama's answer ended before it was complete", code="truncated", billing="ambiguous"
-    )
 
 
 async def _checked_body(reply: HttpReply) -> bytes:
@@ -250,6 +229,10 @@ async def _checked_body(reply: HttpReply) -> bytes:
     if reply.status >= 300:
         raise error_from(reply.status, reply.headers, body)
     return body
+
+
+def _is_done(line: ChatResponse | GenerateResponse) -> bool:
+    return line.done
 
 
 def _complete(response: _Answer) -> _Answer:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.llm.common.exceptions import ProviderError
+from core.llm.common.types import Billing
 from core.llm.dialects.framing import LineSplitter
 from core.llm.dialects.json import parse_json, parse_object
 from core.llm.providers.ollama.errors import error_from_text
@@ -73,3 +74,8 @@ def html_page() -> ProviderError:
         code="content_type",
         billing="ambiguous",
     )
+
+
+def truncated(billing: Billing = "ambiguous") -> ProviderError:
+    """The error for an answer that ends before its last line."""
+    return ProviderError("protocol", "Ollama's answer ended before it was complete", code="truncated", billing=billing)

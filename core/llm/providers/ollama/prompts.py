@@ -43,8 +43,8 @@ class GenerateDecoder(ChatDecoder):
 
     __slots__ = ()
 
-    def take(self, source: dict[str, Any], events: list[StreamEvent]) -> None:
+    def line(self, source: dict[str, Any], events: list[StreamEvent]) -> None:
         """Add the events of one line to *events*."""
         if "response" in source:
             source["message"] = {"content": source.pop("response"), "thinking": source.get("thinking")}
-        super().take(source, events)
+        super().line(source, events)

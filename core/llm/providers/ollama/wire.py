@@ -10,6 +10,7 @@ from core.llm.common.wire import HttpCall
 from core.llm.dialects.framing import LineSplitter
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json, parse_object
+from core.llm.dialects.stream_decoder import AnswerDecoder
 from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import (
@@ -28,7 +29,7 @@ from core.llm.providers.ollama.errors import error_from
 from core.llm.providers.ollama.history import encode_messages, encode_tool
 from core.llm.providers.ollama.keep_alive import checked_keep_alive, keep_alive_to_wire
 from core.llm.providers.ollama.keep_alives import KeepAlives
-from core.llm.providers.ollama.lines import error_in_stream, html_page
+from core.llm.providers.ollama.lines import error_in_stream, html_page, truncated
 from core.llm.providers.ollama.models.reading import mismatch
 from core.llm.providers.ollama.models.responses import ToolCallReply
 from core.llm.providers.ollama.validator import LOAD_OPTIONS, check
@@ -131,9 +132,8 @@ class OllamaDialect:
             )
         source = parse_object(body)
         events: list[StreamEvent] = []
-        decoder.take(source, events)
-        if not decoder.done:
-            raise decoder.truncated()
+        decoder.line(source, events)
+        decoder.end()
         collector = ResponseCollector()
         for event in events:
             collector.add(event)
@@ -150,46 +150,41 @@ class OllamaDialect:
         return error_from(status, headers, body)
 
 
-class ChatDecoder:
-    """The lines of one streamed chat to events. Total: raises nothing but `ProviderError`."""
+class ChatDecoder(AnswerDecoder):
+    """The lines of one streamed chat to events."""
 
-    __slots__ = ("_calls", "_failure", "_length", "_new_id", "_output", "_request", "_splitter", "_started", "done")
+    __slots__ = ("_calls", "_length", "_new_id", "_output", "_request", "_splitter", "_started")
 
     def __init__(self, request: ChatRequest, headers: Mapping[str, str], new_id: Callable[[], str]) -> None:
         if headers.get("content-type", "").startswith("text/html"):
             raise html_page()
-        self.done = False
+        super().__init__(headers)
         self._request = request
         self._new_id = new_id
         self._splitter = LineSplitter()
-        self._failure: ProviderError | None = None
         self._started = False
         self._output = False
         self._length = 0
         self._calls = 0
 
-    def feed(self, data: bytes) -> list[StreamEvent]:
-        """Events completed by *data*; an error waits for `end`, so that what came before it is delivered first."""
-        events: list[StreamEvent] = []
-        if self.done:
-            return events
-        try:
-            for line in self._splitter.feed(data):
-                self.take(parse_object(line), events)
-                if self.done:
-                    break
-        except ProviderError as error:
-            self._failure = error
-            self.done = True
-        return events
+    def _has_started(self) -> bool:
+        return self._started
 
-    def end(self) -> list[StreamEvent]:
-        """The rest: the last line if it only lacks its newline, nothing after `done`, else `ProviderError`."""
-        if self._failure is not None:
-            raise self._failure
-        events: list[StreamEvent] = []
-        if self.done:
-            return events
+    def _has_output(self) -> bool:
+        return self._output
+
+    def _has_finish(self) -> bool:
+        # The reason to stop comes with the last line.
+        return self.done
+
+    def _take(self, data: bytes, events: list[StreamEvent]) -> None:
+        for line in self._splitter.feed(data):
+            self.line(parse_object(line), events)
+            if self.done:
+                break
+
+    def _end(self, events: list[StreamEvent]) -> None:
+        """The last line may lack its newline, but nothing else."""
         for line in self._splitter.end():
             try:
                 source = parse_object(line)
@@ -197,26 +192,18 @@ class ChatDecoder:
                 # Not one whole line has come: this is no cut stream, it is something else.
                 if not self._started:
                     raise
-                raise self.truncated() from error
+                raise truncated(self._billing()) from error
             if source.get("done") is True or "error" in source:
-                self.take(source, events)
+                self.line(source, events)
         if not self.done:
-            raise self.truncated()
-        return events
+            raise truncated(self._billing())
 
-    def truncated(self) -> ProviderError:
-        """The error for an answer that ends without `done: true`."""
-        return ProviderError(
-            "protocol",
-            "Ollama's answer ended before it was complete",
-            code="truncated",
-            billing="estimated" if self._output else "ambiguous",
-        )
-
-    def take(self, source: dict[str, Any], events: list[StreamEvent]) -> None:
+    def line(self, source: dict[str, Any], events: list[StreamEvent]) -> None:
         """Add the events of one line to *events*."""
         if (error := source.get("error")) is not None:
-            raise self._error(error)
+            failure = error_in_stream(error, model=self._request.model)
+            failure.billing = self._billing()
+            raise failure
         message = source.get("message")
         done = source.get("done")
         if message.__class__ is not dict:
@@ -301,11 +288,6 @@ class ChatDecoder:
             estimated=prompt is None or output is None,
             raw=numbers,
         )
-
-    def _error(self, error: Any) -> ProviderError:
-        failure = error_in_stream(error, model=self._request.model)
-        failure.billing = "estimated" if self._output else "ambiguous"
-        return failure
 
 
 def _is_count(value: Any) -> bool:
