@@ -150,6 +150,34 @@ async def test_F96_a_call_that_is_sent_away_from_a_queue_has_used_no_attempt(tim
         assert rig.inner.calls == 20 + 3
 
 
+async def test_F93_a_call_that_waits_for_its_key_uses_up_nothing_but_not_without_end() -> None:
+    """Nothing was sent: neither attempts nor the budget of retries pay for it, and after twenty times both do."""
+    rig = Rig(*[an_error("rate_limit", code="gated", retry_after=1.0) for _ in range(30)], max_retries=0)
+    while rig.upstream.budget.withdraw(rig.clock.monotonic()):
+        pass
+    call = rig.call()
+    call.attempts_left = 1
+    with pytest.raises(ProviderError):
+        await rig.handler(call)
+    assert (rig.inner.calls, call.attempts_left) == (20 + 1, 0)
+
+
+@pytest.mark.parametrize(("typical", "attempts"), [(2.0, 2), (9.0, 1)])
+async def test_a_retry_that_its_model_cannot_answer_in_time_is_not_sent(typical: float, attempts: int) -> None:
+    """What is known about its first outputs decides, not what is assumed about models in general."""
+    rig = Rig(an_error(), "fine")
+    for _ in range(4):
+        rig.upstream.first_outputs.learn("m", typical, rig.clock.monotonic())
+    call = rig.call(seconds=6.0)
+    call.target = ALPHA
+    if attempts == 1:
+        with pytest.raises(ProviderError):
+            await rig.handler(call)
+    else:
+        await answered(rig.handler, call)
+    assert rig.inner.calls == attempts
+
+
 async def test_F104_no_retry_is_made_once_the_attempts_of_the_call_are_used_up() -> None:
     """`retry.max_attempts` bounds the whole call."""
     rig = Rig(*[an_error() for _ in range(10)])
