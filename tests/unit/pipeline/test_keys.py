@@ -6,6 +6,7 @@ import pytest
 
 from core.llm.common.events import ProviderStateChanged
 from core.llm.common.exceptions import ErrorScope, ErrorType, ProviderError
+from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.key_states import LONGEST_GATE, KeyStates
@@ -13,7 +14,7 @@ from core.llm.pipeline.keys import QUOTA_GATE, UNHINTED_GATE
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.testing import SecretCanary
 from tests.unit.pipeline.key_rig import Rig
-from tests.unit.pipeline.support import a_call, an_error
+from tests.unit.pipeline.support import ALPHA, a_call, an_error
 
 
 async def test_keys_take_turns() -> None:
@@ -75,7 +76,7 @@ async def test_F20_a_used_up_quota_rests_its_key_for_a_quarter_of_an_hour() -> N
     rig = Rig("only")
     await rig.failure(an_error("quota_exceeded", status_code=429))
     error = await rig.failure()
-    assert error.retry_after == QUOTA_GATE
+    assert (error.type, error.retryable, error.retry_after) == ("quota_exceeded", False, QUOTA_GATE)
     assert "quota" in error.message
 
 
@@ -150,6 +151,65 @@ async def test_the_weights_hold_among_the_keys_that_are_left() -> None:
     rig.states.of("a").rest(rig.clock.monotonic() + 60.0, "told to wait", "rate_limit")
     used = await rig.calls(300)
     assert (used.count("a"), used.count("b"), used.count("c")) == (0, 200, 100)
+
+
+async def test_a_peek_shows_the_key_that_comes_next_and_uses_up_nobodys_turn() -> None:
+    """A limit that counts by the key looks before the key is picked; the weights hold all the same."""
+    rig = Rig(api_keys=[{"key": "a", "weight": 5}, {"key": "b", "weight": 2}, {"key": "c", "weight": 1}])
+    rig.states.of("b").rest(rig.clock.monotonic() + 60.0, "told to wait", "rate_limit")
+    for _ in range(12):
+        seen, _ = rig.pool.peek()
+        assert await rig.calls(1) == [seen]
+    assert rig.inner.keys.count("a") == 10
+
+
+async def test_a_peek_where_every_key_rests_shows_the_one_that_is_back_first() -> None:
+    """A call that waits, waits for that one."""
+    rig = Rig("late", "soon", "later")
+    for secret, seconds in (("late", 20.0), ("soon", 5.0), ("later", 60.0)):
+        rig.states.of(secret).rest(rig.clock.monotonic() + seconds, "told to wait", "rate_limit")
+    assert rig.pool.peek()[0] == "soon"
+
+
+async def test_a_failure_that_is_no_keys_fault_leaves_the_turns_as_they_were() -> None:
+    """An outage must not send every call through the first key."""
+    rig = Rig("a", "b")
+    used = []
+    for _ in range(6):
+        await rig.failure(an_error("network_error"))
+        used.append(rig.inner.keys[-1])
+    assert used == ["a", "b"] * 3
+
+
+async def test_a_rest_is_one_event_that_says_whose_for_how_long_and_why() -> None:
+    """Of one key for one model, or of the whole key; who rests already is no news."""
+    rig = Rig("k1")
+    for seconds in (30.0, 40.0):
+        rig.pool.note(rig.states.of("k1").at("m"), an_error("rate_limit", retry_after=seconds))
+    (event,) = rig.seen.of(ProviderStateChanged)
+    key = rig.states.of("k1").id
+    assert (event.subject, event.state, event.until) == (f"alpha/m (key {key})", "gated", 30.0)
+    assert event.reason == "the provider asked to wait (rate_limit)"
+    rig.pool.note(rig.states.of("k1").at("m"), an_error("quota_exceeded"))
+    assert rig.seen.last(ProviderStateChanged).subject == f"alpha (key {key})"
+
+
+async def test_a_rate_limit_of_the_whole_provider_without_a_hint_rests_nobody_for_long() -> None:
+    """The next key is tried at once, as after any limit that names no time."""
+    rig = Rig("k1", "k2")
+    error = await rig.failure(an_error("rate_limit", scope="provider", retryable=True))
+    assert error.code == NEXT_KEY
+    assert len(set(rig.inner.keys + await rig.calls(1))) == 2
+
+
+async def test_the_trace_names_the_key_of_an_attempt_and_none_where_there_is_none() -> None:
+    """By its fingerprint."""
+    for rig in (Rig("k1"), Rig()):
+        call = a_call(clock=rig.clock)
+        call.attempt = AttemptTrace(1, ALPHA, 0.0)
+        await rig.handler(call)
+        secret = rig.inner.keys[-1]
+        assert call.attempt.key_id == (rig.states.of(secret).id if secret else None)
 
 
 async def test_F96_a_limit_without_a_hint_moves_on_to_another_key_for_a_moment() -> None:
@@ -253,6 +313,24 @@ async def test_F116_a_key_that_is_still_offered_keeps_its_rest_and_one_that_is_g
     assert set(await rig.calls(3)) == {"fresh"}
     assert rig.states.of("kept").resting_until == until
     assert rig.states.of("gone").resting_until == 0.0
+
+
+async def test_F116_a_server_without_keys_that_was_told_to_wait_is_waited_for_after_an_edit_too() -> None:
+    """It has no key that could be kept, and its word holds all the same."""
+    rig = Rig()
+    rig.states.offer(rig.config)
+    await rig.failure(an_error("overloaded", status_code=503, retry_after=30.0))
+    rig.states.offer(ProviderConfig.model_validate({"api_keys": [], "max_retries": 1}))
+    assert rig.states.all_resting([], rig.clock.monotonic(), "m") is not None
+    assert (await rig.failure()).code == "gated"
+
+
+def test_whoever_looks_only_until_the_last_rest_is_over_misses_none() -> None:
+    """A short rest after a long one does not hide the long one."""
+    states = KeyStates()
+    states.of("long").rest(60.0, "told to wait", "rate_limit")
+    states.of("short").rest(10.0, "told to wait", "rate_limit")
+    assert states.latest == 60.0
 
 
 async def test_names_of_models_do_not_pile_up_at_a_key() -> None:

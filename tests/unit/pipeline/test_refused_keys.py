@@ -6,9 +6,10 @@ import pytest
 
 from core.llm.common.events import ProviderStateChanged
 from core.llm.pipeline.backoff import NEXT_KEY
+from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.key_states import QUARANTINE
 from tests.unit.pipeline.key_rig import Rig
-from tests.unit.pipeline.support import an_error
+from tests.unit.pipeline.support import an_answer, an_error
 
 
 async def test_F17_a_refused_key_is_set_aside_and_the_next_one_is_ready() -> None:
@@ -92,6 +93,28 @@ async def test_F17_one_attempt_finds_out_for_all_whether_a_refused_key_is_accept
     assert rig.changes() == ["quarantined", "ready"]
 
 
+async def test_F17_while_one_attempt_finds_that_out_nobody_else_is_sent() -> None:
+    """Its answer may take long; until it is there the key is no better than before."""
+    rig, arrived = Rig("bad"), asyncio.Event()
+    await rig.failure(an_error("authentication", status_code=401))
+    await rig.clock.advance(QUARANTINE)
+
+    async def slow(call: Call) -> Reply:
+        await arrived.wait()
+        return Reply(call, response=an_answer())
+
+    rig.inner.outcomes.append(slow)
+    trial = asyncio.create_task(rig.call())
+    await rig.clock.settle()
+    assert (await rig.failure()).code == "key_refused"
+    assert rig.states.all_resting(["bad"], rig.clock.monotonic()) is not None
+    assert rig.states.latest > rig.clock.monotonic()
+    assert rig.inner.calls == 2
+    arrived.set()
+    await trial
+    assert await rig.calls(2) == ["bad"] * 2
+
+
 @pytest.mark.parametrize("ending", [asyncio.CancelledError(), an_error("network_error")])
 async def test_F17_an_attempt_that_finds_nothing_out_leaves_that_to_the_next(ending: BaseException) -> None:
     """Nobody else waits for a caller who has left."""
@@ -115,12 +138,22 @@ async def test_F17_when_every_key_is_refused_one_error_says_so() -> None:
     assert rig.inner.calls == 2
 
 
+async def test_a_refused_key_that_is_back_before_the_others_is_waited_for_like_any_limit() -> None:
+    """It is not known to be bad for good, and the others are not bad at all: whoever can wait may."""
+    rig = Rig("bad", "spent")
+    await rig.failure(an_error("authentication", status_code=401))
+    await rig.failure(an_error("quota_exceeded"))
+    error = await rig.failure()
+    assert (error.type, error.code, error.retryable) == ("rate_limit", "gated", True)
+    assert error.retry_after == pytest.approx(QUARANTINE)
+
+
 async def test_where_some_keys_are_refused_and_others_rest_the_error_tells_when_the_first_is_back() -> None:
     """A call that can wait, waits for that one."""
     rig = Rig("bad", "busy")
     await rig.failure(an_error("authentication", status_code=401))
     await rig.failure(an_error("rate_limit", retry_after=20.0))
     error = await rig.failure()
-    assert error.code == "gated"
+    assert (error.type, error.code) == ("rate_limit", "gated")
     assert error.retry_after == pytest.approx(20.0)
     assert "every one of the 2 keys rests" in error.message
