@@ -31,7 +31,6 @@ class RuntimeHolder:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._pid = 0
         self._retiring: dict[Runtime, asyncio.Task[None]] = {}
-        self._empty: dict[Runtime, asyncio.Event] = {}
 
     @property
     def current(self) -> Runtime:
@@ -140,14 +139,14 @@ class RuntimeHolder:
                 await asyncio.wait(late)
 
     def _retire(self, runtime: Runtime, drain_timeout: float) -> None:
-        empty = self._empty[runtime] = runtime.emptied = asyncio.Event()
+        empty = runtime.emptied = asyncio.Event()
         if runtime.leases == 0:
             empty.set()
-        task = asyncio.create_task(self._drain(runtime, drain_timeout), name=f"core.llm:drain:{runtime.generation}")
-        self._retiring[runtime] = task
+        self._retiring[runtime] = asyncio.create_task(
+            self._drain(runtime, empty, drain_timeout), name=f"core.llm:drain:{runtime.generation}"
+        )
 
-    async def _drain(self, runtime: Runtime, drain_timeout: float) -> None:
-        empty = self._empty[runtime]
+    async def _drain(self, runtime: Runtime, empty: asyncio.Event, drain_timeout: float) -> None:
         forced = False
         try:
             try:
@@ -160,14 +159,14 @@ class RuntimeHolder:
                 log("WARNING", "{} calls of generation {} did not end when cut", runtime.leases, runtime.generation)
         finally:
             del self._retiring[runtime]
-            del self._empty[runtime]
             await self._dispose(runtime)
             self._events.publish(RuntimeRetired(runtime.generation, forced))
 
     def _force(self, runtime: Runtime) -> None:
         """Cut the calls of *runtime* and end its drain soon, also where a consumer never comes back for its error."""
         _cut(runtime)
-        asyncio.get_running_loop().call_later(CUT_GRACE, self._empty[runtime].set)
+        if runtime.emptied is not None:
+            asyncio.get_running_loop().call_later(CUT_GRACE, runtime.emptied.set)
 
     async def _dispose(self, runtime: Runtime) -> None:
         kept = {id(provider) for other in self.live for provider in other.providers.values()}
