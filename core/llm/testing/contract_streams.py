@@ -202,7 +202,7 @@ class StreamChecks(AnswerChecks):
         """The same for a call that waits for the whole answer."""
         upstream.answer(UpstreamAnswer(("Hel", "lo"), hold_after=1))
         task = asyncio.create_task(provider.generate(self.chat(canary)))
-        await eventually(lambda: upstream.open_calls == 1, "the call did not reach the upstream within 2 s")
+        await eventually(lambda: upstream.open_calls == 1, "the call did not reach the upstream")
         started = asyncio.Event()
         started.set()
         await self.cancelled_call(task, started, upstream)

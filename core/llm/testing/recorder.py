@@ -55,7 +55,7 @@ class EventRecorder:
         *,
         where: Callable[[_E], bool] | None = None,
         nth: int = 1,
-        timeout: float = 5.0,
+        timeout: float = 30.0,
     ) -> _E:
         """The *nth* event of *kind* for which *where* holds: recorded already, or awaited for *timeout* real seconds.
 

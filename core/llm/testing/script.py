@@ -58,7 +58,7 @@ class Gate:
         """Let every call through, those that come later as well."""
         self._open.set()
 
-    async def reached(self, timeout: float = 5.0) -> None:
+    async def reached(self, timeout: float = 30.0) -> None:
         """Return once a call stands before the gate.
 
         Raises:

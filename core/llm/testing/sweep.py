@@ -48,7 +48,7 @@ async def cancel_sweep(
     *,
     prepare: Callable[[], Awaitable[Any]] | None = None,
     twice: bool = True,
-    within: float = 5.0,
+    within: float = 30.0,
     most: int | None = None,
     seed: int = 0,
 ) -> AsyncIterator[SweepPoint]:
