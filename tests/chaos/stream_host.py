@@ -82,9 +82,21 @@ class Streams:
         return refused
 
 
-def sockets() -> list[str]:
+def sockets() -> list[object]:
     """The network sockets of this process that are not closed."""
     return [str(one) for one in psutil.Process().net_connections(kind="inet")]
+
+
+def what_is_left() -> dict[str, list[object]]:
+    """What the container could have left behind; sockets are closed a turn of the loop after their transports."""
+    return {
+        "tasks": [str(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()],
+        "threads": [
+            t.name for t in threading.enumerate() if t.name != "MainThread" and not t.name.startswith("asyncio_")
+        ],
+        "sockets": sockets(),
+        "children": [child.pid for child in psutil.Process().children(recursive=True)],
+    }
 
 
 async def main() -> int:
@@ -108,17 +120,10 @@ async def main() -> int:
         await llm.generate("go")
     except ServiceStopping as error:
         refused.append({"type": "after the stop", "message": str(error)})
-    await asyncio.sleep(0.05)
-    tell(
-        "report",
-        outcomes=streams.outcomes,
-        refused=refused,
-        seconds=stopped - began,
-        tasks=[str(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()],
-        threads=[t.name for t in threading.enumerate() if t.name != "MainThread" and not t.name.startswith("asyncio_")],
-        sockets=sockets(),
-        children=[child.pid for child in psutil.Process().children(recursive=True)],
-    )
+    patience = time.monotonic() + 20
+    while any((left := what_is_left()).values()) and time.monotonic() < patience:
+        await asyncio.sleep(0.02)
+    tell("report", outcomes=streams.outcomes, refused=refused, seconds=stopped - began, **left)
     return code
 
 

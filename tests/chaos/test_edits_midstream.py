@@ -152,7 +152,7 @@ async def test_a_provider_that_is_removed_finishes_its_streams_and_takes_no_more
     assert text + await rest_of(stream) == TEXT
     retired = await running.events.wait_for(RuntimeRetired, nth=1)
     assert not retired.forced
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(20):
         await server.connections[0].ended.wait()
 
 
@@ -211,16 +211,16 @@ async def test_a_key_that_is_rotated_under_load_fails_no_call_F117(live: Callabl
 
         clients = [asyncio.create_task(client()) for _ in range(20)]
         for key in ("key-new-2", "key-new-3"):
-            await asyncio.sleep(0.2)
+            await server.wait_for_requests(len(server.requests) + 60)
             in_flight_and_before = len(server.requests)
             await running.edit(hosted(server.url, key=key))
-            at_swap = asyncio.get_running_loop().time()
-            await asyncio.sleep(0.2)
-            later = [request for request in server.requests if request.at > at_swap + 0.1]
-            before = server.requests[:in_flight_and_before]
-            assert {request.headers["authorization"] for request in later} == {f"Bearer {key}"}
-            assert f"Bearer {key}" not in {request.headers["authorization"] for request in before}
-            assert len(later) > 20
+            swapped = len(server.requests)
+            await server.wait_for_requests(swapped + 60)
+            used = [request.headers["authorization"] for request in server.requests]
+            assert f"Bearer {key}" not in used[:in_flight_and_before]
+            # Each client may have begun one call before the edit.
+            assert sum(one != f"Bearer {key}" for one in used[swapped:]) <= 20
+            assert used[-1] == f"Bearer {key}"
         stopping = True
         await asyncio.gather(*clients)
     assert failures == []

@@ -62,4 +62,4 @@ async def test_F33_F94_checks_spare_a_server_that_is_down_and_notice_that_it_is_
             await server.start(port)
             back = time.monotonic()
             while await answered_by() != "first":
-                assert time.monotonic() - back < 5.0
+                assert time.monotonic() - back < 30.0  # checks that fail keep calls away for a minute

@@ -1,7 +1,7 @@
 """The long suites in their short form: the same code for seconds instead of minutes. `make chaos` runs the long ones."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
@@ -21,9 +21,22 @@ def tuned() -> Iterator[None]:
     gc.unfreeze()
 
 
+STOOD = 0.25
+"""Seconds without a turn of the loop after which a run has measured the machine."""
+
+
 def passed(result: Result) -> None:
     """Fail with the line of the summary."""
     assert result.verdict == "pass", table([result])
+
+
+async def weathered(storm: Callable[[], Awaitable[Result]]) -> None:
+    """Run a storm. One in which the machine stood still is run again: its calls had no time, whoever is to blame."""
+    for _ in range(5):
+        result = await storm()
+        if result.verdict == "pass" or result.stood < STOOD:
+            break
+    passed(result)
 
 
 async def test_F89_an_outage_ends_without_a_storm(monkeypatch) -> None:
@@ -31,17 +44,19 @@ async def test_F89_an_outage_ends_without_a_storm(monkeypatch) -> None:
     monkeypatch.setattr(Breaker, "FIRST_OPEN", 0.3)
     monkeypatch.setattr(Breaker, "LONGEST_OPEN", 1.0)
     options = storm.Storm(rate=40, calm=1, outage=1.5, after=3.5, load=2.0, recovery=3.5)
-    passed(await storm.outage(options, SEED))
+    await weathered(lambda: storm.outage(options, SEED))
 
 
 async def test_F90_one_request_in_five_fails_and_almost_no_call(monkeypatch) -> None:
     """Retries make up for it, and stay within their budget."""
-    passed(await storm.errors(storm.Storm(rate=60, errors_for=4, success=0.97, load=1.5), SEED))
+    options = storm.Storm(rate=60, errors_for=4, success=0.97, load=1.5)
+    await weathered(lambda: storm.errors(options, SEED))
 
 
 async def test_F91_a_black_hole_is_left_alone() -> None:
     """The calls go to the other two, and take as long as before."""
-    passed(await storm.black_hole(storm.Storm(rate=40, calm=1.5, hole_for=2, hole_latency=0.05, slower=10), SEED))
+    options = storm.Storm(rate=40, calm=1.5, hole_for=2, hole_latency=0.05, slower=10)
+    await weathered(lambda: storm.black_hole(options, SEED))
 
 
 async def test_F87_many_calls_at_once_and_many_streams() -> None:

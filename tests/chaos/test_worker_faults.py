@@ -14,7 +14,6 @@ from tests.leaks import Resources, assert_nothing_left
 pytestmark = pytest.mark.leakcheck
 
 
-@pytest.mark.timeout(120)
 async def test_faults_around_a_worker_process_are_told_as_they_were() -> None:
     """Refusals are repeated, a stream that is cut is an error, one that is left stops the model; all accounts agree."""
     pytest.importorskip("xllamacpp", reason="the engine of the embedded model is an extra")
@@ -32,13 +31,13 @@ async def test_faults_around_a_worker_process_are_told_as_they_were() -> None:
     async with Container([module]) as container:
         calls = CallLog(container.get(LLMService), users=True)
         with EventRecorder(container.get(EventBus)) as recorder:
-            await calls.generate("What does the retry layer do?", timeout=60, max_tokens=30)
-            broken = await calls.stream("What is a breaker?", timeout=60, max_tokens=30)
-            left = await calls.stream("What is a lease?", leave_after=2, timeout=60, max_tokens=30)
-            whole = await calls.stream("What is a ledger?", timeout=60, max_tokens=30)
+            await calls.generate("What does the retry layer do?", timeout=100, max_tokens=30)
+            broken = await calls.stream("What is a breaker?", timeout=100, max_tokens=30)
+            left = await calls.stream("What is a lease?", leave_after=2, timeout=100, max_tokens=30)
+            whole = await calls.stream("What is a ledger?", timeout=100, max_tokens=30)
             rows = await container.get(UsageLedger).rows()
             # What a model counts is not what the rig's servers count.
-            await Oracle(faults, calls, recorder, rows=rows, tokens=None).verify()
+            await Oracle(faults, calls, recorder, rows=rows, tokens=None).verify(within=20)
     assert [entry.answered for entry in faults.timeline] == [False, True, False, True, True]
     assert broken.error is not None
     assert left.left

@@ -63,7 +63,7 @@ async def _life(url: str, path: Path, seconds: float, result: Result) -> list[di
     pipe = asyncio.subprocess.PIPE
     command = [sys.executable, "-m", "tests.chaos.suites.crash_host", url, str(path)]
     process = await asyncio.create_subprocess_exec(*command, cwd=ROOT, stdout=pipe, stderr=pipe)
-    first = await asyncio.wait_for(process.stdout.readline(), 30)
+    first = await asyncio.wait_for(process.stdout.readline(), 60)
     if not first:
         result.need(False, f"a host did not start again: {(await process.stderr.read()).decode()[-500:]}")
         await process.wait()
@@ -74,7 +74,7 @@ async def _life(url: str, path: Path, seconds: float, result: Result) -> list[di
     process.kill()
     lines = (await reading).decode().splitlines()
     await process.wait()
-    _, alive = psutil.wait_procs(children, timeout=5)
+    _, alive = psutil.wait_procs(children, timeout=20)
     result.need(not alive, f"{len(alive)} children have outlived their host")
     # The last line may have been cut by the kill.
     return [json.loads(line) for line in [first.decode(), *lines] if line.endswith(("}", "}\n"))]

@@ -31,6 +31,8 @@ class Result:
     """Seconds from the end of an outage to normal service."""
     lag: float | None = None
     """99th percentile of the delay of the event loop, in seconds."""
+    stood: float = 0.0
+    """The longest time for which the event loop did not turn, whoever had the processor."""
     memory: float | None = None
     """Growth of the resident size, as a share of what it was."""
     complaints: list[str] = field(default_factory=list)

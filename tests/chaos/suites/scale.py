@@ -37,7 +37,7 @@ async def server(delay: float, pieces: int, gap: float) -> AsyncIterator[tuple[s
     pipe = asyncio.subprocess.PIPE
     process = await asyncio.create_subprocess_exec(*arguments, cwd=ROOT, stdin=pipe, stdout=pipe)
     try:
-        port = int(await asyncio.wait_for(process.stdout.readline(), 20))
+        port = int(await asyncio.wait_for(process.stdout.readline(), 60))
         yield f"http://127.0.0.1:{port}", process
     finally:
         if process.returncode is None:

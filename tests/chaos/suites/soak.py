@@ -83,7 +83,7 @@ async def soak(options: Soak, seed: int) -> Result:
             await asyncio.sleep(0.3)
             # A used connection that breaks is replaced once for each call, free of charge; the machine may be late.
             late = 0.25 + lag.stood
-            bounds = Bounds(under_way=late, left_closed_within=late)
+            bounds = Bounds(after_deadline=1 + lag.stood, under_way=late, left_closed_within=late)
             rows = await container.get(UsageLedger).rows(since=began, limit=10_000)
             oracle = Oracle(faults, calls, recorder, bounds, rows=rows)
             broken = list(oracle.broken())

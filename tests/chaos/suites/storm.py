@@ -102,10 +102,10 @@ async def weather(storm: Storm, seed: int, plan: FaultPlan, ports: list[int] | N
 
 
 async def _finished(result: Result, sky: Weather, account: Account = attempts_of) -> Result:
-    result.calls, result.lag = len(sky.calls.calls), sky.lag.percentile()
+    result.calls, result.lag, result.stood = len(sky.calls.calls), sky.lag.percentile(), sky.lag.stood
     result.lost = sum(call.ended is None for call in sky.calls.calls)
     late = 0.25 + sky.lag.stood  # a request may arrive late by the machine
-    bounds = Bounds(under_way=late, left_closed_within=late)
+    bounds = Bounds(after_deadline=1 + sky.lag.stood, under_way=late, left_closed_within=late)
     rows = await sky.ledger.rows(limit=KEPT)
     told = rows if account is attempts_of and len(rows) < KEPT else None  # else some are forgotten, or never arrived
     broken = list(Oracle(sky.faults, sky.calls, bounds=bounds, attempts=account, rows=told).broken())
