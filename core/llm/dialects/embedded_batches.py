@@ -1,6 +1,9 @@
-"""Vectors that come in several answers, joined into one."""
+"""Vectors as they come, checked, and those of several answers joined into one."""
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from core.llm.common.types import Usage
 from core.llm.dialects.json import schema_error
@@ -18,6 +21,25 @@ class EmbeddedBatch:
     usage: Usage
     model: str = ""
     """As the provider names it, where it does."""
+
+
+def vector_of(numbers: Iterable[Any] | None) -> Vector:
+    """*numbers* as a vector.
+
+    Raises:
+        ProviderError: `protocol`: there are none, or not all of them are finite.
+    """
+    try:
+        return finite(tuple(map(float, numbers or ())))
+    except (TypeError, ValueError, OverflowError):
+        return finite(())
+
+
+def finite(vector: Vector) -> Vector:
+    """*vector*, looked at. Raises as `vector_of`."""
+    if vector and math.isfinite(math.fsum(vector)):
+        return vector
+    raise schema_error("a vector is empty or not made of finite numbers")
 
 
 class JoinedBatches:

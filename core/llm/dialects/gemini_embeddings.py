@@ -7,13 +7,12 @@ There are three ways, and the model and the API decide which one is open:
 - `embedContent`: one text, on Vertex AI, for its newer models
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from core.llm.common.types import Usage
 from core.llm.common.wire import HttpCall
-from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
+from core.llm.dialects.embedded_batches import EmbeddedBatch, vector_of
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint
 from core.llm.dialects.gemini_errors import gemini_error
 from core.llm.dialects.gemini_stream import json_chunks
@@ -69,7 +68,7 @@ def decode_embeddings(count: int, method: EmbeddingMethod, headers: Mapping[str,
     if method == "predict":
         entries = [entry.get("embeddings") if isinstance(entry, Mapping) else None for entry in entries]
         usage = _counted(entries) or usage
-    vectors = tuple(_vector(entry) for entry in entries)
+    vectors = tuple(vector_of(entry.get("values") if isinstance(entry, Mapping) else None) for entry in entries)
     if len({len(vector) for vector in vectors}) > 1:
         raise schema_error("the vectors differ in length")
     return EmbeddedBatch(vectors, usage)
@@ -92,14 +91,3 @@ def _counted(entries: Sequence[Any]) -> Usage | None:
             return None
         total += int(count)
     return Usage(input=total)
-
-
-def _vector(entry: object) -> Vector:
-    raw: Any = entry.get("values") if isinstance(entry, Mapping) else None
-    try:
-        vector = tuple(map(float, raw))
-        if vector and math.isfinite(math.fsum(vector)):
-            return vector
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise schema_error("a vector is empty or not made of finite numbers")

@@ -1,14 +1,12 @@
 """Embeddings of the OpenAI format."""
 
-import math
 import struct
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
-from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
+from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector, finite, vector_of
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_chat import JSON_HEADERS
@@ -57,21 +55,14 @@ def decode_embeddings(count: int, quirks: OpenAIQuirks, headers: Mapping[str, st
 
 
 def _vector(raw: Any, quirks: OpenAIQuirks) -> Vector:
+    return finite(_unpacked(raw, quirks)) if isinstance(raw, str) else vector_of(raw)
+
+
+def _unpacked(text: str, quirks: OpenAIQuirks) -> Vector:
     try:
-        vector = _packed(raw, quirks) if isinstance(raw, str) else tuple(map(float, raw))
-        if vector and math.isfinite(math.fsum(vector)):
-            return vector
-    except (TypeError, ValueError, OverflowError, struct.error):
-        pass
-    raise _bad_vector()
-
-
-def _packed(text: str, quirks: OpenAIQuirks) -> Vector:
-    data = b64decode(text, validate=True)
-    if quirks.embedding_base64 == "int8":
-        return tuple(map(float, struct.unpack(f"{len(data)}b", data)))
-    return struct.unpack(f"<{len(data) // 4}f", data)
-
-
-def _bad_vector() -> ProviderError:
-    return schema_error("a vector is empty or not made of finite numbers")
+        data = b64decode(text, validate=True)
+        if quirks.embedding_base64 == "int8":
+            return tuple(map(float, struct.unpack(f"{len(data)}b", data)))
+        return struct.unpack(f"<{len(data) // 4}f", data)
+    except (ValueError, struct.error):
+        return ()

@@ -1,13 +1,12 @@
 """Embeddings through InvokeModel: each family of models has its own shape. Pure."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, Literal
 
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import ModelFacts, Usage
 from core.llm.common.wire import HttpCall
-from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector
+from core.llm.dialects.embedded_batches import EmbeddedBatch, vector_of
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.providers.base.request import EmbeddingRequest
@@ -85,17 +84,7 @@ def decode_embeddings(family: Family, count: int, headers: Mapping[str, str], bo
         found = len(raw) if isinstance(raw, list) else "no"
         raise schema_error(f"{found} vectors for {count} texts")
     usage = _usage(answer.get("inputTextTokenCount"), headers.get(_TOKENS_HEADER))
-    return EmbeddedBatch(tuple(_vector(one) for one in raw), usage)
-
-
-def _vector(raw: Any) -> Vector:
-    try:
-        vector = tuple(map(float, raw)) if isinstance(raw, list) else ()
-    except (TypeError, ValueError, OverflowError):
-        vector = ()
-    if not vector or not math.isfinite(math.fsum(vector)):
-        raise schema_error("a vector is empty or not made of finite numbers")
-    return vector
+    return EmbeddedBatch(tuple(vector_of(one if isinstance(one, list) else None) for one in raw), usage)
 
 
 def _usage(told: object, header: str | None) -> Usage:
