@@ -145,7 +145,7 @@ def _better_advice(value: object, places: Sequence[Place]) -> str | None:
         return f"did you mean `{close[0]}`?"
     if isinstance(value, bool | int | float) and any(place.wants("text") for place in places):
         return "quote this value"
-    if not isinstance(value, str) or any(place.wants("quantity", "boolean") for place in places):
+    if any(place.wants("quantity", "boolean") for place in places):
         return None
     for form, advice in (("list", "write it as [a, b]"), ("mapping", "write `key: value` lines indented below it")):
         if any(place.wants(form) for place in places):

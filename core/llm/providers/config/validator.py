@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from core.llm.accounting.budgets import scope_of
 from core.llm.providers.base.request import LLMRequest
-from core.llm.providers.config.issues import suggest_name
+from core.llm.providers.config.issues import plain_words, suggest_name
 from core.llm.providers.config.models.costs import BudgetOptions, subject_and_period
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig
@@ -98,8 +98,8 @@ def _defaults(path: Path, defaults: Mapping[str, Any]) -> Iterator[Finding]:
         LLMRequest(messages="", **known)
     except ValidationError as error:
         for item in error.errors(include_input=False, include_url=False, include_context=False):
-            message = item["msg"].removeprefix("Value error, ")
-            yield Finding((*path, str(item["loc"][0])), f"cannot be sent: {message}", "correct it, or take it out")
+            message = f"cannot be sent: {plain_words(item['msg'])}"
+            yield Finding((*path, str(item["loc"][0])), message, "correct it, or take it out")
 
 
 def _address(provider: ProviderConfig) -> Iterator[Finding]:
