@@ -76,7 +76,7 @@ ROWS = {
     "hedge of a word": (OLLAMA + "  models: {a: {use: ollama/q, hedge: soon}}\n", "4:38", "models.a.hedge", "must be true, a duration such as 800ms, p95 or a mapping, not text", "leave it out"),
     "number as section": (HEAD + "  retry: 3\n", "2:10", "retry", "must be a mapping, not 3", "key: value"),
     "list as mapping": (PROVIDERS + "    l: {type: llama_cpp, models: [tiny]}\n", "3:34", "providers.l.models", "must be a mapping, not a list", "key: value"),
-    "mapping as list": (PROVIDERS + "    l: {type: llama_cpp, models: {tiny: {path: x, lora: {path: y}}}}\n", "3:51", "providers.l.models.tiny.lora", "must be a list, not a mapping", "[a, b]"),
+    "mapping as list": (HEAD + "  fallback_chain: {first: ollama}\n", "2:19", "fallback_chain", "must be a list, not a mapping", "[a, b]"),
     "default of the wrong kind": (OLLAMA + "  models: {a: {use: ollama/q, defaults: {temperature: hot}}}\n", "4:55", "models.a.defaults.temperature", "cannot be sent: must be a number", "correct it"),
     "type that is a number": (PROVIDERS + "    x: {type: 5}\n", "3:15", "providers.x.type", "the name of a provider type, not 5", "known types: llama_cpp"),
     "alias of nothing": (OLLAMA + "  models: {a: ''}\n", "4:15", "models.a", "is empty", "name an alias"),
