@@ -40,7 +40,7 @@ async def following(path: Path) -> AsyncIterator[tuple[ProviderConfigManager, li
         await manager.stop()
 
 
-async def until(condition: Callable[[], bool], seconds: float = 4.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
     """Return once *condition* holds; fail after *seconds*."""
     end = asyncio.get_running_loop().time() + seconds
     while not condition():

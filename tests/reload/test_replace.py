@@ -20,15 +20,6 @@ BY_CODE: Final[dict[str, Any]] = {
 WRONG: Final[dict[str, Any]] = {"providers": {"ollama": {"nonsense": 1}}}
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A configuration in a directory of its own."""
-    folder = tmp_path / "config"
-    folder.mkdir()
-    (folder / "llm.yaml").write_text(config_text(1))
-    return folder / "llm.yaml"
-
-
 async def test_the_next_edit_of_the_file_wins(path: Path) -> None:
     """The file goes on being followed, although what is in force did not come from it."""
     async with following(path) as (manager, _):

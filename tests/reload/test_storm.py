@@ -100,7 +100,6 @@ async def edit(
 
 
 @pytest.mark.leakcheck
-@pytest.mark.timeout(60)
 @pytest.mark.parametrize("style", [*STYLES, "config_map"])
 async def test_edits_under_load_break_no_stream_and_mix_no_configuration(tmp_path: Path, style: str) -> None:
     """HR-02, HR-05, HR-06, HR-09: no request fails, none sees two configurations, what did not change stays."""

@@ -19,15 +19,6 @@ from tests.reload.live_config import applied, config_text, following, rejected, 
 pytestmark = pytest.mark.leakcheck
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    """A configuration in a directory of its own, which a test may replace."""
-    folder = tmp_path / "config"
-    folder.mkdir()
-    (folder / "llm.yaml").write_text(config_text(1))
-    return folder / "llm.yaml"
-
-
 @pytest.mark.parametrize(
     ("number", "where", "sysctl"),
     [
