@@ -8,7 +8,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing
 from core.llm.dialects.anthropic_blocks import carried
-from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field, unfinished
+from core.llm.dialects.anthropic_finish import finish_from_anthropic, refusal_text, text_field
 from core.llm.dialects.anthropic_history import wire_id
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_tools import answer_tool
@@ -32,10 +32,10 @@ def decode_answer(
     billing: Billing = "settled" if answer.get("usage") else "ambiguous"
     content = answer.get("content")
     if not isinstance(content, list) or not all(isinstance(block, dict) for block in content):
-        raise unfinished("it has no list of content blocks", billing)
+        raise schema_error("it has no list of content blocks", billing)
     raw_finish = answer.get("stop_reason")
     if not isinstance(raw_finish, str) or not raw_finish:
-        raise unfinished("it does not say why the model stopped", billing)
+        raise schema_error("it does not say why the model stopped", billing)
     name = answer_tool(request, quirks)
     parts: list[AnswerPart] = []
     for block in content:

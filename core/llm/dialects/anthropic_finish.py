@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.exceptions import ProviderError
-from core.llm.common.types import Billing, FinishReason, UnifiedFinish
+from core.llm.common.types import FinishReason, UnifiedFinish
 
 _STOP_REASONS: Final[Mapping[str, UnifiedFinish]] = {
     "end_turn": "stop",
@@ -41,8 +40,3 @@ def text_field(source: Mapping[str, Any], name: str) -> str:
     """The string *name* of *source*, empty where it is missing or no string."""
     value = source.get(name)
     return value if value.__class__ is str else ""
-
-
-def unfinished(what: str, billing: Billing) -> ProviderError:
-    """The error for an answer that does not say why it stopped."""
-    return ProviderError("protocol", f"unexpected answer: {what}", code="schema", billing=billing)

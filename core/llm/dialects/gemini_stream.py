@@ -81,9 +81,8 @@ def decode_answer(request: ChatRequest, headers: Mapping[str, str], body: bytes)
     for chunk in chunks:
         reader.chunk(chunk, events)
     if reader.finish is None:
-        if not reader.started:
-            raise _lacking("candidates", reader)
-        raise _lacking("finish reason", reader)
+        lacking = "finish reason" if reader.started else "candidates"
+        raise schema_error(f"it has no {lacking}", reader.billing)
     reader.end(events)
     for event in events:
         collector.add(event)
@@ -113,9 +112,3 @@ def chunks_of(body: bytes) -> list[dict[str, Any]]:
     if not chunks or not all(isinstance(chunk, dict) for chunk in chunks):
         raise schema_error("it is no JSON object")
     return chunks
-
-
-def _lacking(what: str, reader: AnswerReader) -> ProviderError:
-    error = schema_error(f"it has no {what}")
-    error.billing = reader.billing
-    return error

@@ -5,6 +5,7 @@ from typing import Any, Final
 from pydantic_core import from_json, to_json
 
 from core.llm.common.exceptions import ProviderError, RequestError
+from core.llm.common.types import Billing
 
 MAX_DEPTH: Final = 100
 MAX_BYTES: Final = 64 * 2**20
@@ -47,9 +48,9 @@ def parse_object(data: bytes, *, limit: int = MAX_BYTES) -> dict[str, Any]:
     return value
 
 
-def schema_error(detail: str) -> ProviderError:
+def schema_error(detail: str, billing: Billing = "ambiguous") -> ProviderError:
     """JSON that is well-formed, but not what the wire format says."""
-    return ProviderError("protocol", f"unexpected answer: {detail}", code="schema", billing="ambiguous")
+    return ProviderError("protocol", f"unexpected answer: {detail}", code="schema", billing=billing)
 
 
 def encode_json(value: Any) -> bytes:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import TextPart, ThinkingPart, ToolCall
 from core.llm.common.types import Billing
 from core.llm.dialects.errors import classify, error_of, request_id
@@ -38,7 +37,7 @@ def decode_answer(request: ChatRequest, quirks: OpenAIQuirks, headers: Mapping[s
     choice = _first_choice(answer, headers, billing)
     message = choice.get("message")
     if not isinstance(message, dict):
-        raise _lacking("a message", billing)
+        raise schema_error("it has no message", billing)
     identifier = answer.get("id")
     parts: list[AnswerPart] = []
     calls: list[ToolCall] = []
@@ -92,19 +91,13 @@ def _first_choice(answer: dict[str, Any], headers: Mapping[str, str], billing: B
         if answer.get("message") or answer.get("detail"):
             # As in a stream: some gateways describe failures without the word.
             raise classify(error_of(answer), headers=headers, billing=billing)
-        raise _lacking("choices", billing)
+        raise schema_error("it has no choices", billing)
     chosen = first_of(choices) if len(choices) > 1 else choices[0]
     if not isinstance(chosen, dict):
-        raise _lacking("choices", billing)
+        raise schema_error("it has no choices", billing)
     if chosen.get("error"):
         raise classify(error_of(chosen), headers=headers, billing=billing)
     return chosen
-
-
-def _lacking(what: str, billing: Billing) -> ProviderError:
-    error = schema_error(f"it has no {what}")
-    error.billing = billing
-    return error
 
 
 def _without_tags(text: str) -> tuple[str, str]:
