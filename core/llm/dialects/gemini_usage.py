@@ -5,30 +5,28 @@ beside everything else: the total is the sum of prompt, tool prompt, candidates 
 """
 
 from collections.abc import Mapping
-from typing import Final
 
 from core.llm.common.types import CallWarning, Usage
-
-_ABSURD: Final = 10**9
+from core.llm.dialects.token_counts import suspect_usage, token_count
 
 
 def usage_from_gemini(raw: object) -> tuple[Usage, CallWarning | None]:
     """The usage in *raw*, and a warning where it cannot be trusted; `estimated` where there are no numbers."""
     if not isinstance(raw, Mapping):
         return Usage(estimated=True), None
-    prompt = _count(raw.get("promptTokenCount"))
-    tools = _count(raw.get("toolUsePromptTokenCount"))
-    cached = _count(raw.get("cachedContentTokenCount"))
-    output = _count(raw.get("candidatesTokenCount", raw.get("responseTokenCount")))
-    thoughts = _count(raw.get("thoughtsTokenCount"))
-    total = _count(raw.get("totalTokenCount"))
+    prompt = token_count(raw.get("promptTokenCount"))
+    tools = token_count(raw.get("toolUsePromptTokenCount"))
+    cached = token_count(raw.get("cachedContentTokenCount"))
+    output = token_count(raw.get("candidatesTokenCount", raw.get("responseTokenCount")))
+    thoughts = token_count(raw.get("thoughtsTokenCount"))
+    total = token_count(raw.get("totalTokenCount"))
     problem = ""
     if min(prompt, tools, cached, output, thoughts, total) < 0:
         problem = "impossible numbers"
         prompt, tools, cached, output, thoughts = (max(one, 0) for one in (prompt, tools, cached, output, thoughts))
         total = 0
     if not prompt and not output and not total:
-        return Usage(estimated=True, raw=raw), _suspect(problem)
+        return Usage(estimated=True, raw=raw), suspect_usage(problem)
     gap = total - prompt - tools - output - thoughts
     if gap > 0:
         # Only the total knows these; the dearer side is the safe one.
@@ -41,17 +39,4 @@ def usage_from_gemini(raw: object) -> tuple[Usage, CallWarning | None]:
     # Without a prompt nobody said what it cost: somebody else has to estimate.
     estimated = not prompt or (bool(problem) and total == 0)
     usage = Usage(prompt + tools - cached, cached, 0, output, thoughts, estimated, raw)
-    return usage, _suspect(problem)
-
-
-def _suspect(problem: str) -> CallWarning | None:
-    return CallWarning("suspect_usage", f"the provider reports {problem}", "usage") if problem else None
-
-
-def _count(value: object) -> int:
-    """*value* as a number of tokens; 0 where it is missing, -1 where it is none."""
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _ABSURD:
-        return -1
-    return int(value) if value == int(value) else -1
+    return usage, suspect_usage(problem)

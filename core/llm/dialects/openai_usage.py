@@ -7,6 +7,7 @@ Grok on Azure, and not named at all by Gemini's compatible endpoint: where a tot
 from typing import Any, Final
 
 from core.llm.common.types import CallWarning, Usage
+from core.llm.dialects.token_counts import suspect_usage, token_count
 
 _ABSURD: Final = 10**9
 _PLAIN_KEYS: Final = frozenset(
@@ -35,25 +36,25 @@ def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tup
         return plain, None
     prompt_details = _first(raw, "prompt_tokens_details", "input_tokens_details")
     completion_details = _first(raw, "completion_tokens_details", "output_tokens_details")
-    prompt = _count(_first(raw, "prompt_tokens", "input_tokens"))
-    completion = _count(_first(raw, "completion_tokens", "output_tokens"))
-    total = _count(raw.get("total_tokens"))
+    prompt = token_count(_first(raw, "prompt_tokens", "input_tokens"))
+    completion = token_count(_first(raw, "completion_tokens", "output_tokens"))
+    total = token_count(raw.get("total_tokens"))
     cached = written = reasoning = 0
     if isinstance(prompt_details, dict):
-        cached = _count(prompt_details.get("cached_tokens"))
-        written = _count(_first(prompt_details, *_WRITTEN))
+        cached = token_count(prompt_details.get("cached_tokens"))
+        written = token_count(_first(prompt_details, *_WRITTEN))
     if isinstance(completion_details, dict):
-        reasoning = _count(completion_details.get("reasoning_tokens"))
-    cached = cached or _count(_first(raw, *_CACHED))
-    written = written or _count(raw.get("cache_creation_input_tokens"))
-    reasoning = reasoning or _count(raw.get("reasoning_tokens"))
+        reasoning = token_count(completion_details.get("reasoning_tokens"))
+    cached = cached or token_count(_first(raw, *_CACHED))
+    written = written or token_count(raw.get("cache_creation_input_tokens"))
+    reasoning = reasoning or token_count(raw.get("reasoning_tokens"))
     problem, estimated = "", False
     if min(prompt, completion, total, cached, written, reasoning) < 0:
         problem, estimated = "impossible numbers", True
         prompt, completion, total = max(prompt, 0), max(completion, 0), 0
         cached, written, reasoning = max(cached, 0), max(written, 0), max(reasoning, 0)
     if not prompt and not completion and not total:
-        return Usage(estimated=True, raw=raw), _suspect(problem)
+        return Usage(estimated=True, raw=raw), suspect_usage(problem)
     if total > prompt + completion:
         prompt, completion, reasoning = _with_gap(raw, prompt, completion, reasoning, total - prompt - completion)
     if cached + written > prompt:
@@ -67,7 +68,7 @@ def usage_from_openai(raw: object, visible: int = 0, tier: object = None) -> tup
         problem = problem or f"{completion} completion tokens for {visible} characters"
         estimated = True
     usage = Usage(prompt - cached - written, cached, written, completion - reasoning, reasoning, estimated, raw)
-    return usage, _suspect(problem)
+    return usage, suspect_usage(problem)
 
 
 def _plain(raw: dict[str, Any], visible: int) -> Usage | None:
@@ -99,19 +100,6 @@ def _with_gap(raw: dict[str, Any], prompt: int, completion: int, reasoning: int,
     if not reasoning:
         return prompt, completion + gap, gap
     return prompt, completion, reasoning
-
-
-def _suspect(problem: str) -> CallWarning | None:
-    return CallWarning("suspect_usage", f"the provider reports {problem}", "usage") if problem else None
-
-
-def _count(value: object) -> int:
-    """*value* as a number of tokens; 0 where it is missing, -1 where it is none."""
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < _ABSURD:
-        return -1
-    return int(value) if value == int(value) else -1
 
 
 def _first(source: dict[str, Any], *names: str) -> Any:

@@ -9,6 +9,7 @@ from core.llm.common.types import Billing, CallWarning, FinishReason, UnifiedFin
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.lost_parts import report_lost
+from core.llm.dialects.token_counts import suspect_usage, token_count
 from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
@@ -27,7 +28,6 @@ _FINISH: Final[Mapping[str, UnifiedFinish]] = {
     "refusal": "refusal",
 }
 _MALFORMED: Final = frozenset({"malformed_model_output", "malformed_tool_use"})
-_ABSURD: Final = 10**9
 
 
 def decode_answer(request: ChatRequest, headers: Mapping[str, str], body: bytes) -> LLMResponse:
@@ -43,9 +43,7 @@ def decode_answer(request: ChatRequest, headers: Mapping[str, str], body: bytes)
     message = output.get("message") if isinstance(output, Mapping) else None
     content = message.get("content") if isinstance(message, Mapping) else None
     if not isinstance(content, list):
-        error = schema_error("it has no output with content blocks")
-        error.billing = billing
-        raise error
+        raise schema_error("it has no output with content blocks", billing)
     names = tool_names_back(tool.name for tool in request.params.tools or ())
     parts: list[AnswerPart] = []
     for block in content:
@@ -83,9 +81,7 @@ def finish_from_converse(raw: object, *, has_output: bool, billing: Billing) -> 
         ProviderError: there is no reason, the model's output was unusable, or everything was withheld by a filter.
     """
     if not isinstance(raw, str) or not raw:
-        error = schema_error("it does not say why the model stopped")
-        error.billing = billing
-        raise error
+        raise schema_error("it does not say why the model stopped", billing)
     if raw in _MALFORMED:
         raise ProviderError(
             "server_error",
@@ -106,22 +102,15 @@ def usage_from_converse(raw: object) -> tuple[Usage, CallWarning | None]:
     if not isinstance(raw, dict):
         return Usage(estimated=True), None
     names = ("inputTokens", "cacheReadInputTokens", "cacheWriteInputTokens", "outputTokens")
-    fresh, read, written, output = counts = [_count(raw.get(name)) for name in names]
-    total, problem = _count(raw.get("totalTokens")), ""
+    fresh, read, written, output = counts = [token_count(raw.get(name)) for name in names]
+    total, problem = token_count(raw.get("totalTokens")), ""
     if min(counts) < 0:
         problem = "impossible numbers"
         fresh, read, written, output = (max(count, 0) for count in counts)
     elif total > 0 and total != sum(counts):
         problem = f"{total} tokens in all and {sum(counts)} in the parts"
     usage = Usage(fresh, read, written, output, estimated=min(counts) < 0 or not any(counts), raw=raw)
-    return usage, CallWarning("suspect_usage", f"the provider reports {problem}", "usage") if problem else None
-
-
-def _count(value: object) -> int:
-    """*value* as a number of tokens; 0 where it is missing, -1 where it is none."""
-    if value is None:
-        return 0
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < _ABSURD else -1
+    return usage, suspect_usage(problem)
 
 
 def _parts(block: Mapping[str, Any], provider: str, names: Mapping[str, str]) -> list[AnswerPart]:
