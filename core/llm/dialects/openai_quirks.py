@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,3 +71,15 @@ class OpenAIQuirks:
         if isinstance(rejects, str):
             raise ValueError("the quirk 'rejects' is a list of request fields")
         return OpenAIQuirks(**{**values, "rejects": frozenset(rejects)})
+
+
+OPENAI: Final = OpenAIQuirks(
+    token_cap="max_completion_tokens",  # noqa: S106 - a field name
+    strict_schema=True,
+    rejects=frozenset({"top_k"}),
+    max_stops=4,
+    tool_id_max=40,
+    encrypted_reasoning=True,
+    min_output_tokens=16,
+)
+"""OpenAI's own models, wherever they are hosted."""

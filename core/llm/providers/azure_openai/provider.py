@@ -12,7 +12,7 @@ from core.llm.data.facts import model_facts
 from core.llm.dialects.errors import read_error
 from core.llm.dialects.openai_embeddings import encode_embeddings
 from core.llm.dialects.openai_endpoints import OpenAIEndpoints
-from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.openai_quirks import OPENAI
 from core.llm.providers.azure_openai.config import AzureOpenAIConfig
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
@@ -21,15 +21,6 @@ from core.llm.transport.access_token import AccessTokens
 from core.llm.transport.bearer import BearerTransport
 from core.llm.transport.entra_token import EntraIdentity, entra_tokens, is_available
 
-QUIRKS: Final = OpenAIQuirks(
-    token_cap="max_completion_tokens",  # noqa: S106 - a field name
-    strict_schema=True,
-    rejects=frozenset({"top_k"}),
-    max_stops=4,
-    tool_id_max=40,
-    encrypted_reasoning=True,
-    min_output_tokens=16,
-)
 _DATES: Final = frozenset({"shut_down", "replaced_by"})
 _OF_OTHERS: Final = ModelFacts(quirks={"token_cap": "max_tokens"})
 """Models of other makers know the older name only."""
@@ -41,7 +32,7 @@ class AzureEndpoints(OpenAIEndpoints):
     __slots__ = ("_is_legacy", "_version")
 
     def __init__(self, config: AzureOpenAIConfig) -> None:
-        super().__init__(QUIRKS, config.api)
+        super().__init__(OPENAI, config.api)
         self._is_legacy = config.is_legacy
         self._version = f"?api-version={config.api_version}" if config.api_version else ""
 
@@ -52,7 +43,7 @@ class AzureEndpoints(OpenAIEndpoints):
     def placed(self, call: HttpCall, deployment: str) -> HttpCall:
         """*call* at its address: in the older scheme all but Responses lie below their deployment."""
         path = call.path
-        if self._is_legacy and path not in {QUIRKS.responses_path, QUIRKS.models_path}:
+        if self._is_legacy and path not in {OPENAI.responses_path, OPENAI.models_path}:
             path = f"/deployments/{quote(deployment, safe='')}{path}"
         return replace(call, path=path + self._version)
 
@@ -70,7 +61,7 @@ class AzureOpenAIProvider(OpenAIStyleProvider):
 
     def __init__(self, config: AzureOpenAIConfig, services: ProviderServices) -> None:
         super().__init__(
-            config, services, base_url=config.url, quirks=QUIRKS, batch_size=config.embedding_batch_size, api=config.api
+            config, services, base_url=config.url, quirks=OPENAI, batch_size=config.embedding_batch_size, api=config.api
         )
         self._endpoints = AzureEndpoints(config)
         self.dialect = self._endpoints
@@ -104,7 +95,7 @@ class AzureOpenAIProvider(OpenAIStyleProvider):
 
     def authorise(self, call: HttpCall, api_key: str | None) -> HttpCall:
         """*call* with the key in Azure's own header; tokens are added by the transport."""
-        if call.path == QUIRKS.models_path:
+        if call.path == OPENAI.models_path:
             call = self._endpoints.placed(call, "")
         return replace(call, headers={**call.headers, "api-key": api_key}) if api_key else call
 
@@ -120,7 +111,7 @@ class AzureOpenAIProvider(OpenAIStyleProvider):
 
     def embedding_call(self, request: EmbeddingRequest, inputs: Sequence[str]) -> HttpCall:
         """The HTTP call for *inputs*."""
-        return self._endpoints.placed(encode_embeddings(request, inputs, QUIRKS), request.model)
+        return self._endpoints.placed(encode_embeddings(request, inputs, OPENAI), request.model)
 
 
 def _found_by_filter(value: Any) -> list[str]:

@@ -4,20 +4,10 @@ from dataclasses import replace
 
 from core.llm.common.types import ModelFacts
 from core.llm.data.facts import model_facts
-from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.openai_quirks import OPENAI
 from core.llm.providers.base.provider import ProviderServices
 from core.llm.providers.openai.config import OpenAIConfig
 from core.llm.providers.openai_style import OpenAIStyleProvider
-
-QUIRKS = OpenAIQuirks(
-    token_cap="max_completion_tokens",  # noqa: S106 - a field name
-    strict_schema=True,
-    rejects=frozenset({"top_k"}),
-    max_stops=4,
-    tool_id_max=40,
-    encrypted_reasoning=True,
-    min_output_tokens=16,
-)
 
 
 class OpenAIProvider(OpenAIStyleProvider):
@@ -29,7 +19,7 @@ class OpenAIProvider(OpenAIStyleProvider):
             config,
             services,
             base_url=config.base_url,
-            quirks=QUIRKS,
+            quirks=OPENAI,
             batch_size=config.embedding_batch_size,
             api=config.api,
             headers={name: value for name, value in headers.items() if value},
