@@ -4,19 +4,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from core.llm.common.units import Duration
+from core.llm.providers.base.timeouts import ThinkingTimeouts
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
-
-
-class AnthropicTimeouts(TimeoutOptions):
-    """Models that think before they answer may be silent for minutes."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output of a stream."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
+from core.llm.providers.config.models.provider import ProviderConfig
 
 
 class PromptCacheOptions(Frozen):
@@ -36,7 +26,7 @@ class AnthropicConfig(ProviderConfig):
 
     needs_key: ClassVar[bool] = True
 
-    timeouts: AnthropicTimeouts = AnthropicTimeouts()
+    timeouts: ThinkingTimeouts = ThinkingTimeouts()
     base_url: str = Field(
         default="https://api.anthropic.com",
         description="Without `/v1`; only for a proxy or another server of this format.",

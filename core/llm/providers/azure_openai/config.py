@@ -7,24 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, SecretStr, model_validator
 
-from core.llm.common.units import Duration
 from core.llm.dialects.openai_endpoints import Endpoint
+from core.llm.providers.base.timeouts import ThinkingTimeouts
 from core.llm.providers.config.models.frozen import A_LIST, Also, Frozen
-from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, TimeoutOptions, named_models
+from core.llm.providers.config.models.provider import ModelOptions, ProviderConfig, named_models
 
 _DATE: Final = re.compile(r"20\d\d-\d\d-\d\d(-preview)?")
 _NEWEST: Final = frozenset({"v1", "latest", "preview"})
 _OURS: Final = re.compile(r"/openai(/v1)?/?$")
-
-
-class AzureOpenAITimeouts(TimeoutOptions):
-    """Models that think before they answer may be silent for minutes."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output of a stream."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 class AzureModelOptions(ModelOptions):
@@ -62,7 +52,7 @@ class AzureOpenAIConfig(ProviderConfig):
 
     needs_key: ClassVar[bool] = True
 
-    timeouts: AzureOpenAITimeouts = AzureOpenAITimeouts()
+    timeouts: ThinkingTimeouts = ThinkingTimeouts()
     resource: str | None = Field(
         default=None,
         pattern="^[A-Za-z0-9-]+$",

@@ -4,21 +4,11 @@ from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
-from core.llm.common.units import Duration
+from core.llm.providers.base.timeouts import ThinkingTimeouts
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ProviderConfig
 
 CachePlace = Literal["tools", "system", "messages"]
-
-
-class BedrockTimeouts(TimeoutOptions):
-    """Models that think before they answer may be silent for minutes."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output of a stream."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=300.0, description="Between two pieces of output.")
 
 
 class GuardrailOptions(Frozen):
@@ -77,7 +67,7 @@ class BedrockConfig(ProviderConfig):
         examples=["https://bedrock.example.com"],
         description="Where models are listed; unset: the region's, or derived from base_url.",
     )
-    timeouts: BedrockTimeouts = BedrockTimeouts()
+    timeouts: ThinkingTimeouts = ThinkingTimeouts()
     guardrail: GuardrailOptions | None = None
     prompt_cache: PromptCacheOptions | None = None
     embedding_concurrency: int = Field(

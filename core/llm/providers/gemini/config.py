@@ -7,24 +7,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from core.llm.common.units import Duration
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint, vertex_address
+from core.llm.providers.base.timeouts import ThinkingTimeouts
 from core.llm.providers.config.models.frozen import Frozen
-from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
+from core.llm.providers.config.models.provider import ProviderConfig
 
 _VERSION: Final = re.compile(r"v[0-9]+((alpha|beta)[0-9]*)?")
 _GEMINI_API: Final = "https://generativelanguage.googleapis.com"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9:._-]*")
-
-
-class GeminiTimeouts(TimeoutOptions):
-    """Models that think before they answer may be silent for minutes."""
-
-    first_token: Duration = Field(
-        default=300.0, description="From sending the request to the first output of a stream."
-    )
-    idle: Duration = Field(default=120.0, description="Between two network reads once the answer has begun.")
-    progress: Duration = Field(default=300.0, description="Between two pieces of output; pings do not count.")
 
 
 def _name(value: str | None) -> str | None:
@@ -64,7 +54,7 @@ class VertexOptions(Frozen):
 class GeminiConfig(ProviderConfig):
     """An account at Google: an API key, or with `vertex` a project on Google Cloud."""
 
-    timeouts: GeminiTimeouts = GeminiTimeouts()
+    timeouts: ThinkingTimeouts = ThinkingTimeouts()
     base_url: str | None = Field(default=None, description="Only for a proxy in front of Google; without the version.")
     api_version: Annotated[str | None, AfterValidator(_version)] = Field(
         default=None, description="v1 or v1beta (the default); on Vertex AI v1 or v1beta1 (the default)."
