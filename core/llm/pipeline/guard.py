@@ -1,10 +1,12 @@
 """End a call from outside: by its deadline, or because its configuration is being taken down.
 
 A timeout held across a `yield` would cancel whatever task entered it. The guard instead notes which task is waiting for
-the provider right now and cancels that wait only; between two waits it cancels nothing and the next wait fails at once.
+the provider right now and cancels that wait only; between two waits it cancels nothing and the next wait fails at once,
+unless whoever is asked for the next one ends the call before.
 """
 
 import asyncio
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -20,7 +22,7 @@ _NEVER: Final = float("inf")
 class Guard:
     """Watches the waits of one call. Use as `enter()` … await … `leave()`, or as a context manager."""
 
-    __slots__ = ("_cancelled", "_cancelling", "_error", "_loop", "_task", "due_at", "timer", "timers")
+    __slots__ = ("_cancelled", "_cancelling", "_error", "_loop", "_task", "between", "due_at", "timer", "timers")
 
     def __init__(self, timers: "Timers[Guard]") -> None:
         self.timers = timers
@@ -29,6 +31,8 @@ class Guard:
         self._cancelling = 0
         self._cancelled = False
         self._error: LLMError | None = None
+        self.between: Callable[[LLMError], None] | None = None
+        """Told of a cut that meets no wait; set while somebody has the answer in hand and may never come back."""
         self.due_at = _NEVER
         self.timer: TimerHandle | None = None
 
@@ -53,6 +57,8 @@ class Guard:
             if self._task is not None:
                 self._cancelled = True
                 self._task.cancel()
+            elif self.between is not None:
+                self.between(error)
 
     def ring(self) -> None:
         """The deadline has passed."""

@@ -303,22 +303,23 @@ class Reply:
             self.collector.add(event)
         except StopAsyncIteration:
             if self.collector.finish is None:
-                raise_alone(self._broken(_truncated()))
+                raise_alone(self.broken(_truncated()))
             return None
         except asyncio.CancelledError:
             error = guard.verdict()
             if error is None:
                 raise
-            raise_alone(self._broken(error))
+            raise_alone(self.broken(error))
         except ProviderError as error:
-            raise_alone(self._broken(error))
+            raise_alone(self.broken(error))
         except Exception as error:
             if self._convert is None:
                 raise
-            raise_alone(self._broken(self._convert(error)))
+            raise_alone(self.broken(self._convert(error)))
         return event
 
-    def _broken(self, error: LLMError) -> LLMError:
+    def broken(self, error: LLMError) -> LLMError:
+        """*error* as that of a stream which ends with it after what was handed out."""
         if isinstance(error, ProviderError):
             error.partial = self.collector.partial()
             error.retryable = False

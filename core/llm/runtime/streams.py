@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from core.llm.common.clock import Clock, TimerHandle
-from core.llm.common.exceptions import ProviderError
+from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.types import ModelRef
 from core.llm.pipeline.handler import Call, Outcome, Reply
 from core.llm.routing.tokens import estimate_text
@@ -90,6 +90,8 @@ class StreamSession:
         finally:
             self.reading = False
             self.left_at = self.now()
+        # A consumer that is busy for ever must not keep what it holds beyond the deadline, or beyond a shutdown.
+        self.call.guard.between = self._cut_between
         return self.reply
 
     async def close(self, outcome: Outcome, error: BaseException | None = None) -> None:
@@ -109,9 +111,13 @@ class StreamSession:
         if self.reading or self.reply is None:
             self.call.guard.cut(error)
             return
-        error.partial = self.reply.collector.partial()
         reply, self.reply, self.error = self.reply, None, error
+        reply.broken(error)
         self._streams.end_soon(self._end(reply, outcome, error))
+
+    def _cut_between(self, error: LLMError) -> None:
+        if isinstance(error, ProviderError):
+            self.cut(error, "failed")
 
     async def _end(self, reply: Reply, outcome: Outcome, error: ProviderError) -> None:
         try:
@@ -121,6 +127,7 @@ class StreamSession:
 
     def _give_back(self) -> None:
         runtime, self._runtime = self._runtime, None
+        self.call.guard.between = None
         self.call.guard.disarm()
         if runtime is not None:
             self._streams.discard(self)

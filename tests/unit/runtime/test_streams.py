@@ -86,7 +86,7 @@ async def test_cancelling_a_stream_that_nobody_reads_closes_its_connection_at_on
         await anext(stream)
         await anext(stream)
         assert world.service.cancel_stream(only(world).call_id)
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(30):
             while world.leases() or world.alpha.active:
                 await asyncio.sleep(0)
         assert world.service.active_streams() == ()
@@ -204,6 +204,41 @@ async def test_without_a_limit_nothing_watches() -> None:
             assert armed <= 1, "only the deadline"
             await clock.advance(50_000)
             assert (await events.response()).content == "Hello you"
+
+
+async def test_f80_a_consumer_that_never_comes_back_holds_nothing_beyond_the_deadline() -> None:
+    """Neither a connection nor a place under the limits; it gets the error with what was delivered if it does."""
+    clock = FakeClock()
+    async with serving(clock=clock, providers={"alpha": {"rate_limits": {"max_concurrency": 1}}}) as world:
+        world.alpha.will_stream("Hello ", Gate(), "you")
+        stream = world.service.stream("hi", timeout=10)
+        await anext(stream)
+        await anext(stream)
+        await clock.advance(9)
+        assert (world.leases(), world.alpha.active) == (1, 1)
+        await clock.advance(2)
+        assert (world.leases(), world.alpha.active, world.service.active_streams()) == (0, 0, ())
+        assert (await world.service.generate("the next one", timeout=1)).content
+        with pytest.raises(ProviderError) as caught:
+            await anext(stream)
+        error = caught.value
+        assert (error.code, error.retryable, error.billing) == ("deadline_exceeded", False, "estimated")
+        assert error.partial is not None
+        assert error.partial.text == "Hello "
+
+
+async def test_f80_a_consumer_that_never_comes_back_holds_no_shutdown_up() -> None:
+    """What it had is closed with the provider, not after it."""
+    async with serving(lifecycle={"shutdown_timeout": "50ms"}) as world:
+        world.alpha.will_stream("Hello ", Gate(), "you")
+        stream = world.service.stream("hi")
+        await anext(stream)
+        await anext(stream)
+        await world.service.stop()
+        assert (world.leases(), world.alpha.active) == (0, 0)
+        with pytest.raises(ProviderError) as caught:
+            await anext(stream)
+        assert caught.value.code == "drained"
 
 
 async def test_each_stream_has_its_own_time() -> None:
