@@ -49,7 +49,6 @@ def model_table(
     survey: ModelSurvey,
     *,
     pinned: Iterable[str] = (),
-    off: Mapping[str, str] | None = None,
     sees_workers: bool = True,
     local_only: bool = False,
 ) -> ModelTable:
@@ -60,7 +59,6 @@ def model_table(
         models: knows what this process has in memory, and who uses it.
         survey: what the providers of local models have said.
         pinned: names that are to be kept in memory, aliases as well.
-        off: providers that are off, with the reason, where *llm* does not know it.
         sees_workers: whether this process is the one whose workers are meant.
         local_only: leave out what is hosted.
     """
@@ -75,12 +73,10 @@ def model_table(
     for model in available:
         if model.kind == "model":
             found = surveyed.pop(model.name, None)
-            provider = model.name.partition("/")[0]
-            lost = survey.unreachable.get(provider)
+            lost = survey.unreachable.get(model.name.partition("/")[0])
             if local_only and found is None and lost is None:
                 continue
-            reason = (off or {}).get(provider, model.reason)
-            state = _state_of(model, reason, found, residences.get(model.name), lost, notes, sees_workers=sees_workers)
+            state = _state_of(model, found, residences.get(model.name), lost, notes, sees_workers=sees_workers)
             rows.append(_row(model.name, state, model.facts, found, residences.get(model.name), kept))
     for provider, reason in survey.unreachable.items():
         notes.add(f"{provider} does not answer: {reason}")
@@ -93,7 +89,6 @@ def model_table(
 
 def _state_of(
     model: AvailableModel,
-    reason: str,
     found: SurveyedModel | None,
     residence: Residence | None,
     lost: str | None,
@@ -101,9 +96,8 @@ def _state_of(
     *,
     sees_workers: bool,
 ) -> str:
-    provider = model.name.partition("/")[0]
     if not model.available:
-        notes.add(f"{provider} is off: {reason}")
+        notes.add(f"{model.name.partition('/')[0]} is off: {model.reason}")
         return "off"
     if lost is not None:
         return "unreachable"
