@@ -1,6 +1,5 @@
 """`LLMClient`: a call that never raises, for code that would rather look at an answer than catch errors."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -136,8 +135,6 @@ class LLMClient:
                 asked["timeout"] = left
             try:
                 return await self._ask(messages, response_model, asked, tuple(errors))
-            except asyncio.CancelledError:
-                raise
             except LLMError as error:
                 errors.append(error)
                 if _is_final(error):
