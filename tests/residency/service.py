@@ -44,14 +44,14 @@ class Served:
         )
 
 
-async def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+async def eventually(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Return once *condition* holds."""
     async with asyncio.timeout(seconds):
         while not condition():
             await asyncio.sleep(0.01)
 
 
-async def until(ask: Callable[[], Awaitable[bool]], seconds: float = 20.0) -> None:
+async def until(ask: Callable[[], Awaitable[bool]], seconds: float = 60.0) -> None:
     """Return once *ask* says so."""
     async with asyncio.timeout(seconds):
         while not await ask():

@@ -1,4 +1,4 @@
-"""The real engine behind a load that takes half a second longer."""
+"""The real engine behind a load that takes three seconds longer."""
 
 import time
 
@@ -8,7 +8,7 @@ from core.llm.transport.worker_main import serve
 
 class SlowEngine(LlamaEngine):
     def load(self, params, job):
-        time.sleep(0.5)
+        time.sleep(3)
         return super().load(params, job)
 
 

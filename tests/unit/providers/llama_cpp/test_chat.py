@@ -148,9 +148,8 @@ async def test_leaving_a_stream_frees_its_slot_WK06(make_provider):
         async for event in events:
             if isinstance(event, TextDelta):
                 break
-    began = time.monotonic()
-    assert (await provider.generate(chat("hello"))).content
-    assert time.monotonic() - began < 5
+    async with asyncio.timeout(60):  # the other one would go on for ever
+        assert (await provider.generate(chat("hello"))).content
 
 
 async def test_cancelling_a_call_stops_it_in_the_engine(make_provider):
