@@ -16,7 +16,7 @@ async def test_the_system_clock_is_the_clock_of_the_event_loop() -> None:
     assert abs(clock.monotonic() - asyncio.get_running_loop().time()) < 0.5
     clock.call_at(clock.monotonic() + 0.01, fired.set)
     clock.call_at(clock.monotonic() + 0.01, fired.clear).cancel()
-    await asyncio.wait_for(fired.wait(), 2.0)
+    await asyncio.wait_for(fired.wait(), 30)
     before = clock.monotonic()
     await clock.sleep(0.01)
     assert clock.monotonic() - before >= 0.009

@@ -68,7 +68,8 @@ async def test_lc_09_a_timeout_around_start_works() -> None:
 async def test_lc_10_cancelled_stop_goes_on_and_a_later_stop_waits_for_it() -> None:
     seen: list[str] = []
     lifecycle = Lifecycle()
-    lifecycle.adopt("A", Component("A", seen, stop=takes(0.1)))
+    release = asyncio.Event()
+    lifecycle.adopt("A", Component("A", seen, stop=release.wait))
     await lifecycle.start()
     stop = asyncio.create_task(lifecycle.stop())
     await asyncio.sleep(0.02)
@@ -79,6 +80,7 @@ async def test_lc_10_cancelled_stop_goes_on_and_a_later_stop_waits_for_it() -> N
     assert seen == ["+A"]
     assert lifecycle.state is ContainerState.STOPPING
 
+    release.set()
     await lifecycle.stop()
     assert seen == ["+A", "-A"]
     assert lifecycle.state is ContainerState.STOPPED

@@ -42,10 +42,10 @@ def test_f47_what_will_be_the_same_again_is_not_asked_for_again(name: str) -> No
 def test_f47_hostile_json_is_a_protocol_error_within_a_second(name: str) -> None:
     """F45, F46, F47: with the code that says which, and without a word of the data."""
     data, code = HOSTILE[name]
-    began = time.perf_counter()
+    began = time.process_time()
     with pytest.raises(ProviderError) as caught:
         parse_json(data)
-    assert time.perf_counter() - began < 5
+    assert time.process_time() - began < 5
     assert (caught.value.type, caught.value.code, caught.value.billing) == ("protocol", code, "ambiguous")
     assert len(str(caught.value)) < 200
 

@@ -99,7 +99,7 @@ async def test_a_configuration_is_refused_once_the_service_stops(rig: Rig) -> No
 async def test_a_configuration_that_is_being_built_while_the_service_stops_is_closed_again(rig: Rig) -> None:
     """The shutdown wins: what was just opened is closed, what was taken over is closed once."""
     reload = asyncio.create_task(rig.manager.replace(settings(a={}, b={}, c={"fails": "slow"})))
-    await asyncio.wait_for(Watched.starting.wait(), 5)
+    await asyncio.wait_for(Watched.starting.wait(), 30)
     await rig.live.shut_down()
     Watched.go_on.set()
     assert (await reload).status == "rejected"

@@ -153,7 +153,7 @@ async def test_another_process_that_holds_the_lock_delays_rows_and_nothing_else(
         turns += 1
     assert not written.done()
     other.execute("COMMIT")
-    await asyncio.wait_for(written, 10)
+    await asyncio.wait_for(written, 30)
     other.close()
     assert turns == 20
 
@@ -172,7 +172,7 @@ async def test_a_disk_that_takes_nothing_holds_no_call_up(store, tmp_path, monke
 
     monkeypatch.setattr(SqliteStore, "_committed", failing)
     for number in range(1, 6):
-        await asyncio.wait_for(store.begin(row(number)), 10)
+        await asyncio.wait_for(store.begin(row(number)), 30)
     full = False
     await store.close()
     assert len(on_disk(tmp_path / "deep" / "ledger.db")) == 5

@@ -44,11 +44,11 @@ async def test_f50_an_absurd_amount_is_booked_as_much_and_stops_nothing(store: S
     """A provider that reports 10^25 tokens must not end the thread that writes for all others."""
     for number in (1, 2):
         one = row(number)
-        await asyncio.wait_for(store.begin(one), 10)
+        await asyncio.wait_for(store.begin(one), 30)
         one.book("settled", Usage(10**25), Cost(Decimal(10) ** 20, "USD"))
         store.settle(one)
     last = row(3)
-    await asyncio.wait_for(store.begin(last), 10)
+    await asyncio.wait_for(store.begin(last), 30)
     last.book("settled", Usage(7), Cost(Decimal("0.5"), "USD"))
     store.settle(last)
     found = {one.number: one for one in await store.rows("c", None, 10)}
@@ -68,7 +68,7 @@ async def test_a_user_whose_name_is_no_text_is_counted_like_any_other(store: Sql
         store.reserve(Hold("a-1", Scope("alpha", "m", "", LONE), NOW, 6 * 10**8), [claim], "USD"), 10
     )
     assert not verdict.refused
-    await asyncio.wait_for(store.begin(one), 10)
+    await asyncio.wait_for(store.begin(one), 30)
     one.book("settled", Usage(1), Cost(Decimal("0.6"), "USD"))
     store.settle(one)
     again = await store.reserve(Hold("a-2", Scope("alpha", "m", "", LONE), NOW, 6 * 10**8), [claim], "USD")
@@ -81,7 +81,7 @@ async def test_what_a_caller_writes_is_never_read_as_sql(store: SqliteStore, nam
     """Users, models and aliases are chosen by callers: each finds its own rows and amounts, and nobody else's."""
     for number, user in ((1, "ann"), (2, name)):
         one = AttemptRow(f"a-{number}", f"c-{user}", number, "alpha", user, NOW, user=user, alias=user)
-        await asyncio.wait_for(store.begin(one), 10)
+        await asyncio.wait_for(store.begin(one), 30)
         one.book("settled", Usage(1), Cost(Decimal(number), "USD"))
         store.settle(one)
     own = Claim(Scope("alpha", name, name, name), DAY.start, DAY.stop, 10**10)
@@ -98,8 +98,8 @@ async def test_what_cannot_be_held_is_refused_and_the_next_one_is_served(store: 
     """A hold too large for a number of the file is no reason to hang, for this call or for another."""
     huge = Hold("a-1", Scope("alpha", "m"), NOW, 10**22)
     with pytest.raises(BudgetExceeded):
-        await asyncio.wait_for(store.reserve(huge, [DAY._replace(limit=10**23)], "USD"), 10)
-    verdict = await asyncio.wait_for(store.reserve(huge._replace(nanos=1), [DAY], "USD"), 10)
+        await asyncio.wait_for(store.reserve(huge, [DAY._replace(limit=10**23)], "USD"), 30)
+    verdict = await asyncio.wait_for(store.reserve(huge._replace(nanos=1), [DAY], "USD"), 30)
     assert not verdict.refused
 
 
@@ -118,7 +118,7 @@ async def test_a_file_that_is_removed_while_in_use_is_begun_anew_and_said(
         for tail in ("", "-wal", "-shm"):
             Path(f"{path}{tail}").unlink(missing_ok=True)
     two = row(2)
-    await asyncio.wait_for(store.begin(two), 10)
+    await asyncio.wait_for(store.begin(two), 30)
     two.book("settled", Usage(5), Cost(Decimal("0.25"), "USD"))
     store.settle(two)
     (standing,) = await store.standings([DAY], "USD")

@@ -133,7 +133,7 @@ async def test_the_moment_at_which_the_peer_hangs_up_is_known(server):
     assert server.open_connections == 1
     writer.close()
     await writer.wait_closed()
-    await asyncio.wait_for(server.connections[0].ended.wait(), 1)
+    await asyncio.wait_for(server.connections[0].ended.wait(), 30)
     assert server.connections[0].peer_closed_at is not None
     assert server.open_connections == 0
 

@@ -40,7 +40,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def ticks(screen: Recording) -> str:
     """What is said next, twice over so that it is no leftover."""
     before = len(screen.said)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(30):
         while len(screen.said) < before + 3:
             await asyncio.sleep(0.001)
     return screen.said[-1]

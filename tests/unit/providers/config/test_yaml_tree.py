@@ -92,18 +92,18 @@ MERGE_BOMB = "a: &a {k0: 1}\n" + "".join(
 )
 def test_f109_bombs_are_refused_at_once(text: str, said: str) -> None:
     """F109, S33, M15."""
-    began = time.perf_counter()
+    began = time.process_time()
     tree, issues = parse(text)
     assert tree is None
     assert said in issues[-1].message
-    assert time.perf_counter() - began < 5.0
+    assert time.process_time() - began < 5.0
 
 
 def test_f109_merges_of_merges_do_not_multiply() -> None:
     """M15: under a kilobyte that took another reader eight seconds."""
-    began = time.perf_counter()
+    began = time.process_time()
     tree, issues = parse(MERGE_BOMB)
-    assert time.perf_counter() - began < 2.0
+    assert time.process_time() - began < 2.0
     assert issues == []
     assert tree is not None
     assert set(plain(tree)["m11"]) == {f"k{i}" for i in range(12)}

@@ -60,7 +60,7 @@ async def test_calls_beyond_its_places_wait_and_too_many_are_refused(make_provid
     events = provider.stream_generate(chat("forever", stream=True))
     await anext(events)
     waiting = asyncio.create_task(provider.generate(chat("x")))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while not provider._of("tiny")._models["tiny"]._worker.waiting:
             await asyncio.sleep(0.01)
     with pytest.raises(ProviderError) as caught:
@@ -80,7 +80,7 @@ async def test_one_that_hangs_keeps_its_thread_and_nothing_else(make_provider, m
     with pytest.raises(ProviderError) as caught:
         await provider.generate(chat("x", limits=PhaseLimits(first_token=0.1)))
     assert caught.value.code == "first_token_timeout"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await provider.model_status("tiny")).state == "in_use":
             await asyncio.sleep(0.01)
     assert (await provider.load_model("tiny")).state == "ready"

@@ -183,6 +183,6 @@ async def test_a_stream_that_is_left_closes_the_generator(provider):
     if not (await provider.model_status("tiny")).pid:
         assert await asyncio.to_thread(Echo.stopped.wait, 10)
         Echo.stopped.clear()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (await provider.model_status("tiny")).state != "ready":
             await asyncio.sleep(0.01)
