@@ -62,7 +62,7 @@ def run_isolated(*arguments: str, stdin: str = "", folder: Path = ROOT) -> subpr
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "HOME": str(folder)}
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, input=stdin, cwd=folder, env=env, capture_output=True, text=True, timeout=110, check=False
+        command, input=stdin, cwd=folder, env=env, capture_output=True, text=True, timeout=280, check=False
     )
 
 

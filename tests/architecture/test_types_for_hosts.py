@@ -13,6 +13,8 @@ from tests.architecture.test_docs import groups
 
 HOST = Path(__file__).with_name("typed_host.py")
 MYPY = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--follow-imports", "silent"]
+CACHE = ROOT / ".mypy_cache"
+"""Each test has a folder of its own in it: they may run at the same time, and with other options."""
 
 
 def test_a_strict_type_checker_accepts_what_the_documentation_shows_and_finds_misspelt_options():
@@ -20,7 +22,9 @@ def test_a_strict_type_checker_accepts_what_the_documentation_shows_and_finds_mi
 
     `--warn-unused-ignores`, a part of `--strict`, makes a mistake that is not found an error.
     """
-    found = subprocess.run([*MYPY, str(HOST)], cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    command = [*MYPY, "--cache-dir", str(CACHE / "hosts"), str(HOST)]
+
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
     assert found.returncode == 0, found.stdout + found.stderr
 
@@ -54,9 +58,9 @@ def test_the_code_of_the_documentation_passes_a_type_checker(tmp_path):
         "--allow-untyped-calls",
         "--disable-error-code=type-abstract",
     ]
-    command = [*MYPY, *relaxed, "--cache-dir", str(ROOT / ".mypy_cache"), "--no-warn-unused-ignores", str(tmp_path)]
+    command = [*MYPY, *relaxed, "--cache-dir", str(CACHE / "documentation"), "--no-warn-unused-ignores", str(tmp_path)]
 
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=110, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=280, check=False)
 
     # injector's annotation of `multibind` knows elements and classes only, its documentation providers as well.
     known = 'List item 0 has incompatible type "Ref['
