@@ -9,6 +9,7 @@ from core.llm.dialects.anthropic_encode import betas_of, count_body, encode_body
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_stream import AnthropicStreamDecoder
 from core.llm.dialects.errors import http_error
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.json import encode_json, parse_json
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
@@ -25,13 +26,13 @@ class AnthropicDialect:
     def encode(self, request: ChatRequest) -> HttpCall:
         """The HTTP call for *request*; adds to its warnings what the server or model does not take."""
         body = encode_json(encode_body(request, self.quirks))
-        headers = self._headers(request, "text/event-stream" if request.stream else "application/json")
+        headers = self._headers(request, STREAM_HEADERS if request.stream else JSON_HEADERS)
         return HttpCall("POST", self.quirks.messages_path, body, headers, streaming=request.stream)
 
     def encode_count(self, request: ChatRequest, path: str) -> HttpCall:
         """The HTTP call that counts the prompt tokens of *request* at *path*; costs nothing."""
         body = encode_json(count_body(encode_body(request, self.quirks)))
-        return HttpCall("POST", path, body, self._headers(request, "application/json"), idempotent=True)
+        return HttpCall("POST", path, body, self._headers(request, JSON_HEADERS), idempotent=True)
 
     def decode(
         self,
@@ -57,9 +58,6 @@ class AnthropicDialect:
                 return error
         return error
 
-    def _headers(self, request: ChatRequest, accept: str) -> dict[str, str]:
-        headers = {"content-type": "application/json", "accept": accept}
+    def _headers(self, request: ChatRequest, usual: Mapping[str, str]) -> Mapping[str, str]:
         betas = betas_of(request, self.quirks)
-        if betas:
-            headers["anthropic-beta"] = betas
-        return headers
+        return {**usual, "anthropic-beta": betas} if betas else usual

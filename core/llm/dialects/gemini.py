@@ -10,12 +10,11 @@ from core.llm.dialects.gemini_encode import encode_body, encode_bytes
 from core.llm.dialects.gemini_endpoint import GeminiEndpoint
 from core.llm.dialects.gemini_errors import gemini_http_error
 from core.llm.dialects.gemini_stream import GeminiStreamDecoder, decode_answer, json_chunks
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
 
-JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-_STREAM_HEADERS: Final = {"content-type": "application/json", "accept": "text/event-stream"}
 # What counting does not take, or what does not count.
 _NOT_COUNTED: Final = ("safetySettings",)
 
@@ -35,7 +34,7 @@ class GeminiDialect:
             "POST",
             self.endpoint.path(request.model, method),
             encode_bytes(request, self.safety),
-            _STREAM_HEADERS if request.stream else JSON_HEADERS,
+            STREAM_HEADERS if request.stream else JSON_HEADERS,
             streaming=request.stream,
         )
 

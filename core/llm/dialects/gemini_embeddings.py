@@ -17,12 +17,12 @@ from core.llm.dialects.gemini_endpoint import GeminiEndpoint
 from core.llm.dialects.gemini_errors import gemini_error
 from core.llm.dialects.gemini_stream import json_chunks
 from core.llm.dialects.gemini_usage import usage_from_gemini
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.providers.base.request import EmbeddingRequest
 
 EmbeddingMethod = Literal["batch", "predict", "single"]
 
-_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
 _METHODS: Final = {"batch": "batchEmbedContents", "predict": "predict", "single": "embedContent"}
 # Of the raw fields of a request, those that `predict` wants beside each text; the others are parameters of the whole.
 _PER_TEXT: Final = {"taskType": "task_type", "task_type": "task_type", "title": "title"}
@@ -46,7 +46,7 @@ def encode_embeddings(
         body = {"requests": [{"model": name, **_content(request, text)} for text in inputs]}
     else:
         body = _content(request, inputs[0])
-    return HttpCall("POST", endpoint.path(request.model, _METHODS[method]), encode_json(body), _HEADERS)
+    return HttpCall("POST", endpoint.path(request.model, _METHODS[method]), encode_json(body), JSON_HEADERS)
 
 
 def decode_embeddings(count: int, method: EmbeddingMethod, headers: Mapping[str, str], body: bytes) -> EmbeddedBatch:

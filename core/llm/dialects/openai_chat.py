@@ -1,20 +1,17 @@
 """The Chat Completions wire format, spoken by OpenAI and by most other servers."""
 
 from collections.abc import Mapping
-from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.errors import http_error
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.openai_decode import decode_answer
 from core.llm.dialects.openai_encode import encode_bytes
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_stream import OpenAIStreamDecoder
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
-
-JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-STREAM_HEADERS: Final = {"content-type": "application/json", "accept": "text/event-stream"}
 
 
 class OpenAIChatDialect:

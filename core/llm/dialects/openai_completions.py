@@ -11,9 +11,9 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.errors import http_error
 from core.llm.dialects.event_decoder import events_of
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
-from core.llm.dialects.openai_chat import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.openai_decode import decode_answer
 from core.llm.dialects.openai_encode import (
     add_raw_fields,

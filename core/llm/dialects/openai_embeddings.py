@@ -7,9 +7,9 @@ from typing import Any
 
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import EmbeddedBatch, Vector, finite, vector_of
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
-from core.llm.dialects.openai_chat import JSON_HEADERS
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_usage import usage_from_openai
 from core.llm.providers.base.request import EmbeddingRequest

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.errors import http_error
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.json import encode_json
-from core.llm.dialects.openai_chat import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_responses_decode import decode_response
 from core.llm.dialects.openai_responses_encode import encode_responses_body

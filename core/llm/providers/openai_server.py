@@ -12,6 +12,7 @@ from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import PhaseLimits
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.dialects.errors import classify, error_of, http_error, is_error
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json, parse_json
 from core.llm.providers.base.model_manager import ServerModelManager
 from core.llm.providers.base.provider import HealthReport, ModelStatus, ProgressCallback, ProviderServices
@@ -19,7 +20,6 @@ from core.llm.providers.base.server_transport import ServerTransport, address_of
 from core.llm.providers.openai_style import OpenAIStyleProvider
 from core.llm.transport.masked_reply import masked
 
-_JSON: Final = {"content-type": "application/json", "accept": "application/json"}
 _QUICK: Final = 30.0
 _PATIENT: Final = PhaseLimits(connect=10.0, first_token=None, idle=None, progress=None)
 
@@ -37,11 +37,13 @@ class NativeApi:
 
     async def get(self, path: str, *, report: bool = False) -> Any:
         """The JSON that `GET path` answers, within seconds; a *report* may hold an `error` that is not its own."""
-        return await self._send(HttpCall("GET", path, headers=_JSON, idempotent=True), self._soon(), report=report)
+        return await self._send(
+            HttpCall("GET", path, headers=JSON_HEADERS, idempotent=True), self._soon(), report=report
+        )
 
     async def post(self, path: str, body: Mapping[str, Any] | None = None, *, patient: bool = False) -> Any:
         """The JSON that `POST path` answers; *patient*: however long the server takes, until the caller gives up."""
-        call = HttpCall("POST", path, encode_json({} if body is None else body), _JSON)
+        call = HttpCall("POST", path, encode_json({} if body is None else body), JSON_HEADERS)
         return await self._send(call, _PATIENT if patient else self._soon())
 
     def _soon(self) -> PhaseLimits:

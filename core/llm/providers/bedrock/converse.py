@@ -5,6 +5,7 @@ from typing import Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import LLMResponse
@@ -15,8 +16,7 @@ from core.llm.providers.bedrock.errors import error_from_http
 from core.llm.providers.bedrock.naming import model_path
 from core.llm.providers.bedrock.stream import EVENT_STREAM, ConverseStreamDecoder
 
-JSON_HEADERS: Final = {"content-type": "application/json", "accept": "application/json"}
-_STREAM_HEADERS: Final = {"content-type": "application/json", "accept": EVENT_STREAM}
+_STREAM_HEADERS: Final = {**JSON_HEADERS, "accept": EVENT_STREAM}
 
 
 class ConverseDialect:

@@ -7,10 +7,10 @@ from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import ModelFacts, Usage
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import EmbeddedBatch, vector_of
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.providers.base.request import EmbeddingRequest
-from core.llm.providers.bedrock.converse import JSON_HEADERS
 from core.llm.providers.bedrock.naming import base_model, model_path
 
 Family = Literal["titan", "cohere", "nova"]

@@ -9,6 +9,7 @@ from core.llm.common.types import CallWarning, ModelFacts
 from core.llm.common.wire import HttpCall, Transport
 from core.llm.data.facts import model_facts
 from core.llm.dialects.embedded_batches import EmbeddedBatch, JoinedBatches
+from core.llm.dialects.headers import JSON_HEADERS
 from core.llm.dialects.json import encode_json, parse_object, schema_error
 from core.llm.providers.base.http_provider import HttpProvider
 from core.llm.providers.base.provider import HealthReport, ModelInfo, ProviderServices, ResourceLease
@@ -24,7 +25,7 @@ from core.llm.providers.bedrock.access import (
 )
 from core.llm.providers.bedrock.catalogue import MODELS_PATH, merged, models_from_bedrock
 from core.llm.providers.bedrock.config import BedrockConfig
-from core.llm.providers.bedrock.converse import JSON_HEADERS, ConverseDialect
+from core.llm.providers.bedrock.converse import ConverseDialect
 from core.llm.providers.bedrock.embeddings import (
     Family,
     batches,

@@ -5,6 +5,7 @@ from typing import Any, Final
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import ImagePart, Message
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.openai_chat import OpenAIChatDialect
 from core.llm.dialects.openai_encode import encode_body
@@ -25,7 +26,6 @@ _ANY_OBJECT: Final = {
     "type": "json_schema",
     "json_schema": {"name": "answer", "schema": {"type": "object"}, "strict": True},
 }
-_HEADERS: Final = {"content-type": "application/json"}
 
 
 class LMStudioDialect(OpenAIChatDialect):
@@ -54,10 +54,8 @@ class LMStudioDialect(OpenAIChatDialect):
         ttl = self._config.ttl_of(request.model)
         if ttl is not None:
             body.setdefault("ttl", ttl)
-        accept = "text/event-stream" if request.stream else "application/json"
-        return HttpCall(
-            "POST", QUIRKS.chat_path, encode_json(body), {**_HEADERS, "accept": accept}, streaming=request.stream
-        )
+        headers = STREAM_HEADERS if request.stream else JSON_HEADERS
+        return HttpCall("POST", QUIRKS.chat_path, encode_json(body), headers, streaming=request.stream)
 
 
 def _check_pictures(message: Message) -> None:
