@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final, Protocol
 
+from core.llm.common.exceptions import LLMError
 from core.llm.common.types import ModelFacts, ModelRef, Price
 from core.llm.pipeline.key_states import KeyState
 from core.llm.pipeline.target import Target
@@ -47,7 +48,7 @@ class RuntimeSight:
             return Candidate(ref, weight, rests=True)
         state, traffic, target = self._state, seat.traffic, seat.target
         now = state.clock.monotonic()
-        facts = _UNKNOWN if target is None else target.facts
+        facts = _facts_of(target)
         return Candidate(
             ref,
             weight,
@@ -68,7 +69,7 @@ class RuntimeSight:
         seat = self._seat(ref)
         if seat is None:
             return None
-        return _UNKNOWN if seat.target is None else seat.target.facts
+        return _facts_of(seat.target)
 
     def arms(self, alias: str) -> Mapping[ModelRef, Arm]:
         """How the models of *alias* have done."""
@@ -95,6 +96,14 @@ class RuntimeSight:
 
 
 _UNKNOWN: Final = ModelFacts()
+
+
+def _facts_of(target: Target | None) -> ModelFacts:
+    """What is known; nothing where the provider fails at saying it, which comes out where it is its turn."""
+    try:
+        return _UNKNOWN if target is None else target.facts
+    except LLMError:
+        return _UNKNOWN
 
 
 class _Seat:

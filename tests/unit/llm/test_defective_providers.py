@@ -124,6 +124,20 @@ async def test_a_defect_that_shows_before_anything_is_sent_leads_on_too(
         assert held(world) == [0] * 5
 
 
+@pytest.mark.parametrize(
+    "alias", [{"strategy": "cost"}, {"where": {"min_context_window": 1000}}], ids=["strategy", "where"]
+)
+async def test_a_model_that_cannot_be_looked_at_spoils_no_choice(
+    alias: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is known of it; the others are chosen from as before."""
+    providers = {"beta": {"models": {"m": {"context_window": 9000}}}}
+    models = {"any": {"use": ["alpha/m", "beta/m"], **alias}}
+    async with serving("alpha", "beta", models=models, providers=providers) as world:
+        monkeypatch.setattr(world.provider("alpha"), "facts", raises)
+        assert (await ask(world, "generate", "any")).provider == "beta"
+
+
 async def test_the_defect_of_who_comes_next_spoils_no_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whether somebody else could be asked is looked at after each failure."""
     async with serving("alpha", "beta", models={"chain": ["alpha/m", "beta/m"]}, retries=1) as world:
