@@ -48,6 +48,10 @@ def layer_paths(path: Path, environment: str | None) -> list[Path]:
 
 def read_layers(path: Path, environment: str | None, reader: SourceReader, issues: list[ConfigIssue]) -> Node | None:
     """The tree below `llm_service` of *path* and every layer and include; complaints are added to *issues*."""
+    if environment and "/" in environment:
+        advice = f"write a name such as production, which stands for {path.stem}.production{path.suffix} beside it"
+        issues.append(Origin("LLM_ENV").issue("is a part of a file's name, so it holds no `/`", suggestion=advice))
+        return None
     files = FileTrees(reader, issues)
     tree: Node | None = None
     for index, layer in enumerate(layer_paths(path, environment)):

@@ -227,3 +227,9 @@ def test_f109_files_that_are_no_text_or_too_large_are_refused(tmp_path: Path, da
     path.write_bytes(data)
     with pytest.raises(ConfigError, match=said):
         load_config(path, {}, PROVIDER_TYPES)
+
+
+def test_an_environment_that_is_a_path_is_refused_by_the_name_of_its_variable(tmp_path: Path) -> None:
+    """Nothing in the file is wrong, so nobody has to look for it there."""
+    with pytest.raises(ConfigError, match=r"^LLM_ENV: is a part of a file's name.*llm\.production\.yaml"):
+        load_text(tmp_path, "llm_service: {}\n", environment="eu/production")
