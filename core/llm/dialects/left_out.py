@@ -10,9 +10,7 @@ from core.llm.providers.base.request import ChatRequest
 def report_name(request: ChatRequest, message: Message) -> None:
     """Report that the participant's name on *message* is not sent. That of a tool is none."""
     if message.name is not None and message.role != "tool":
-        text = f"{request.provider} knows no names of participants"
-        if not _is_said(request, text):
-            request.warn("dropped", "messages", text)
+        _drop(request, f"{request.provider} knows no names of participants")
 
 
 def report_detail(request: ChatRequest, part: ImagePart) -> None:
@@ -46,7 +44,10 @@ def report_bound(request: ChatRequest) -> None:
 
 def report_beside_results(request: ChatRequest) -> None:
     """Report that what stands beside tool results in the message of a tool is not sent."""
-    text = "a tool message holds more than results: only these were sent"
+    _drop(request, "a tool message holds more than results: only these were sent")
+
+
+def _drop(request: ChatRequest, text: str) -> None:
     if not _is_said(request, text):
         request.warn("dropped", "messages", text)
 
