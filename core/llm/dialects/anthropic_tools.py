@@ -4,17 +4,14 @@ Structured output is the API's own where the model has it. Elsewhere, and for sc
 is asked for as the arguments of one more tool; reading the answer turns those arguments back into text.
 """
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_schema import claude_schema
-from core.llm.dialects.json import encode_json
+from core.llm.dialects.described_schema import describe_schema, schema_name
 from core.llm.providers.base.request import ChatRequest, NamedTool, ResponseFormat, ToolDefinition
-
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def answer_tool(request: ChatRequest, quirks: AnthropicQuirks) -> str | None:
@@ -24,7 +21,7 @@ def answer_tool(request: ChatRequest, quirks: AnthropicQuirks) -> str | None:
         return None
     if _native_schema(request, quirks, wanted) is not None:
         return None
-    name = _NOT_A_NAME.sub("_", wanted.name)[:60] or "answer"
+    name = schema_name(wanted, 60)
     taken = {tool.name for tool in request.params.tools or ()}
     while name in taken:
         name += "_"
@@ -80,12 +77,7 @@ def encode_format(request: ChatRequest, quirks: AnthropicQuirks, body: dict[str,
         body.setdefault("output_config", {})["format"] = {"type": "json_schema", "schema": schema}
         return ""
     request.warn("emulated", "response_format", "there is no such mode here: the form was described in words")
-    if wanted.schema is None:
-        return "Answer with one JSON object and nothing else."
-    return (
-        "Answer with one JSON value and nothing else. It must fit this JSON schema: "
-        + encode_json(wanted.schema).decode()
-    )
+    return describe_schema(wanted.schema)
 
 
 def _is_native(request: ChatRequest, quirks: AnthropicQuirks) -> bool:

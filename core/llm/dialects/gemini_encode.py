@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from core.llm.common.types import CallWarning
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.gemini_contents import encode_contents
 from core.llm.dialects.gemini_json_schema import gemini_json_schema
 from core.llm.dialects.gemini_schema import Inexpressible, openapi_schema
@@ -136,7 +137,7 @@ def _structured(
         request.warn(
             "emulated", "response_format", f"{request.model} takes no schema beside tools: it was described in words"
         )
-        _describe(wanted, system)
+        system.append({"text": describe_schema(wanted.schema)})
         return
     config["responseMimeType"] = "application/json"
     if wanted.schema is None:
@@ -154,20 +155,13 @@ def _structured(
         request.warn(
             "emulated", "response_format", f"{request.model} takes no schema that refers to itself: described in words"
         )
-        _describe(wanted, system)
+        system.append({"text": describe_schema(wanted.schema)})
         return
     config["responseSchema"] = schema
     if lost:
         request.warn(
             "other", "response_format", f"{request.model} does not know {', '.join(lost)} in a schema: left out"
         )
-
-
-def _describe(wanted: ResponseFormat, system: list[dict[str, Any]]) -> None:
-    text = "Answer with one JSON object and nothing else."
-    if wanted.schema is not None:
-        text += f" It must fit this JSON schema: {encode_json(wanted.schema).decode()}"
-    system.append({"text": text})
 
 
 def _add(body: dict[str, Any], name: str, value: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.wire import HttpCall
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.errors import http_error
 from core.llm.dialects.event_decoder import events_of
 from core.llm.dialects.headers import JSON_HEADERS, STREAM_HEADERS
@@ -17,7 +18,6 @@ from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.openai_decode import decode_answer
 from core.llm.dialects.openai_encode import (
     add_raw_fields,
-    describe_schema,
     encode_sampling,
     encode_schema,
     warn_of_ending,

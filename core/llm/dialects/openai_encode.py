@@ -1,11 +1,11 @@
 """Chat requests in the OpenAI format: our parameters by the names and within the rules of server and model."""
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import CallWarning
+from core.llm.dialects.described_schema import describe_schema, schema_name
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.left_out import report_choice
@@ -17,7 +17,6 @@ from core.llm.providers.base.request import ChatRequest, LLMRequest, NamedTool, 
 
 _SAMPLING: Final = ("temperature", "top_p", "frequency_penalty", "presence_penalty")
 _CHAT_FIELDS: Final = ("temperature", "top_p", "top_k", "stop", "seed", "frequency_penalty", "presence_penalty", "user")
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 # Fields that decide how the answer is read; raw fields must not change them.
 _RESERVED: Final = ("stream", "messages", "input", "model")
 
@@ -225,13 +224,7 @@ def encode_schema(
     if weakened:
         said = f"{request.provider} does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
         request.warn("other", "response_format", said)
-    return {"name": _NOT_A_NAME.sub("_", wanted.name)[:64] or "answer", "schema": sent, "strict": strict}
-
-
-def describe_schema(schema: Mapping[str, Any] | None) -> str:
-    """The words for a server that cannot be held to a schema."""
-    text = "Answer with one JSON object and nothing else."
-    return text if schema is None else f"{text} It must fit this JSON schema: {encode_json(schema).decode()}"
+    return {"name": schema_name(wanted), "schema": sent, "strict": strict}
 
 
 def _describe(schema: Mapping[str, Any] | None, body: dict[str, Any]) -> None:

@@ -2,10 +2,10 @@
 
 from typing import Any, Final
 
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.left_out import report_choice
 from core.llm.dialects.openai_encode import (
     add_raw_fields,
-    describe_schema,
     encode_function,
     encode_parallel,
     encode_sampling,

@@ -126,6 +126,12 @@ def test_a_schema_is_described_and_that_is_said() -> None:
     assert [(one.code, one.parameter) for one in request.warnings] == [("emulated", "response_format")]
 
 
+def test_a_list_is_not_asked_for_as_an_object() -> None:
+    """The words would contradict the schema behind them."""
+    body = json.loads(DIALECT.encode(asked(response_format={"type": "array", "items": {"type": "string"}})).body)
+    assert body["prompt"].startswith("Answer with one JSON value and nothing else. It must fit")
+
+
 def test_an_answer_without_text_is_no_answer() -> None:
     """Such as that of a chat endpoint."""
     with pytest.raises(ProviderError, match="no text"):

@@ -1,14 +1,12 @@
 """Structured output: by the model's own guarantee, else as the arguments of a tool it must call, else in words."""
 
-import re
-from typing import Any, Final
+from typing import Any
 
 from core.llm.common.messages import ToolCall, ToolResultPart
+from core.llm.dialects.described_schema import describe_schema, schema_name
 from core.llm.dialects.json import encode_json
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.bedrock.schema import closed_schema
-
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 def encode_structured(request: ChatRequest, body: dict[str, Any]) -> None:
@@ -22,7 +20,7 @@ def encode_structured(request: ChatRequest, body: dict[str, Any]) -> None:
         if weakened:
             said = f"Bedrock does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
             request.warn("other", "response_format", said)
-        definition = {"name": _name(request), "schema": encode_json(native).decode()}
+        definition = {"name": schema_name(wanted), "schema": encode_json(native).decode()}
         text_format = {"type": "json_schema", "structure": {"jsonSchema": definition}}
         body.setdefault("outputConfig", {})["textFormat"] = text_format
     elif (tool := answer_tool(request)) is not None:
@@ -33,10 +31,7 @@ def encode_structured(request: ChatRequest, body: dict[str, Any]) -> None:
         request.warn(
             "emulated", "response_format", f"{request.model} was asked for JSON in words: nothing guarantees it"
         )
-        text = "Answer with one JSON object and nothing else."
-        if schema is not None:
-            text += f" It must fit this JSON schema: {encode_json(schema).decode()}"
-        body["system"] = [*body.get("system", ()), {"text": text}]
+        body["system"] = [*body.get("system", ()), {"text": describe_schema(schema)}]
 
 
 def answer_tool(request: ChatRequest) -> str | None:
@@ -54,7 +49,7 @@ def answer_tool(request: ChatRequest) -> str | None:
         return None
     if any(isinstance(part, ToolCall | ToolResultPart) for message in request.messages for part in message.parts):
         return None
-    return None if any(message.role == "tool" for message in request.messages) else _name(request)
+    return None if any(message.role == "tool" for message in request.messages) else schema_name(wanted)
 
 
 def _native(request: ChatRequest, weakened: set[str] | None = None) -> dict[str, Any] | None:
@@ -63,8 +58,3 @@ def _native(request: ChatRequest, weakened: set[str] | None = None) -> dict[str,
     if wanted is None or wanted.schema is None or "json_schema" not in request.facts.capabilities:
         return None
     return closed_schema(wanted.schema, weakened)
-
-
-def _name(request: ChatRequest) -> str:
-    wanted = request.params.response_format
-    return _NOT_A_NAME.sub("_", wanted.name)[:64] if wanted is not None and wanted.name else "answer"
