@@ -129,13 +129,14 @@ class KeyPool:
     def tried(self, state: KeyState, *, works: bool = False) -> None:
         """The attempt that `pick` let try the refused key of *state* was answered, or has failed or was left."""
         state.tried(self._clock.monotonic())
-        if not works:
-            return
-        state.works()
-        for key in self._keys:
-            if key.whole.id == state.id:
-                key.whole.works()
-        self._events.publish(ProviderStateChanged(self._name(state), "ready", "the provider accepts it again"))
+        wholes = [key.whole for key in self._keys if key.whole.id == state.id]
+        if works:
+            for one in (state, *wholes):
+                one.works()
+            self._events.publish(ProviderStateChanged(self._name(state), "ready", "the provider accepts it again"))
+        for whole in wholes:
+            # It may have been told to rest meanwhile, by an attempt at another model.
+            state.follow(whole)
 
     def _lent(self, key: _Key, now: float) -> tuple[str | None, KeyState]:
         if key.state.refused:

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from core.llm.common.events import ProviderStateChanged
+from core.llm.common.types import ModelRef
 from core.llm.pipeline.backoff import NEXT_KEY
 from core.llm.pipeline.handler import Call, Reply
 from core.llm.pipeline.key_states import QUARANTINE
@@ -125,6 +126,24 @@ async def test_F17_an_attempt_that_finds_nothing_out_leaves_that_to_the_next(end
     with pytest.raises(type(ending)):
         await rig.call()
     assert await rig.calls(2) == ["key"] * 2
+
+
+async def test_F18_what_the_whole_key_is_told_during_a_trial_holds_after_it() -> None:
+    """Another model of the same key has met the limit of them all; that this one is allowed again changes nothing."""
+    rig = Rig("key")
+    other = Rig("key", states=rig.states, clock=rig.clock, target=ModelRef("alpha", "n"))
+    await rig.failure(an_error("permission", status_code=403))
+    await rig.clock.advance(QUARANTINE)
+
+    async def meanwhile(call: Call) -> Reply:
+        await other.failure(an_error("rate_limit", scope="provider", retry_after=20.0))
+        return Reply(call, response=an_answer())
+
+    rig.inner.outcomes.append(meanwhile)
+    await rig.call()
+    error = await rig.failure()
+    assert (error.type, error.code) == ("rate_limit", "gated")
+    assert error.retry_after == pytest.approx(20.0)
 
 
 async def test_F17_when_every_key_is_refused_one_error_says_so() -> None:
