@@ -1,6 +1,8 @@
 """The truth table of parameters: accepted, renamed, clamped or dropped, per model, and always reported."""
 
+import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -121,3 +123,11 @@ def test_a_number_without_end_is_no_parameter(name: str, value: float) -> None:
     """JSON has no form for it, so no provider is asked: a server would be sent the word `Infinity`."""
     with pytest.raises(ValidationError, match=name):
         LLMRequest(messages="hi", **{name: value})
+
+
+@pytest.mark.parametrize(("name", "model"), [("openai-chat", "gpt-6-luna"), ("anthropic", "claude-opus-4-8")])
+def test_an_effort_of_a_configuration_that_is_on_no_scale_breaks_nothing(name: str, model: str) -> None:
+    """The YAML may list words that a new model knows: what was asked for is sent, and the model has the last word."""
+    made = request(name, model, {"thinking": "low"})
+    made = replace(made, facts=replace(made.facts, quirks={**made.facts.quirks, "effort": ["turbo"]}))
+    assert "low" in json.dumps(encoded(name, made))

@@ -2,6 +2,7 @@
 
 from typing import Any, Final
 
+from core.llm.dialects.efforts import nearest
 from core.llm.providers.base.request import ChatRequest
 
 MIN_BUDGET: Final = 1024
@@ -67,10 +68,9 @@ def _effort(request: ChatRequest, asked: str | int) -> str | None:
         return effort
     if not known:
         return None
-    place = _SCALE.index(effort)
-    nearest = min((word for word in _SCALE if word in known), key=lambda word: abs(_SCALE.index(word) - place))
-    request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {nearest!r}")
-    return nearest
+    sent = nearest(effort, known, _SCALE)
+    request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {sent!r}")
+    return sent
 
 
 def _budget(request: ChatRequest, body: dict[str, Any], budget: int) -> bool:

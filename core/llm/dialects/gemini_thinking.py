@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from core.llm.dialects.efforts import nearest
 from core.llm.providers.base.request import ChatRequest
 
 _SCALE: Final = ("minimal", "low", "medium", "high", "xhigh")
@@ -52,7 +53,7 @@ def _level(request: ChatRequest, facts: Mapping[str, Any], asked: str | int) -> 
     known = [level for level in _SCALE if level in facts.get("levels", ("minimal", "low", "medium", "high"))]
     if isinstance(asked, int):
         wanted = next((word for limit, word in _BUDGET_LIMITS if asked <= limit), "high")
-        level = _nearest(known, wanted)
+        level = nearest(wanted, known, _SCALE)
         request.warn("emulated", "thinking", f"a budget of {asked} tokens was sent as the level {level!r}")
         return level
     if asked == "max":
@@ -62,12 +63,7 @@ def _level(request: ChatRequest, facts: Mapping[str, Any], asked: str | int) -> 
             "clamped", "thinking", f"{request.model} cannot stop thinking: its lowest level {known[0]!r} was sent"
         )
         return known[0]
-    level = _nearest(known, asked)
+    level = nearest(asked, known, _SCALE)
     if level != asked:
         request.warn("clamped", "thinking", f"{request.model} does not know the level {asked!r}: sent {level!r}")
     return level
-
-
-def _nearest(known: list[str], wanted: str) -> str:
-    place = _SCALE.index(wanted)
-    return min(known, key=lambda word: abs(_SCALE.index(word) - place))

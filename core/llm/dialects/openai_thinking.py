@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Final, Literal
 
+from core.llm.dialects.efforts import nearest
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.request import ChatRequest
 
@@ -74,16 +75,15 @@ def _nearest(request: ChatRequest, facts: Mapping[str, Any], effort: str, most: 
         return "high" if effort in _TOP else effort
     if effort in known and (effort != "max" or most == "max"):
         return effort
-    place = _SCALE.index(effort)
     # Little thinking is still thinking: only what asks for none may become none.
     words = [
         word for word in _SCALE[: _SCALE.index(most) + 1] if word in known and (word != "none" or effort == "none")
     ]
-    nearest = min(words or known, key=lambda word: abs(_SCALE.index(word) - place))
+    sent = nearest(effort, words or known, _SCALE)
     if effort in known:
-        said = f"the effort {effort!r} of {request.model} is for the Responses endpoint only: sent {nearest!r}"
+        said = f"the effort {effort!r} of {request.model} is for the Responses endpoint only: sent {sent!r}"
         request.warn("clamped", "thinking", said)
-    elif effort not in _TOP or nearest not in {"high", "xhigh"}:
+    elif effort not in _TOP or sent not in {"high", "xhigh"}:
         # As much as the model can is what `max` means, whatever the model calls it.
-        request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {nearest!r}")
-    return nearest
+        request.warn("clamped", "thinking", f"{request.model} does not accept the effort {effort!r}: sent {sent!r}")
+    return sent

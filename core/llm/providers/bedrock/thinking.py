@@ -6,6 +6,7 @@ Bedrock hands to the model as they are.
 
 from typing import Any, Final
 
+from core.llm.dialects.efforts import nearest
 from core.llm.providers.base.request import ChatRequest
 
 _BUDGETS: Final = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 16384, "max": 32000}
@@ -79,8 +80,7 @@ def _effort(request: ChatRequest, asked: str | int) -> str:
     else:
         wanted = "low" if asked == "minimal" else asked
     if wanted not in known:
-        place = _EFFORTS.index(wanted)
-        wanted = min(known, key=lambda word: abs(_EFFORTS.index(word) - place))
+        wanted = nearest(wanted, known, _EFFORTS)
     if isinstance(asked, str) and wanted != asked:
         request.warn("clamped", "thinking", f"{request.model} does not know the effort {asked!r}: sent {wanted!r}")
     return wanted
