@@ -1,6 +1,5 @@
 """Conversations in the Messages format: system text apart, turns that alternate, results before everything else."""
 
-import hashlib
 import re
 from collections import deque
 from typing import Any, Final
@@ -21,6 +20,7 @@ from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_media import media_block
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.left_out import report_bound, report_detail, report_foreign, report_name
+from core.llm.dialects.stand_in import digest
 from core.llm.providers.base.request import ChatRequest
 
 Block = dict[str, Any]
@@ -56,10 +56,7 @@ def lacks_thinking(turns: list[Block]) -> bool:
 
 def wire_id(identifier: str) -> str:
     """*identifier* where the API can take it, else a stable stand-in: ids may come from another provider."""
-    if _ID.fullmatch(identifier):
-        return identifier
-    digest = hashlib.blake2s(identifier.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-    return f"toolu_{digest}"
+    return identifier if _ID.fullmatch(identifier) else f"toolu_{digest(identifier)}"
 
 
 class _Encoder:

@@ -6,13 +6,13 @@ path, and ends with a part that will not continue.
 
 import re
 from collections.abc import Mapping
-from hashlib import blake2s
 from typing import Any, Final
 
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
 from core.llm.dialects.gemini_contents import GENERATED_ID
 from core.llm.dialects.json import encode_json
+from core.llm.dialects.stand_in import digest
 from core.llm.providers.base.response import StreamEvent, ToolCallDelta, ToolCallReady
 
 _STEP: Final = re.compile(r"\.([^.\[\]]+)|\[([0-9]{1,6})\]|\['((?:[^'\\]|\\.)*)'\]|\[\"((?:[^\"\\]|\\.)*)\"\]")
@@ -99,8 +99,7 @@ class CallReader:
         number = self._count
         self._count += 1
         if not identifier:
-            seed = f"{self._answer}:{number}:{name}".encode("utf-8", "surrogatepass")
-            identifier = GENERATED_ID + blake2s(seed, digest_size=12).hexdigest()
+            identifier = GENERATED_ID + digest(f"{self._answer}:{number}:{name}")
         self._open = _Open(number, name, identifier)
         events.append(ToolCallDelta(number, identifier, name))
 

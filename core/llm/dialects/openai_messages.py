@@ -1,6 +1,5 @@
 """Messages in the OpenAI chat format."""
 
-import hashlib
 import re
 from collections import deque
 from typing import Any, Final
@@ -19,6 +18,7 @@ from core.llm.common.messages import (
 from core.llm.dialects.left_out import report_beside_results, report_bridge, report_foreign, report_name
 from core.llm.dialects.media import data_url, media_type
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.stand_in import digest
 from core.llm.providers.base.request import ChatRequest
 
 _AUDIO_FORMATS: Final = {
@@ -71,7 +71,7 @@ class CallIds:
         """The id of *call*; made from *seed* where it has none."""
         identifier = call.id
         if not identifier:
-            identifier = "call_" + tool_call_id(f"{seed}:{call.name}")
+            identifier = "call_" + digest(f"{seed}:{call.name}")
             self._unnamed.append(identifier)
         return self._fitting(identifier)
 
@@ -85,15 +85,10 @@ class CallIds:
         """*identifier* where the server can take it, else a stable stand-in: ids may come from another provider."""
         if self._length is not None:
             fits = len(identifier) == self._length and _ALNUM.fullmatch(identifier)
-            return identifier if fits else tool_call_id(identifier, self._length)
+            return identifier if fits else digest(identifier, self._length)
         if len(identifier) <= self._longest and _ID.fullmatch(identifier):
             return identifier
-        return "call_" + tool_call_id(identifier)
-
-
-def tool_call_id(seed: str, length: int = 24) -> str:
-    """A stable id made from *seed*: the same call always gets the same one."""
-    return hashlib.blake2s(seed.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()[:length]
+        return "call_" + digest(identifier)
 
 
 class _Encoder:

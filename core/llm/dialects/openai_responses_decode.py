@@ -10,9 +10,9 @@ from core.llm.dialects.errors import classify, error_of, request_id
 from core.llm.dialects.json import encode_json, schema_error
 from core.llm.dialects.json_body import json_answer
 from core.llm.dialects.lost_parts import report_lost
-from core.llm.dialects.openai_messages import tool_call_id
 from core.llm.dialects.openai_responses_input import PHASE
 from core.llm.dialects.openai_usage import usage_from_openai
+from core.llm.dialects.stand_in import digest
 from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.base.response import AnswerPart, LLMResponse
@@ -127,7 +127,7 @@ def call_of(item: Mapping[str, Any], seed: str, written: str = "") -> ToolCall:
         raise ProviderError("protocol", "unreadable tool call: it has no name", code="tool_delta", billing="ambiguous")
     identifier = item.get("call_id") or item.get("id")
     if not isinstance(identifier, str) or not identifier:
-        identifier = "call_" + tool_call_id(f"{seed}:{name}")
+        identifier = "call_" + digest(f"{seed}:{name}")
     if isinstance(arguments, Mapping):
         arguments = encode_json(arguments).decode()
     text = arguments if isinstance(arguments, str) and arguments else written

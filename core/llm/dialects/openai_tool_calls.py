@@ -16,7 +16,7 @@ from pydantic_core import from_json
 from core.llm.common.exceptions import ProviderError
 from core.llm.common.messages import ToolCall
 from core.llm.dialects.json import encode_json
-from core.llm.dialects.openai_messages import tool_call_id
+from core.llm.dialects.stand_in import digest
 from core.llm.dialects.tool_names import bare_name
 from core.llm.providers.base.response import StreamEvent, ToolCallDelta, ToolCallReady
 
@@ -146,7 +146,7 @@ class ToolCallAssembler:
             if not call.name:
                 raise _bad_piece("a tool call has no name")
             name = bare_name(call.name)
-            identifier = call.id or "call_" + tool_call_id(f"{response_id}:{call.number}:{name}")
+            identifier = call.id or "call_" + digest(f"{response_id}:{call.number}:{name}")
             ready = ToolCall.from_text(identifier, name, "".join(call.arguments), call.signature)
             if call.signature is not None:
                 ready = replace(ready, provider=self._provider)

@@ -1,10 +1,11 @@
 """Names on Bedrock: models and their paths, and stand-ins for tool names and ids that its rules do not allow."""
 
-import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import quote
+
+from core.llm.dialects.stand_in import digest
 
 _GEOGRAPHY: Final = re.compile(r"^(us-gov|us|eu|apac|apj|jp|au|ca|sa|mea|global)\.(?=[a-z0-9-]+\.)")
 _ARN_WITH_MODEL: Final = re.compile(r"^arn:[^:]+:bedrock:[^:]*:[^:]*:(?:foundation-model|inference-profile)/(.+)$")
@@ -31,7 +32,7 @@ def wire_tool_name(name: str) -> str:
     if _ALLOWED.fullmatch(name):
         return name
     readable = _NOT_ALLOWED.sub("_", name)[: _LONGEST - 9]
-    return f"{readable}_{_digest(name)[:8]}"
+    return f"{readable}_{digest(name, 8)}"
 
 
 def tool_names_back(names: Iterable[str]) -> Mapping[str, str]:
@@ -41,8 +42,4 @@ def tool_names_back(names: Iterable[str]) -> Mapping[str, str]:
 
 def wire_tool_id(identifier: str) -> str:
     """*identifier* where Bedrock allows it, else a stand-in that is always the same: ids may be another provider's."""
-    return identifier if _ALLOWED.fullmatch(identifier) else f"tooluse_{_digest(identifier)}"
-
-
-def _digest(text: str) -> str:
-    return hashlib.blake2s(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
+    return identifier if _ALLOWED.fullmatch(identifier) else f"tooluse_{digest(identifier)}"
