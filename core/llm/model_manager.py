@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final
 
+from core.llm.asking import asked
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus, ModelEvent
 from core.llm.common.exceptions import (
@@ -128,9 +129,11 @@ class ModelManager:
         target = await self._target(model)
         host = self._host(target)
         resident = target.resident
-        asked = resident is None or resident.phase == "ready" or (resident.phase == "absent" and not resident.owned)
-        if resident is None or asked:
-            found = await host.model_status(target.ref.model)
+        host_knows = (
+            resident is None or resident.phase == "ready" or (resident.phase == "absent" and not resident.owned)
+        )
+        if resident is None or host_knows:
+            found = await asked(host.model_status(target.ref.model), target.ref)
             if resident is not None and found.state == "unloaded" and (error := resident.failures.error) is not None:
                 # A host need not remember what it could not load.
                 return ModelStatus(found.model, "failed", None, str(error))
@@ -166,14 +169,14 @@ class ModelManager:
             target = await self._target(model)
             host, resident = self._host(target), target.resident
             if resident is None or resident.phase == "ready":
-                return await host.load_model(target.ref.model, progress)
+                return await asked(host.load_model(target.ref.model, progress), target.ref)
             try:
                 await self._keeper.load(resident, progress, force=force)
             except LLMError:
                 if not resident.obsolete:
                     raise
                 continue  # it was edited while it waited: what is configured now is meant
-            return await host.model_status(target.ref.model)
+            return await asked(host.model_status(target.ref.model), target.ref)
 
     async def unload(self, model: str, *, drain: float | None = None) -> ModelStatus:
         """Take a local model out of memory, and return once it has gone; its next call loads it again.
@@ -183,9 +186,9 @@ class ModelManager:
         target = await self._target(model)
         host, resident = self._host(target), target.resident
         if resident is None or resident.phase == "absent":
-            return await host.unload_model(target.ref.model)
+            return await asked(host.unload_model(target.ref.model), target.ref)
         await self._keeper.unload(resident, drain)
-        return await host.model_status(target.ref.model)
+        return await asked(host.model_status(target.ref.model), target.ref)
 
     async def swap(self, alias: str, model: str, *, mode: SwapMode = "auto") -> ModelStatus:
         """Let *alias* mean *model* from now on, without a call that fails.

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from core.llm.asking import asked
 from core.llm.common.exceptions import ModelNotReady, ProviderError, UnsupportedFeature
 from core.llm.common.log import log
 from core.llm.common.types import ModelRef
@@ -23,7 +24,7 @@ async def pull_model(runtime: "Runtime", ref: ModelRef, progress: ProgressCallba
     puller = runtime.provider(ref.provider)
     if not isinstance(puller, ModelPuller):
         raise UnsupportedFeature(f"provider {ref.provider!r} cannot download models")
-    return await puller.pull_model(ref.model, progress)
+    return await asked(puller.pull_model(ref.model, progress), ref)
 
 
 async def installed_model(
@@ -38,7 +39,7 @@ async def installed_model(
     if not isinstance(provider, ModelLister):
         raise UnsupportedFeature(f"provider {ref.provider!r} cannot list its models")
     names = {ref.model, f"{ref.model}:latest"}
-    installed = next((info for info in await provider.list_models() if info.name in names), None)
+    installed = next((info for info in await asked(provider.list_models(), ref) if info.name in names), None)
     if installed is None and strategy == "never":
         raise ModelNotReady(
             f"{ref} is not installed: pull it, or allow it with pull='when_missing' here or in the configuration",

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
+from core.llm.asking import asked
 from core.llm.common.clock import Clock
 from core.llm.common.events import EventBus, ModelEvent
 from core.llm.common.exceptions import (
@@ -70,7 +71,7 @@ class ModelSwap:
             await self._replace(runtime, alias, new, olds)
         self._tell(new.ref, "swapped", f"{alias} means {new.ref} now")
         if isinstance(new.provider, ModelHost):
-            return await new.provider.model_status(new.ref.model)
+            return await asked(new.provider.model_status(new.ref.model), new.ref)
         return ModelStatus(new.ref.model, "unknown", detail="hosted: there is nothing to load")
 
     def _wants_overlap(self, mode: SwapMode, new: Target, olds: Sequence[Target]) -> bool:
@@ -152,7 +153,7 @@ class ModelSwap:
                 resident.warm_up = None
             return
         if resident is None:
-            await provider.load_model(new.ref.model)
+            await asked(provider.load_model(new.ref.model), new.ref)
         await self._warm_up(new)
 
     async def _warm_up(self, target: Target) -> None:
@@ -170,9 +171,9 @@ class ModelSwap:
             elif target.facts.lacks("chat") and isinstance(provider, Embedder):
                 await provider.embed(EmbeddingRequest(ref.provider, ref.model, ("Hi",), limits, api_key=key))
             else:
-                asked = LLMRequest(messages="Hi", max_tokens=1)
+                question = LLMRequest(messages="Hi", max_tokens=1)
                 await provider.generate(
-                    ChatRequest(ref.provider, ref.model, asked, asked.messages, target.facts, limits, key)
+                    ChatRequest(ref.provider, ref.model, question, question.messages, target.facts, limits, key)
                 )
         except (ModelError, UnsupportedFeature):
             raise
@@ -187,7 +188,7 @@ class ModelSwap:
         elif isinstance(old.provider, ModelHost):
             while any(call.target == old.ref for runtime in self._live.holder.live for call in runtime.calls):
                 await self._clock.sleep(_POLL)
-            await old.provider.unload_model(old.ref.model)
+            await asked(old.provider.unload_model(old.ref.model), old.ref)
 
     def _let_go(self, olds: Sequence[Target]) -> None:
         """Let the old models leave after their last calls, unless they are wanted for something else."""
