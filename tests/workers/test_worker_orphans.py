@@ -69,11 +69,12 @@ def host():
 
 
 def wait_until_gone(pid, within=20):
-    """Fail if the process is still there after *within* seconds; by itself none of them would end within a minute."""
+    """How long the process is still there; fails after *within* seconds. By itself none would end within a minute."""
     began = time.monotonic()
     while _lives(pid):
         assert time.monotonic() - began < within, f"the worker lives on {within} s after its host"
         time.sleep(0.005)
+    return time.monotonic() - began
 
 
 def _lives(pid):
@@ -84,10 +85,13 @@ def _lives(pid):
 
 
 def test_a_killed_host_takes_an_idle_worker_with_it_WK05_F145(host):
-    """Nobody has to ask it to."""
-    process, worker = host()
-    process.kill()
-    wait_until_gone(worker)
+    """Within a second. A busy machine may hold up what is measured, so of several one has to be that quick."""
+    took = []
+    while not took or min(took) >= 1:
+        assert len(took) < 5, f"the quickest of five took {min(took):.1f} s"
+        process, worker = host()
+        process.kill()
+        took.append(wait_until_gone(worker))
 
 
 def test_the_directory_of_a_killed_hosts_worker_is_removed_by_the_next_host_F145(host):
