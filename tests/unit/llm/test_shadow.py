@@ -25,11 +25,9 @@ def listening(world: World, *kinds: type[Event]) -> list[Any]:
 
 async def until(condition: Any) -> None:
     """Let the background go on until then."""
-    for _ in range(1000):
-        if condition():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it never happened")
+    async with asyncio.timeout(30):
+        while not condition():
+            await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -19,11 +19,9 @@ pytestmark = pytest.mark.leakcheck
 
 async def eventually_free(world: World) -> None:
     """Let what ends by itself end."""
-    for _ in range(20):
-        if not world.leases():
-            return
-        await asyncio.sleep(0.01)
-    raise AssertionError("a call still holds its configuration")
+    async with asyncio.timeout(30):
+        while world.leases():
+            await asyncio.sleep(0.01)
 
 
 async def test_events_come_one_by_one_and_add_up_to_the_response() -> None:

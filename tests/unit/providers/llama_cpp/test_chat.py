@@ -161,20 +161,18 @@ async def test_cancelling_a_call_stops_it_in_the_engine(make_provider):
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    for _ in range(200):
-        if (await provider.model_status("tiny")).state == "ready":
-            return
-        await asyncio.sleep(0.005)
-    pytest.fail("the call still runs")
+    async with asyncio.timeout(30):  # the call would go on for ever
+        while (await provider.model_status("tiny")).state != "ready":
+            await asyncio.sleep(0.005)
 
 
 async def test_loading_does_not_count_against_the_first_token_F147(make_provider, monkeypatch):
     """A cold model is not mistaken for one that hangs."""
     monkeypatch.setattr(local_model, "_ENGINE", "tests.workers.slow_llama_worker")
     provider = await make_provider()
-    limits = PhaseLimits(first_token=0.5, deadline_at=time.monotonic() + 30)
+    limits = PhaseLimits(first_token=2.5, deadline_at=time.monotonic() + 200)
     assert (await provider.generate(chat("hello", limits=limits))).content
-    assert (await provider.model_status("tiny")).load_seconds > 0.5
+    assert (await provider.model_status("tiny")).load_seconds > 2.5
 
 
 async def test_tokens_are_counted_by_the_models_own_tokenizer(provider):
