@@ -21,8 +21,9 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
-from core.llm.dialects.left_out import report_beside_results, report_detail, report_foreign, report_name
+from core.llm.dialects.left_out import report_detail, report_foreign, report_name
 from core.llm.dialects.media import media_type
+from core.llm.dialects.tool_results import tool_results
 from core.llm.providers.base.request import ChatRequest
 
 GENERATED_ID: Final = "gcall_"
@@ -162,24 +163,14 @@ class _Encoder:
         return provider is None or provider == self._request.provider
 
     def _tool(self, message: Message) -> None:
-        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+        results, beside = tool_results(self._request, message)
+        media = [part for part in beside if isinstance(part, MediaPart)]
         for result in results:
-            self._result(result, message.tool_call_id, message.name)
-        if results and len(results) < len(message.parts):
-            report_beside_results(self._request)
-        if not results:
-            media = [part for part in message.parts if isinstance(part, MediaPart)]
-            self._result(ToolResultPart(message.tool_call_id or "", message.text, message.name), media=media)
+            self._result(result, media)
 
-    def _result(
-        self,
-        result: ToolResultPart,
-        identifier: str | None = None,
-        name: str | None = None,
-        media: Sequence[MediaPart] = (),
-    ) -> None:
-        identifier = result.tool_call_id or identifier or (self._unnamed.pop(0) if self._unnamed else "")
-        name = self._names.get(identifier) or result.name or name
+    def _result(self, result: ToolResultPart, media: Sequence[MediaPart] = ()) -> None:
+        identifier = result.tool_call_id or (self._unnamed.pop(0) if self._unnamed else "")
+        name = self._names.get(identifier) or result.name
         if not name:
             raise RequestError(
                 f"the tool result {identifier!r} answers no call of this conversation, and names no tool"

@@ -17,10 +17,11 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
-from core.llm.dialects.left_out import report_beside_results, report_foreign, report_name
+from core.llm.dialects.left_out import report_foreign, report_name
 from core.llm.dialects.media import data_url, media_type
 from core.llm.dialects.openai_messages import CallIds
 from core.llm.dialects.openai_quirks import OpenAIQuirks
+from core.llm.dialects.tool_results import tool_results
 from core.llm.providers.base.request import ChatRequest
 
 PHASE: Final = "phase:"
@@ -160,15 +161,11 @@ class _Items:
         )
 
     def _tool(self, message: Message) -> None:
-        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
+        results, beside = tool_results(self._request, message)
+        if beside:
+            self._drop("only text can be sent as the result of a tool")
         for result in results:
-            self._result(result.tool_call_id or message.tool_call_id or "", result.content)
-        if results and len(results) < len(message.parts):
-            report_beside_results(self._request)
-        if not results:
-            if any(not isinstance(part, TextPart) for part in message.parts):
-                self._drop("only text can be sent as the result of a tool")
-            self._result(message.tool_call_id or "", message.text)
+            self._result(result.tool_call_id, result.content)
 
     def _result(self, identifier: str, content: str) -> None:
         self._items.append(

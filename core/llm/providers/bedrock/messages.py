@@ -17,7 +17,8 @@ from core.llm.common.messages import (
     ToolCall,
     ToolResultPart,
 )
-from core.llm.dialects.left_out import report_beside_results, report_bound, report_detail, report_foreign, report_name
+from core.llm.dialects.left_out import report_bound, report_detail, report_foreign, report_name
+from core.llm.dialects.tool_results import tool_results
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.bedrock.media import DocumentNames, audio_block, document_block, image_block
 from core.llm.providers.bedrock.naming import wire_tool_id, wire_tool_name
@@ -145,25 +146,17 @@ class Conversation:
         return {"toolUse": {"toolUseId": wire_tool_id(identifier), "name": name, "input": dict(call.arguments)}}
 
     def _tool(self, message: Message) -> None:
-        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
-        if results:
-            if len(results) < len(message.parts):
-                report_beside_results(self._request)
-            blocks = [
-                self._result(part.tool_call_id or message.tool_call_id or "", part.content, is_error=part.is_error)
-                for part in results
-            ]
-        else:
-            blocks = [self._result(message.tool_call_id or "", message.text, is_error=False)]
-            content = blocks[0]["toolResult"]["content"]
-            for part in message.parts:
-                if isinstance(part, ImagePart):
-                    report_detail(self._request, part)
-                    content.append(image_block(part))
-                elif isinstance(part, DocumentPart):
-                    content.append(document_block(part, self._documents))
-                elif not isinstance(part, TextPart):
-                    self._request.warn("dropped", "messages", f"a {part.type} part in the result of a tool")
+        results, beside = tool_results(self._request, message)
+        blocks = [self._result(one.tool_call_id, one.content, is_error=one.is_error) for one in results]
+        content = blocks[-1]["toolResult"]["content"]
+        for part in beside:
+            if isinstance(part, ImagePart):
+                report_detail(self._request, part)
+                content.append(image_block(part))
+            elif isinstance(part, DocumentPart):
+                content.append(document_block(part, self._documents))
+            else:
+                self._request.warn("dropped", "messages", f"a {part.type} part in the result of a tool")
         self._turn("user", blocks)
 
     def _result(self, identifier: str, content: str, *, is_error: bool) -> Block:

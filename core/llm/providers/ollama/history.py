@@ -4,7 +4,8 @@ from collections import deque
 from typing import Any
 
 from core.llm.common.messages import ImagePart, Message, TextPart, ThinkingPart, ToolCall, ToolResultPart
-from core.llm.dialects.left_out import report_beside_results, report_foreign
+from core.llm.dialects.left_out import report_foreign
+from core.llm.dialects.tool_results import tool_results
 from core.llm.providers.base.request import ChatRequest, ToolDefinition
 
 
@@ -78,16 +79,12 @@ class _Encoder:
         self._out.append(body)
 
     def _tool(self, message: Message) -> None:
-        results = [part for part in message.parts if isinstance(part, ToolResultPart)]
-        for part in results:
-            self._result(part.content, part.tool_call_id or message.tool_call_id or "", part.name or message.name)
-        if results and len(results) < len(message.parts):
-            report_beside_results(self._request)
-        if not results:
-            self._result(message.text, message.tool_call_id or "", message.name)
-            images = [part.base64() for part in message.parts if isinstance(part, ImagePart)]
-            if images:
-                self._out[-1]["images"] = images
+        results, beside = tool_results(self._request, message)
+        for result in results:
+            self._result(result.content, result.tool_call_id, result.name)
+        images = [part.base64() for part in beside if isinstance(part, ImagePart)]
+        if images:
+            self._out[-1]["images"] = images
 
     def _result(self, content: str, call_id: str, name: str | None) -> None:
         result: dict[str, Any] = {"role": "tool", "content": content}
