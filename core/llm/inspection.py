@@ -19,7 +19,8 @@ def available_models(runtime: "Runtime") -> tuple[AvailableModel, ...]:
         plan = runtime.router.members(name)
         refs = plan.candidates
         usable = [ref for ref in refs if runtime.unavailable(ref) is None]
-        reasons = [f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs] or plan.notes
+        # Said once for all models of a provider.
+        reasons = dict.fromkeys(f"{ref.provider}: {runtime.unavailable(ref)}" for ref in refs) or plan.notes
         reason = "" if usable else "; ".join(reasons)
         targets = tuple(str(ref) if ref.model else ref.provider for ref in refs)
         found.append(AvailableModel(name, "alias", targets, bool(usable), reason))

@@ -105,9 +105,12 @@ async def test_the_explained_first_candidate_is_the_one_that_is_asked(seed: int)
 
 
 async def test_available_models_are_aliases_first_and_say_why_not() -> None:
-    """A model behind a provider that is off is listed with the reason."""
+    """A model behind a provider that is off is listed with the reason, said once however many there are."""
     config: dict[str, Any] = {
-        "models": {"fast": {"use": "beta/m", "fallback": []}, "both": {"use": ["alpha/m", "beta"], "fallback": []}},
+        "models": {
+            "fast": {"use": ["beta/m", "beta/n"], "fallback": []},
+            "both": {"use": ["alpha/m", "beta"], "fallback": []},
+        },
         "providers": {"alpha": NO_TOOLS, "beta": {"enabled": False}},
     }
     async with serving(**config) as world:
