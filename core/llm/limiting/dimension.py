@@ -38,6 +38,10 @@ class Dimension(ABC):
     def ready(self, amount: float, now: float) -> bool:
         """Whether *amount* can be taken now."""
 
+    def would_give(self, amount: float, now: float) -> bool:
+        """What `ready` would say; asking changes nothing."""
+        return self.ready(amount, now)
+
     @abstractmethod
     def wait(self, amount: float, now: float) -> float:
         """Seconds until *amount* can be taken; infinite where only the end of another call can tell."""

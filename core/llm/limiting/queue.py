@@ -75,7 +75,7 @@ class Lane:
 
     def has_room(self, amounts: Amounts, now: float) -> bool:
         """Whether `reserve` would succeed; takes nothing."""
-        return all(each.ready(amounts[each.measure], now) for each in self.dimensions)
+        return all(each.would_give(amounts[each.measure], now) for each in self.dimensions)
 
     def is_undisturbed(self) -> bool:
         """Whether nobody waits for any of the limits, so that nobody is overtaken."""
@@ -90,7 +90,7 @@ class Lane:
         wait, limit, short = 0.0, self.dimensions[0], False
         for each in self.dimensions:
             amount = amounts[each.measure]
-            behind, lacks = each.wait_behind(amount, now), not each.ready(amount, now)
+            behind, lacks = each.wait_behind(amount, now), not each.would_give(amount, now)
             # No time may be known, and still it is this one that holds the call back.
             if (behind, lacks) > (wait, short):
                 wait, limit, short = behind, each, lacks

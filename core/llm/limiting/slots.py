@@ -28,7 +28,7 @@ class Slots(Dimension):
 
     def wait_behind(self, amount: float, now: float) -> float:
         """By how long calls have taken so far, spread over all slots."""
-        if not self.queued and self.ready(amount, now):
+        if not self.queued and self.would_give(amount, now):
             return 0.0
         return self._typical * (self.queued + amount) / max(1.0, self.limit)
 
@@ -84,6 +84,11 @@ class AdaptiveSlots(Slots):
         self._moved_at = now
         self.limit += 1.0
         return self.used + amount <= self.limit
+
+    def would_give(self, amount: float, now: float) -> bool:
+        """Whether a slot is free, or would be found to be."""
+        raised = self.limit + 1.0 if now - self._moved_at >= self.PATIENCE else self.limit
+        return self.used + amount <= raised or now - self._used_at > self.FORGOTTEN_AFTER
 
     def wait(self, amount: float, now: float) -> float:
         """Nothing, or until the limit is raised at the latest."""

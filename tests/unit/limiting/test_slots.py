@@ -7,6 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from core.llm.limiting.dimension import ONE_REQUEST
+from core.llm.limiting.queue import Lane
 from core.llm.limiting.slots import AdaptiveSlots, Slots
 
 START = 1000.0
@@ -135,6 +137,17 @@ def test_calls_that_do_not_end_keep_nobody_out_for_good() -> None:
     assert slots.ready(1, later + AdaptiveSlots.PATIENCE)
 
 
+def test_looking_raises_nothing() -> None:
+    """Whoever explains calls every few seconds must not open a provider that is overloaded ever wider."""
+    slots = running(10)
+    slots.overloaded(START)
+    lane = Lane((slots,))
+    for seconds in range(10, 60, 10):
+        assert not lane.has_room(ONE_REQUEST, START + seconds)
+        lane.longest(ONE_REQUEST, START + seconds)
+    assert slots.limit == pytest.approx(7.0)
+
+
 def test_while_calls_end_only_their_answers_raise_it() -> None:
     """Who is overloaded and slow gets no more than a round of answers allows."""
     slots = running(10)
@@ -159,7 +172,10 @@ class AdaptiveMachine(RuleBasedStateMachine):
 
     @rule()
     def start(self) -> None:
-        if self.slots.ready(1, self.now):
+        expected = self.slots.would_give(1, self.now)
+        ready = self.slots.ready(1, self.now)
+        assert ready is expected
+        if ready:
             assert self.slots.used + 1 <= self.slots.limit
             self.slots.take(1, self.now)
 
