@@ -126,27 +126,23 @@ class OpenAIServerProvider(OpenAIStyleProvider):
     async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
         """Load *model*; returns at once when it is loaded."""
         try:
-            return await self.manager.load(model, progress)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
+            with self.located(model):
+                return await self.manager.load(model, progress)
         finally:
             self.forget()
 
     async def unload_model(self, model: str) -> ModelStatus:
         """Take *model* out of memory; returns once the server says that it has gone."""
         try:
-            return await self.manager.unload(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
+            with self.located(model):
+                return await self.manager.unload(model)
         finally:
             self.forget()
 
     async def model_status(self, model: str) -> ModelStatus:
         """Where *model* is in its life, asked from the server."""
-        try:
+        with self.located(model):
             return await self.manager.status(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
 
     @abstractmethod
     async def take_stock(self) -> tuple[tuple[str, ...], str]:

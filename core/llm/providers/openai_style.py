@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.dialects.embedded_batches import JoinedBatches
@@ -72,10 +71,8 @@ class OpenAIStyleProvider(HttpProvider):
         for begin in range(0, len(request.inputs), self._batch_size):
             inputs = request.inputs[begin : begin + self._batch_size]
             headers, body = await self.call_json(self.embedding_call(request, inputs), request)
-            try:
+            with self.located(request.model):
                 joined.add(decode_embeddings(len(inputs), self.quirks, headers, body))
-            except ProviderError as error:
-                raise error.at(self.name, request.model) from None
         return joined.response(self.name)
 
     def embedding_call(self, request: EmbeddingRequest, inputs: Sequence[str]) -> HttpCall:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote
 
-from core.llm.common.exceptions import ProviderError, UnsupportedFeature
+from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.data.facts import model_facts
@@ -72,10 +72,8 @@ class AnthropicProvider(HttpProvider):
         if request.api_key is None:
             request = replace(request, api_key=self._first_key())
         headers, body = await self.call_json(self._messages.encode_count(request, path), request)
-        try:
+        with self.located(request.model):
             return decode_count(headers, body)
-        except ProviderError as error:
-            raise error.at(self.name, request.model) from None
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models the account may use, with their sizes where the API tells them.

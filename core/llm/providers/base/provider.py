@@ -5,12 +5,14 @@ A provider translates and sends. It never retries, waits, falls back or counts: 
 
 import random
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal, Protocol, runtime_checkable
 
 from core.llm.common.clock import Clock, SystemClock
 from core.llm.common.events import EventBus
+from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts
 from core.llm.providers.base.load_gate import LoadGate
 from core.llm.providers.base.request import ChatRequest, EmbeddingRequest
@@ -116,6 +118,14 @@ class BaseLLMProvider(ABC):
         self.config = config
         self.services = services
         self.name = services.name
+
+    @contextmanager
+    def located(self, model: str | None = None) -> Iterator[None]:
+        """A `ProviderError` that is raised in here says where: at this provider, and *model* where it is about one."""
+        try:
+            yield
+        except ProviderError as error:
+            raise error.at(self.name, model) from None
 
     async def start(self) -> None:
         """Open what the provider needs; raises to refuse the configuration. Must be quick: no model is loaded here."""

@@ -130,11 +130,9 @@ class BedrockProvider(HttpProvider):
         if failure is not None:
             raise failure
         joined = JoinedBatches(request)
-        try:
+        with self.located(request.model):
             for task in tasks:
                 joined.add(task.result())
-        except ProviderError as error:
-            raise error.at(self.name, request.model) from None
         response = joined.response(self.name)
         if request.user is not None:
             dropped = CallWarning("dropped", "Bedrock knows no end users", "user")
@@ -146,10 +144,8 @@ class BedrockProvider(HttpProvider):
     ) -> EmbeddedBatch:
         async with lane:
             headers, body = await self.call_json(call, request)
-        try:
+        with self.located(request.model):
             return decode_embeddings(family, count, headers, body)
-        except ProviderError as error:
-            raise error.at(self.name, request.model) from None
 
     async def count_tokens(self, request: ChatRequest) -> int:
         """Prompt tokens of *request*, as the service counts them; free of charge. Not all models can be asked.
@@ -161,10 +157,8 @@ class BedrockProvider(HttpProvider):
         path = model_path(base_model(request.model), "count-tokens")
         body = encode_json(count_body(request, self.config))
         _, answer = await self.call_json(HttpCall("POST", path, body, JSON_HEADERS, idempotent=True), request)
-        try:
+        with self.located(request.model):
             return decode_count(answer)
-        except ProviderError as error:
-            raise error.at(self.name, request.model) from None
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The foundation models of the region; whether the account may use them is not said.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from core.llm.common.exceptions import ConfigError, ConfigIssue, ProviderError
+from core.llm.common.exceptions import ConfigError, ConfigIssue
 from core.llm.common.types import ModelFacts
 from core.llm.common.wire import HttpCall
 from core.llm.data.facts import facts_from_row, model_facts, table
@@ -94,10 +94,8 @@ class GeminiProvider(HttpProvider):
         for begin in range(0, len(request.inputs), size):
             inputs = request.inputs[begin : begin + size]
             headers, body = await self.call_json(encode_embeddings(request, inputs, self.endpoint, method), request)
-            try:
+            with self.located(request.model):
                 joined.add(decode_embeddings(len(inputs), method, headers, body))
-            except ProviderError as error:
-                raise error.at(self.name, request.model) from None
         return joined.response(self.name)
 
     async def count_tokens(self, request: ChatRequest) -> int:
@@ -107,10 +105,8 @@ class GeminiProvider(HttpProvider):
             ProviderError: the provider cannot be reached or refuses.
         """
         headers, body = await self.call_json(self._wire.encode_count(request), request)
-        try:
+        with self.located(request.model):
             return decode_count(headers, body)
-        except ProviderError as error:
-            raise error.at(self.name, request.model) from None
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The models on offer, with their limits where the provider tells them.

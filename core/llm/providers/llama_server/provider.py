@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.providers.base.provider import ModelInfo, ModelStatus, ProviderServices
 from core.llm.providers.base.residency import Placement
@@ -48,10 +47,8 @@ class LlamaServerProvider(OpenAIServerProvider):
         Raises:
             ProviderError: the server cannot be reached or refuses.
         """
-        try:
+        with self.located():
             models = await self._learn()
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [ModelInfo(one.id, self.facts(one.id), loaded=one.in_memory) for one in models]
 
     def placement(self, model: str) -> Placement:
@@ -60,10 +57,8 @@ class LlamaServerProvider(OpenAIServerProvider):
 
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:  # noqa: ARG002 - it has one name for each
         """Every model that has a process, whoever asked for it."""
-        try:
+        with self.located():
             found = [status_of(model) for model in await self.api.models() if model.in_memory]
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [status for status in found if status is not None]
 
     async def chat_models(self, configured: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:

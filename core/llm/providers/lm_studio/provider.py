@@ -89,13 +89,11 @@ class LMStudioProvider(OpenAIServerProvider):
             f"{model!r} is still being loaded at the end of the call's time; the load goes on",
             code="deadline_exceeded",
         )
-        try:
+        with self.located(model):
             if left == float("inf"):
                 await self.manager.load(model)
             else:
                 await within(self.manager.load(model), left, clock, lambda: late)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
         self._seen[model] = clock.monotonic() + _BELIEVED
 
     def facts(self, model: str) -> ModelFacts:
@@ -145,10 +143,8 @@ class LMStudioProvider(OpenAIServerProvider):
 
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
         """Every model that has an instance, whoever loaded it; the size of the file stands for that in memory."""
-        try:
+        with self.located():
             models = await self.api.models()
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         found: list[ModelStatus] = []
         for model in models:
             if model.instances:
@@ -177,11 +173,9 @@ class LMStudioProvider(OpenAIServerProvider):
 
         Cancelling ends the wait only: LM Studio has no way to stop a download. The next pull joins it.
         """
-        try:
+        with self.located(model):
             await self.manager.pull(model, progress)
             models = await self._learn()
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
         found = [one for one in models if one.answers_to(model)]
         return self._info(found[0]) if found else ModelInfo(model)
 

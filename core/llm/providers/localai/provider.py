@@ -54,11 +54,9 @@ class LocalAIProvider(OpenAIServerProvider):
         Raises:
             ProviderError: the server cannot be reached or refuses.
         """
-        try:
+        with self.located():
             models = await self._learn()
             loaded = await self._loaded()
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [
             ModelInfo(one.name, self.facts(one.name), loaded=None if loaded is None else one.name in loaded)
             for one in models
@@ -70,12 +68,10 @@ class LocalAIProvider(OpenAIServerProvider):
 
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
         """Every model with a running backend; where the key may not ask for that, those of *known*."""
-        try:
+        with self.located():
             loaded = await self._loaded()
             names = known if loaded is None else loaded
             found = [(name, await self.manager.find(name)) for name in names]
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [replace(status, model=name) for name, status in found if status is not None]
 
     async def _loaded(self) -> frozenset[str] | None:
@@ -105,11 +101,9 @@ class LocalAIProvider(OpenAIServerProvider):
 
         Cancelling pauses the installation, and the next one goes on from there.
         """
-        try:
+        with self.located(model):
             await self.manager.pull(model, progress)
             models = await self._learn()
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
         name = model.rpartition("@")[2]
         known = any(one.name == name for one in models)
         return ModelInfo(name, self.facts(name), loaded=False) if known else ModelInfo(name)
@@ -120,10 +114,8 @@ class LocalAIProvider(OpenAIServerProvider):
         Raises:
             ProviderError: it refuses, or the removal failed.
         """
-        try:
+        with self.located(model):
             await self.manager.delete(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
         self._facts.pop(model, None)
 
     async def available_models(self) -> Sequence[GalleryModel]:
@@ -132,10 +124,8 @@ class LocalAIProvider(OpenAIServerProvider):
         Raises:
             ProviderError: the server cannot be reached or refuses.
         """
-        try:
+        with self.located():
             return await self.api.available()
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
 
     def forget(self) -> None:
         """Nothing to forget: what is in memory is asked for each time."""

@@ -107,10 +107,8 @@ class OllamaProvider(HttpProvider):
                 yield event
 
     async def _pull_for(self, model: str) -> None:
-        try:
+        with self.located(model):
             await self._pulls.fetch(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
 
     async def embed(self, request: EmbeddingRequest) -> EmbeddingResponse:
         """One vector of length one per input, in order."""
@@ -195,20 +193,16 @@ class OllamaProvider(HttpProvider):
         for model in self.config.models:
             if not self.catalogue.facts(model).lacks("chat"):
                 return model
-        try:
+        with self.located():
             return await self.catalogue.first_chat_model()
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
 
     async def list_models(self) -> Sequence[ModelInfo]:
         """The installed models with their facts, and which of them are in memory."""
-        try:
+        with self.located():
             self.catalogue.forget()
             installed = await self.catalogue.installed()
             await self.catalogue.learn_all(installed)
             running = {canonical_name(entry.name) for entry in (await self.client.ps()).models}
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [
             ModelInfo(
                 entry.name,
@@ -225,7 +219,7 @@ class OllamaProvider(HttpProvider):
     async def load_model(self, model: str, progress: ProgressCallback | None = None) -> ModelStatus:
         """Load *model* with its configured options; it is pulled first where it is missing and `pull` says so."""
         self._pulls.refresh(model)
-        try:
+        with self.located(model):
             try:
                 return await self.manager.load(model, progress)
             except ProviderError as error:
@@ -234,15 +228,11 @@ class OllamaProvider(HttpProvider):
             await self.manager.pull(model, progress, keep_going=True)
             self.catalogue.forget()
             return await self.manager.load(model, progress)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
 
     async def unload_model(self, model: str) -> ModelStatus:
         """Take *model* out of memory; returns once the server no longer lists it."""
-        try:
+        with self.located(model):
             return await self.manager.unload(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
 
     def placement(self, model: str) -> Placement:
         """On a server that others use too; with other load options it is another thing in memory."""
@@ -253,10 +243,8 @@ class OllamaProvider(HttpProvider):
     async def loaded_models(self, known: Sequence[str]) -> Sequence[ModelStatus]:
         """What the server lists as running, whoever asked for it."""
         names = {canonical_name(name): name for name in known}
-        try:
+        with self.located():
             running = (await self.client.ps()).models
-        except ProviderError as error:
-            raise error.at(self.name, None) from None
         return [ModelStatus(names.get(canonical_name(one.name), one.name), "ready", one.size) for one in running]
 
     def keep_in_memory(self, model: str, wish: float | Literal["never"] | None) -> None:
@@ -273,14 +261,12 @@ class OllamaProvider(HttpProvider):
 
     async def pull_model(self, model: str, progress: ProgressCallback | None = None) -> ModelInfo:
         """Download *model*. Cancelling stops the download; the next one continues where it was."""
-        try:
+        with self.located(model):
             await self.manager.pull(model, progress)
             self.catalogue.forget()
             await self.catalogue.learn(model)
             wanted = canonical_name(model)
             found = [entry for entry in await self.catalogue.installed() if canonical_name(entry.name) == wanted]
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
         return ModelInfo(model, self.facts(model), loaded=False, size_bytes=found[0].size if found else None)
 
     def pull_strategy(self, model: str) -> PullStrategy | None:
@@ -289,7 +275,5 @@ class OllamaProvider(HttpProvider):
 
     async def model_status(self, model: str) -> ModelStatus:
         """Where *model* is in its life, asked from the server."""
-        try:
+        with self.located(model):
             return await self.manager.status(model)
-        except ProviderError as error:
-            raise error.at(self.name, model) from None
