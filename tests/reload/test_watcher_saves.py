@@ -138,8 +138,20 @@ async def test_f107_the_same_broken_content_is_reported_once(path: Path) -> None
             await asyncio.sleep(0.25)
         assert manager.status.stale
         assert "did you mean `retry`?" in str(manager.status.last_error[0])
+        assert manager.status.reloads == {"applied": 0, "unchanged": 0, "rejected": 1}
 
     assert len(rejected(events)) == 1
+
+
+async def test_what_moves_beside_a_broken_file_is_no_reload(path: Path) -> None:
+    """A log that is written there would else be counted line by line."""
+    async with following(path) as (manager, _):
+        save_atomically(path, "llm_service: {retri: {}}\n")
+        await until(lambda: manager.status.stale)
+        for number in range(5):
+            (path.parent / "app.log").write_text(f"line {number}\n")
+            await asyncio.sleep(0.1)
+        assert manager.status.reloads["rejected"] == 1
 
 
 async def test_cf_09_layers_includes_and_secret_files_are_watched(path: Path, tmp_path: Path) -> None:

@@ -37,7 +37,8 @@ class InForce:
         self._last_error: tuple[ConfigIssue, ...] = ()
         self._reloads = dict.fromkeys(("applied", "unchanged", "rejected"), 0)
         self._last_reload: datetime | None = None
-        self._refused: tuple[str, tuple[ConfigIssue, ...]] | None = None
+        self.refused: tuple[str, tuple[ConfigIssue, ...]] | None = None
+        """What was refused last, and why; `None` once something is in force again."""
         self._guard = TruncationGuard()
 
     def require(self) -> LoadedConfig:
@@ -76,7 +77,7 @@ class InForce:
         if read.beside_files:
             return
         self._last_error = ()
-        self._refused = None
+        self.refused = None
         self.seen = read.sources.digest()
         self.watch_set = read.sources.watch_set
         self._guard.accept(read.sources.texts, read.sources.secrets)
@@ -90,8 +91,8 @@ class InForce:
         # A file that a broken edit names is watched as well: mending it there must be noticed.
         self.watch_set = self.watch_set.union(read.sources.watch_set)
         # What a program says need not name any file: it is told apart by what is wrong with it.
-        before, self._refused = self._refused, (read.sources.digest(), self._last_error)
-        return None if self._refused == before else self._last_error
+        before, self.refused = self.refused, (read.sources.digest(), self._last_error)
+        return None if self.refused == before else self._last_error
 
     def doubt(self, read: Reading) -> tuple[ConfigIssue, float] | None:
         """Why what was read may be half of files that are being written, and after how long it is believed."""

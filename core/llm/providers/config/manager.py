@@ -236,7 +236,11 @@ class ProviderConfigManager:
             if self._books.watch_set.digest() == self._books.seen:
                 return
             read = await self._reader.read(self._source, self._books.watch_set)
-            self._books.counted(await self._apply(read, from_watcher=True))
+            refused = self._books.refused
+            result = await self._apply(read, from_watcher=True)
+            # What is broken is looked at whenever something moves beside it, and every look finds the same.
+            if result.status != "rejected" or self._books.refused != refused:
+                self._books.counted(result)
 
     async def _apply(self, read: Reading, *, from_watcher: bool = False) -> ReloadResult:
         """Put what was read in force, unless it is wrong, looks unfinished, or changes nothing."""
