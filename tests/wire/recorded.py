@@ -76,6 +76,12 @@ class RecordedExchange(ABC):
             collector.add(event)
         return collector.response()
 
+    def failure(self) -> ProviderError:
+        """The error that it stands for, whether its status says so or an event of its stream."""
+        with pytest.raises(ProviderError) as caught:
+            self.response()
+        return caught.value
+
 
 def params(chosen: Iterable[RecordedExchange]) -> list[Any]:
     """One test case for each, named after it."""

@@ -122,12 +122,7 @@ TYPES = {
 @pytest.mark.parametrize("recording", params(ERRORS))
 def test_an_error_is_classified_and_keeps_the_providers_code(recording: Recording) -> None:
     """Also those that come inside a stream whose status was 200."""
-    if recording.status == 200:
-        with pytest.raises(ProviderError) as caught:
-            recording.events(recording.body)
-        error = caught.value
-    else:
-        error = recording.dialect.error(recording.status, recording.headers, recording.body)
+    error = recording.failure()
     assert error.type == TYPES[recording.id]
     wanted = recording.expected["error"]
     if wanted["code"]:

@@ -4,7 +4,6 @@ import re
 
 import pytest
 
-from core.llm.common.exceptions import ProviderError
 from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_responses import OpenAIResponsesDialect
@@ -91,12 +90,7 @@ TYPES = {
 @pytest.mark.parametrize("recording", params(ERRORS))
 def test_an_error_is_classified_and_not_tried_again(recording: Recording) -> None:
     """By code first, then by status; none of these can be helped by asking once more."""
-    if recording.status == 200:
-        with pytest.raises(ProviderError) as caught:
-            recording.events(recording.body)
-        error = caught.value
-    else:
-        error = recording.dialect.error(recording.status, recording.headers, recording.body)
+    error = recording.failure()
     assert error.type == TYPES[recording.id]
     assert not error.retryable
     assert recording.expected["error"]["message"][:20] in error.message
