@@ -13,17 +13,18 @@ from core.llm.common.events import EventBus
 from core.llm.common.exceptions import LLMError, ProviderError
 from core.llm.common.trace import CallTrace
 from core.llm.providers.base.response import LLMResponse, StreamEvent, StreamReset
-from core.llm.testing import EventRecorder
+from core.llm.testing import EventRecorder, FakeClock
 from core.llm.testing.fault_dialects import WIRE_DIALECTS, WireDialect
 from core.llm.testing.wire_server import WireServer
 from core.llm.testing.wire_steps import End, Fin, Send, Stall, Step, WireScript, stream
-from tests.faults.rig import say_what_is_loaded
+from tests.faults.rig import FAR, say_what_is_loaded
 
 TEXT = "The quick brown fox jumps over the lazy dog"
 BEGUN = "The quick "
 REST = "brown fox jumps over the lazy dog"
 OTHER = "A slow green turtle"
-TIMEOUTS = {"connect": 1, "first_token": 1, "idle": 0.15, "progress": 2, "min_rate": 200, "rate_window": 0.3}
+LIMITS = {"stall": {"idle": 0.15}, "slow": {"min_rate": 200, "rate_window": 0.3}}
+"""What notices that a stream goes wrong in this way; where there is no such limit, all are far away."""
 
 BREAKS = ("cut", "stall", "malformed", "slow")
 CODES = {"cut": "body_cut", "stall": "idle_timeout", "malformed": "json", "slow": "too_slow"}
@@ -104,6 +105,7 @@ class Streams:
     spare: WireServer
     recovered: EventRecorder
     ledger: UsageLedger
+    clock: FakeClock | None
 
     async def read(self, prompt: Any = "hi", **options: Any) -> Seen:
         """One stream, read to its end."""
@@ -137,6 +139,8 @@ async def broken_streams(
     prefill: bool = False,
     fallback: tuple[str, ...] = ("spare/m",),
     facts: dict[str, Any] | None = None,
+    limits: dict[str, Any] | None = None,
+    clock: FakeClock | None = None,
     **service: Any,
 ) -> AsyncIterator[Streams]:
     """A service whose alias `route` has the policy *mid_stream*; the spare speaks OpenAI's format."""
@@ -151,19 +155,20 @@ async def broken_streams(
             "models": {"route": {"use": "faulty/m", "fallback": list(fallback), "mid_stream": mid_stream}},
             "providers": {
                 "faulty": {
-                    **wire.provider, "base_url": faulty.url, "models": {"m": known}, "timeouts": TIMEOUTS,
+                    **wire.provider, "base_url": faulty.url, "models": {"m": known},
+                    "timeouts": {**FAR, **(limits or {})},
                     "allow_insecure": True,
                 },
                 "spare": {
                     "type": "openai", "api": "chat", "api_key": "sk-spare", "base_url": spare.url,
-                    "models": {"m": spares}, "timeouts": TIMEOUTS, "allow_insecure": True,
+                    "models": {"m": spares}, "timeouts": FAR, "allow_insecure": True,
                 },
             },
             "retry": {"max_retries": 1, "initial_delay": 0.002, "max_delay": 0.01},
             "health_check": {"enabled": False},
             **service,
         }  # fmt: skip
-        module = ProviderModule({"llm_service": config}, watch=False, env={})
+        module = ProviderModule({"llm_service": config}, watch=False, env={}, clock=clock)
         container = await stack.enter_async_context(Container([module]))
         recorder = EventRecorder(container.get(EventBus))
-        yield Streams(container.get(LLMService), wire, faulty, spare, recorder, container.get(UsageLedger))
+        yield Streams(container.get(LLMService), wire, faulty, spare, recorder, container.get(UsageLedger), clock)

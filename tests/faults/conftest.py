@@ -23,11 +23,12 @@ async def make_rig(no_leaks) -> AsyncIterator[Callable[..., Awaitable[Rig]]]:
     """Builds rigs and takes them down again."""
     async with AsyncExitStack() as stack:
 
-        async def make(dialect, *, tls=None, url=None, provider=None, **service) -> Rig:
+        async def make(dialect, *, tls=None, url=None, provider=None, clock=None, **service) -> Rig:
             server = await stack.enter_async_context(WireServer(tls=tls))
             spare = await stack.enter_async_context(WireServer())
             config = config_for(dialect, url or server.url, spare.url, provider or {}, service)
-            container = await stack.enter_async_context(Container([ProviderModule(config, watch=False, env={})]))
+            module = ProviderModule(config, watch=False, env={}, clock=clock)
+            container = await stack.enter_async_context(Container([module]))
             return Rig(dialect, server, spare, container.get(LLMService))
 
         yield make
@@ -35,7 +36,7 @@ async def make_rig(no_leaks) -> AsyncIterator[Callable[..., Awaitable[Rig]]]:
 
 @pytest.fixture
 async def rig(make_rig, dialect) -> Rig:
-    """A rig for each dialect, with short limits."""
+    """A rig for each dialect, with limits that are far away."""
     return await make_rig(dialect)
 
 

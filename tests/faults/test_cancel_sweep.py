@@ -6,7 +6,7 @@ import pytest
 
 from core.llm.testing.wire_steps import Stall, answer, script
 from tests.cancelling import CancelAt, outcome_of
-from tests.faults.rig import TEXT
+from tests.faults.rig import SOON, TEXT
 
 
 async def generated(rig) -> str:
@@ -27,6 +27,14 @@ async def iterated(rig) -> str:
         await events.aclose()
 
 
+async def settled(rig) -> None:
+    """Wait until the upstream has no request of a call that was cancelled."""
+    await asyncio.sleep(0.03)
+    async with asyncio.timeout(SOON):
+        while any(not request.done and not request.connection.ended.is_set() for request in rig.server.requests):
+            await asyncio.sleep(0.005)
+
+
 @pytest.mark.parametrize("again", [None, 1, 2], ids=["once", "twice", "twice-later"])
 @pytest.mark.parametrize("call", [generated, streamed, iterated])
 async def test_cancelled_at_every_point(make_rig, dialect, call, again):
@@ -44,12 +52,12 @@ async def test_cancelled_at_every_point(make_rig, dialect, call, again):
             break
         # A second cancellation may come after the call has ended.
         assert isinstance(outcome, asyncio.CancelledError), outcome
-        await asyncio.sleep(0.03)
+        await settled(rig)
         rig.server.forget()
         # Two of them: a provider that fails every other time is left alone, and rightly so.
         rig.server.will(good, good)
         for _ in range(2):
-            assert await asyncio.wait_for(call(rig), 5) == TEXT, "the next call works"
+            assert await asyncio.wait_for(call(rig), SOON) == TEXT, "the next call works"
         assert rig.llm.get_provider_status()["faulty"].state == "ready"
     else:
         pytest.fail("the call never came to its end")

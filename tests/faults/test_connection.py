@@ -6,9 +6,10 @@ import socket
 import pytest
 from aiohttp.abc import AbstractResolver
 
+from core.llm.testing import FakeClock
 from core.llm.testing.wire_steps import Fin, Rst, Stall, WaitFor, answer, script
 from core.llm.testing.wire_tls import certificate
-from tests.faults.rig import OPENAI, TEXT, black_hole
+from tests.faults.rig import OPENAI, SOON, TEXT, black_hole
 
 
 class Names(AbstractResolver):
@@ -52,22 +53,26 @@ async def test_f1_unknown_name(make_rig, dialect, monkeypatch):
     assert "models.example" in str(alone.error)
 
 
-async def test_f1_unknown_name_falls_back_within_a_tenth_of_a_second(make_rig, dialect, monkeypatch):
+async def test_f1_unknown_name_falls_back_at_once(make_rig, dialect, monkeypatch):
+    """It does not wait for anything that is worth a tenth of a second."""
     rig = await make_rig(dialect, url="http://127.0.0.1:9")
     use_names(monkeypatch)
     chained = await rig.generate("chain")
     assert chained.text == "spare"
-    assert chained.seconds < 0.3
+    assert sum(attempt.waited for attempt in chained.attempts) < 0.1
+    assert chained.seconds < SOON
 
 
 async def test_f2_resolver_hangs(make_rig, dialect, monkeypatch):
     """Waiting for a name counts as connecting: the limit fires on time."""
     use_names(monkeypatch, hangs=True)
-    rig = await make_rig(dialect, url="http://models.example", provider={"max_retries": 0})
+    rig = await make_rig(
+        dialect, url="http://models.example", provider={"max_retries": 0, "timeouts": {"connect": 0.2}}
+    )
     outcome = await rig.generate()
     assert outcome.kind == ("timeout", "connect_timeout")
     assert outcome.billing == ["none"]
-    assert 0.2 <= outcome.seconds < 0.4
+    assert 0.2 <= outcome.seconds < SOON
 
 
 async def test_f3_connection_refused(make_rig, dialect, closed_port):
@@ -82,22 +87,26 @@ async def test_f3_connection_refused(make_rig, dialect, closed_port):
 async def test_f4_syn_black_hole(make_rig, dialect):
     """A host that drops packets is given up on at the connect limit."""
     with black_hole() as port:
-        rig = await make_rig(dialect, url=f"http://127.0.0.1:{port}")
+        rig = await make_rig(dialect, url=f"http://127.0.0.1:{port}", provider={"timeouts": {"connect": 0.2}})
         outcome = await rig.generate("chain")
     assert outcome.text == "spare"
     assert outcome.attempts[0].error_type == "timeout"
     assert outcome.billing[0] == "none"
-    assert 0.2 <= outcome.seconds < 0.5
+    assert 0.2 <= outcome.seconds < SOON
 
 
 async def test_f5_no_free_connection_until_the_deadline(make_rig, dialect):
     """A full pool is our own overload: no request is sent, none is repeated, and nothing was billed."""
-    rig = await make_rig(dialect, provider={"max_connections": 1})
+    clock = FakeClock()
+    rig = await make_rig(dialect, provider={"max_connections": 1}, clock=clock)
     release = asyncio.Event()
     rig.server.will(script(WaitFor(release), *dialect.answer().steps))
     first = asyncio.create_task(rig.generate())
     await rig.server.wait_for_requests(1)
-    outcome = await rig.generate(timeout=0.15)
+    second = asyncio.create_task(rig.generate(timeout=15))
+    await asyncio.sleep(0.05)
+    await clock.advance(16)
+    outcome = await second
     assert outcome.kind == ("timeout", "pool_exhausted")
     assert outcome.billing == ["none"]
     assert rig.hits == 1
@@ -130,22 +139,24 @@ async def test_f6_a_trusted_certificate_is_accepted(make_rig, dialect, tmp_path)
 
 async def test_f7_tls_handshake_stalls(make_rig, dialect):
     rig = await make_rig(dialect, provider={"max_retries": 0})
-    secure = await make_rig(dialect, url=rig.server.url.replace("http:", "https:"), provider={"max_retries": 0})
+    short = {"max_retries": 0, "timeouts": {"connect": 0.2}}
+    secure = await make_rig(dialect, url=rig.server.url.replace("http:", "https:"), provider=short)
     rig.server.on_connect(script(Stall()))
     outcome = await secure.generate()
     assert outcome.kind == ("timeout", "connect_timeout")
     assert outcome.billing == ["none"]
-    assert 0.2 <= outcome.seconds < 0.4
+    assert 0.2 <= outcome.seconds < SOON
 
 
 async def test_f8_https_to_a_plain_port(make_rig, dialect):
     """Ends within the connect limit, unbilled."""
     plain = await make_rig(dialect)
-    rig = await make_rig(dialect, url=plain.server.url.replace("http:", "https:"), provider={"max_retries": 0})
+    short = {"max_retries": 0, "timeouts": {"connect": 0.2}}
+    rig = await make_rig(dialect, url=plain.server.url.replace("http:", "https:"), provider=short)
     outcome = await rig.generate()
     assert outcome.kind in {("network_error", "tls"), ("network_error", "connect"), ("timeout", "connect_timeout")}
     assert outcome.billing == ["none"]
-    assert outcome.seconds < 0.4
+    assert outcome.seconds < SOON
 
 
 async def test_f9_http_to_a_tls_port(make_rig, dialect):
@@ -202,16 +213,12 @@ async def test_f13_proxy_wants_credentials(make_rig, dialect):
 
 
 async def test_f14_one_of_two_addresses_is_dead(make_rig, monkeypatch):
-    """The living address is used within a second, although the dead one comes first."""
+    """The living address is used without waiting for the dead one, although that comes first."""
     use_names(monkeypatch, addresses=["127.0.0.2", "127.0.0.1"])
     living = await make_rig(OPENAI)
     living.server.will(OPENAI.answer())
     with black_hole("127.0.0.2", living.server.port):
-        rig = await make_rig(
-            OPENAI,
-            url=f"http://models.example:{living.server.port}",
-            provider={"timeouts": {"connect": 1}},
-        )
+        rig = await make_rig(OPENAI, url=f"http://models.example:{living.server.port}")
         outcome = await rig.generate()
     assert outcome.text == TEXT
-    assert outcome.seconds < 1
+    assert outcome.seconds < SOON

@@ -6,33 +6,29 @@ import pytest
 
 from core.llm.testing import wire_dialects as wire
 from core.llm.testing.wire_steps import Stall, script, stream
-from tests.faults.rig import TEXT
+from tests.faults.rig import SOON, TEXT
 
 HEDGED = {
     "models": {"fast": {"use": "faulty/m", "fallback": ["spare/m"], "hedge": {"after": "50ms", "max_extra": 1}}},
 }
-LONG = {"first_token": 5, "idle": 5, "progress": 5, "total": 10}
 
 
 async def hedged_rig(make_rig, dialect):
     """An upstream at fault that may take its time, and a spare that is asked after 50 ms."""
-    return await make_rig(dialect, provider={"timeouts": LONG, "max_connections": 1}, **HEDGED)
+    return await make_rig(dialect, provider={"max_connections": 1}, **HEDGED)
 
 
 @pytest.mark.parametrize("form", ["generate", "stream"])
 async def test_f98_g22_the_connection_of_the_slower_one_is_closed(make_rig, dialect, form):
-    """Within a quarter of a second; its place in the pool is free, and its provider is blamed for nothing."""
+    """At once; its place in the pool is free, and its provider is blamed for nothing."""
     rig = await hedged_rig(make_rig, dialect)
     # It accepts the request and says nothing.
     rig.server.will(script(Stall()))
     outcome = await getattr(rig, form)("fast")
     assert outcome.text == "spare"
-    won = asyncio.get_running_loop().time()
     closed = rig.server.requests[0].connection
-    await asyncio.wait_for(closed.ended.wait(), 5)
+    await asyncio.wait_for(closed.ended.wait(), SOON)
     assert closed.peer_closed_at is not None
-    # A loaded machine takes its time; the order of magnitude is what counts.
-    assert closed.peer_closed_at - won <= 2.0
     assert [(one.role, one.decision, one.billing) for one in outcome.attempts] == [
         ("first", "cancelled", "ambiguous"),
         ("hedge", "answered", "settled"),
@@ -49,7 +45,7 @@ async def test_f98_a_stream_of_the_slower_one_is_closed_though_it_has_begun_to_a
     outcome = await rig.stream("fast")
     assert outcome.text == "spare"
     closed = rig.server.requests[0].connection
-    await asyncio.wait_for(closed.ended.wait(), 5)
+    await asyncio.wait_for(closed.ended.wait(), SOON)
     assert closed.peer_closed_at is not None
 
 

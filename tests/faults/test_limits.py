@@ -67,7 +67,7 @@ async def test_F100_more_than_the_whole_limit_is_an_error_at_once_or_goes_elsewh
 
 async def test_F101_a_wait_beyond_the_deadline_is_refused_at_once_with_the_time_to_come_back() -> None:
     """A sole candidate raises, a chain goes on."""
-    async with serving(**limited(requests_per_minute=6)) as world:
+    async with serving(clock=FakeClock(), **limited(requests_per_minute=6)) as world:
         await world.service.generate("hi", model="only")
         with pytest.raises(RateLimited) as caught:
             await world.service.generate("hi", model="only", timeout=2)
@@ -78,7 +78,7 @@ async def test_F101_a_wait_beyond_the_deadline_is_refused_at_once_with_the_time_
 
 async def test_a_call_without_anywhere_to_go_tells_the_shortest_wait() -> None:
     """Where every candidate is at its limit."""
-    async with serving(**limited(requests_per_minute=6)) as world:
+    async with serving(clock=FakeClock(), **limited(requests_per_minute=6)) as world:
         await world.service.generate("hi", model="chain")
         world.beta.will_raise(ProviderError("server_error", "down"))
         with pytest.raises(AllAttemptsFailed) as caught:
@@ -208,7 +208,7 @@ async def test_waiting_calls_go_elsewhere_as_soon_as_their_provider_dies() -> No
 
 async def test_a_reload_keeps_what_was_counted() -> None:
     """The edit lowers the limit; what was sent before it counts."""
-    async with serving(**limited(requests_per_minute=60, burst="60s", queue=0)) as world:
+    async with serving(clock=FakeClock(), **limited(requests_per_minute=60, burst="60s", queue=0)) as world:
         for _ in range(20):
             await world.service.generate("hi", model="only")
         edited = limited(requests_per_minute=21, burst="60s", queue=0)

@@ -7,7 +7,8 @@ import pytest
 from core.llm.providers.base.response import StreamFinish, StreamStart
 from core.llm.testing.fault_dialects import OPENAI
 from core.llm.testing.wire_steps import answer
-from tests.faults.broken_streams import BEGUN, BREAKS, CODES, OTHER, REST, TEXT, broken, broken_streams, whole
+from tests.faults.broken_streams import BEGUN, BREAKS, CODES, LIMITS, OTHER, REST, TEXT, broken, broken_streams, whole
+from tests.faults.rig import SOON
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 @pytest.mark.parametrize("how", BREAKS)
 async def test_G13_error_ends_with_what_was_delivered(how):
     """The default: a typed error, exactly the delivered text, and nobody else is asked."""
-    async with broken_streams("error") as streams:
+    async with broken_streams("error", limits=LIMITS.get(how)) as streams:
         streams.faulty.will(broken(OPENAI, how))
         seen = await streams.read()
         assert seen.error.code == CODES[how]
@@ -29,7 +30,7 @@ async def test_G13_error_ends_with_what_was_delivered(how):
 @pytest.mark.parametrize("how", BREAKS)
 async def test_G13_restart_says_so_and_begins_again_elsewhere(how):
     """One reset, then the whole answer of the spare: what is shown at the end is the answer."""
-    async with broken_streams("restart") as streams:
+    async with broken_streams("restart", limits=LIMITS.get(how)) as streams:
         streams.faulty.will(broken(OPENAI, how))
         streams.spare.will(whole(OPENAI, OTHER))
         seen = await streams.read()
@@ -49,7 +50,7 @@ async def test_G13_restart_says_so_and_begins_again_elsewhere(how):
 @pytest.mark.parametrize("how", BREAKS)
 async def test_G13_continue_goes_on_where_it_broke(how):
     """The spare is handed the beginning as its own words and adds the rest: no character twice, none lost."""
-    async with broken_streams("continue", prefill=True) as streams:
+    async with broken_streams("continue", prefill=True, limits=LIMITS.get(how)) as streams:
         streams.faulty.will(broken(OPENAI, how))
 
         streams.spare.otherwise(whole(OPENAI, " " + REST))
@@ -71,7 +72,7 @@ async def test_G13_continue_goes_on_where_it_broke(how):
 @pytest.mark.parametrize("how", BREAKS)
 async def test_G13_buffer_hides_an_early_break(how):
     """Nothing had been seen, so it is a failed attempt like any other: the caller sees the spare's answer only."""
-    async with broken_streams({"policy": "buffer", "buffer_tokens": 200}) as streams:
+    async with broken_streams({"policy": "buffer", "buffer_tokens": 200}, limits=LIMITS.get(how)) as streams:
         streams.faulty.otherwise(broken(OPENAI, how))
         streams.spare.will(whole(OPENAI, OTHER))
         seen = await streams.read()
@@ -215,4 +216,4 @@ async def test_G13_a_consumer_that_leaves_after_a_restart_closes_the_right_conne
             async for event in events:
                 if type(event).__name__ == "StreamReset":
                     break
-        await asyncio.wait_for(streams.spare.connections[0].ended.wait(), 2)
+        await asyncio.wait_for(streams.spare.connections[0].ended.wait(), SOON)

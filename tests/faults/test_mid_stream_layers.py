@@ -5,15 +5,15 @@ from typing import Any
 import pytest
 
 from core.llm.testing.fault_dialects import OPENAI
-from core.llm.testing.wire_steps import Stall
+from core.llm.testing.wire_steps import Stall, script
 from tests.faults.broken_streams import BEGUN, OTHER, REST, TEXT, broken, broken_streams, whole
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-def late(script: Any) -> Any:
+def late(given: Any) -> Any:
     """The same answer, a while later."""
-    return type(script)((Stall(0.3), *script.steps), script.read_body)
+    return type(given)((Stall(0.3), *given.steps), given.read_body)
 
 
 async def test_G13_a_hedge_that_won_and_broke_is_restarted_at_the_one_it_beat() -> None:
@@ -21,7 +21,7 @@ async def test_G13_a_hedge_that_won_and_broke_is_restarted_at_the_one_it_beat() 
     hedge = {"after": "50ms", "max_extra": 1}
     route = {"use": "faulty/m", "fallback": ["spare/m"], "mid_stream": "restart", "hedge": hedge}
     async with broken_streams("restart", models={"route": route}) as it:
-        it.faulty.will(late(whole(OPENAI, TEXT)), whole(OPENAI, OTHER))
+        it.faulty.will(script(Stall()), whole(OPENAI, OTHER))
         it.spare.will(broken(OPENAI, "cut"))
         seen = await it.read()
         assert seen.error is None

@@ -3,7 +3,7 @@
 import pytest
 
 from core.llm.testing.wire_steps import Send, answer
-from tests.faults.rig import OPENAI, TEXT
+from tests.faults.rig import OPENAI, SOON, TEXT
 
 FULL_WIDTH = "\uff11\uff12"
 
@@ -126,7 +126,7 @@ async def test_f23_rate_limited_with_a_hint(rig):
     assert outcome.text == TEXT
     assert rig.hits == 2
     assert rig.server.requests[1].at - rig.server.requests[0].at >= 0.3
-    assert 0.3 <= outcome.seconds < 0.6
+    assert 0.3 <= outcome.attempts[1].waited < 0.6
 
 
 async def test_f23_the_hint_holds_for_every_call(rig):
@@ -143,7 +143,8 @@ async def test_f24_milliseconds_win(rig):
     rig.server.otherwise(rig.dialect.answer())
     outcome = await rig.generate()
     assert outcome.text == TEXT
-    assert 0.05 <= outcome.seconds < 0.3
+    assert 0.05 <= outcome.attempts[1].waited < 0.3
+    assert 0.05 <= outcome.seconds < 9
 
 
 async def test_f25_hint_as_a_date(rig):
@@ -172,7 +173,8 @@ async def test_f26_nonsense_hints_are_ignored(rig, hint):
     assert outcome.kind[0] == "rate_limit"
     assert outcome.error.retry_after is None
     assert rig.hits == 3
-    assert outcome.seconds < 0.5
+    assert sum(attempt.waited for attempt in outcome.attempts) < 0.5
+    assert outcome.seconds < SOON
 
 
 async def test_f27_a_hint_beyond_patience(rig):
@@ -181,10 +183,10 @@ async def test_f27_a_hint_beyond_patience(rig):
     alone = await rig.generate()
     assert alone.kind[0] == "rate_limit"
     assert alone.error.retry_after == 3600
-    assert alone.seconds < 5
+    assert alone.seconds < SOON
     chained = await rig.generate("chain")
     assert chained.text == "spare"
-    assert chained.seconds < 5
+    assert chained.seconds < SOON
     assert rig.hits == 1
 
 
@@ -200,7 +202,8 @@ async def test_f29_hint_only_in_the_limit_headers(rig):
     rig.server.otherwise(rig.dialect.answer())
     outcome = await rig.generate()
     assert outcome.text == TEXT
-    assert 0.12 <= outcome.seconds < 0.4
+    assert 0.12 <= outcome.attempts[1].waited < 0.4
+    assert outcome.seconds >= 0.12
 
 
 async def test_f30_limit_headers_of_minus_one(rig):
@@ -241,7 +244,7 @@ async def test_f33_server_errors_for_ever(rig):
     others = [await rig.generate() for _ in range(20)]
     assert rig.hits <= 5
     assert others[-1].kind == ("overloaded", "circuit_open")
-    assert min(other.seconds for other in others[-5:]) < 0.005
+    assert min(other.seconds for other in others if other.kind[1] == "circuit_open") < 0.005
 
 
 async def test_f34_overloaded_with_a_hint(rig):
@@ -249,7 +252,8 @@ async def test_f34_overloaded_with_a_hint(rig):
     rig.server.otherwise(rig.dialect.answer())
     outcome = await rig.generate()
     assert outcome.text == TEXT
-    assert 0.2 <= outcome.seconds < 0.5
+    assert 0.2 <= outcome.attempts[1].waited < 0.5
+    assert outcome.seconds >= 0.2
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])

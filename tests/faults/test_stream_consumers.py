@@ -11,9 +11,11 @@ import pytest
 from core.container import Container
 from core.llm import LLMService, ProviderModule
 from core.llm.common.exceptions import ProviderError
+from core.llm.testing import FakeClock
 from core.llm.testing.fault_dialects import WIRE_DIALECTS
 from core.llm.testing.wire_steps import Stall, WireScript, stream
 from tests.faults.broken_streams import BEGUN, Streams, broken, broken_streams, whole
+from tests.faults.rig import SOON
 
 DIALECTS = ["anthropic", "azure", "bedrock", "gemini", "ollama", "openai", "openai_responses"]
 AHEAD = 64
@@ -22,8 +24,9 @@ AHEAD = 64
 
 @pytest.fixture(params=DIALECTS)
 async def streams(request: Any, no_leaks: Any) -> AsyncIterator[Streams]:
-    """A service on one upstream that speaks the dialect."""
-    async with broken_streams("error", dialect=request.param, fallback=()) as found:
+    """A service on one upstream that speaks the dialect; no limit runs unless the test moves the clock."""
+    far = {"total": 5000}
+    async with broken_streams("error", dialect=request.param, fallback=(), limits=far, clock=FakeClock()) as found:
         yield found
 
 
@@ -42,7 +45,7 @@ async def test_F79_reading_pauses_while_the_consumer_sleeps(streams: Streams) ->
     async with streams.llm.stream("hi", model="route", max_tokens=10) as events:
         while not (await anext(events)).text:
             pass
-        # Longer than every limit of the route.
+        await streams.clock.advance(100)  # longer than every limit of the route
         await asyncio.sleep(0.5)
         assert streams.faulty.unsent_bytes > 20_000_000
         assert held_bytes(streams) < 2**20
@@ -64,11 +67,11 @@ async def test_F79_the_limits_do_not_run_while_the_consumer_holds_an_event(strea
     """Each piece is held longer than silence is allowed to last; the answer is whole."""
     streams.faulty.will(whole(streams.dialect, "a b c d", gap=0.005))
     got = ""
-    async with streams.llm.stream("hi", model="route", max_tokens=10) as events:
+    async with streams.llm.stream("hi", model="route", max_tokens=10, timeout=1000) as events:
         async for event in events:
             got += event.text
             if event.text:
-                await asyncio.sleep(0.2)
+                await streams.clock.advance(40)
     assert got == "a b c d"
 
 
@@ -91,18 +94,16 @@ async def test_F80_leaving_closes_the_upstream(streams: Streams, how: str) -> No
                         raise LookupError("the consumer's own")
 
     task = asyncio.create_task(consume())
-    await asyncio.wait_for(got.wait(), 2)
-    left = asyncio.get_running_loop().time()
+    await asyncio.wait_for(got.wait(), SOON)
     if how == "cancel":
         task.cancel()
     elif how == "cancel_stream":
         (open_now,) = streams.llm.active_streams()
         assert streams.llm.cancel_stream(open_now.call_id)
     await asyncio.gather(task, return_exceptions=True)
-    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), 2)
-    closed = streams.faulty.connections[0].peer_closed_at
-    assert closed is not None
-    assert closed - left < 0.25
+    await streams.clock.advance(0.25)
+    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), SOON)
+    assert streams.faulty.connections[0].peer_closed_at is not None
     assert streams.llm.active_streams() == ()
 
 
@@ -117,8 +118,9 @@ async def test_F81_a_dropped_stream_is_reclaimed(streams: Streams) -> None:
         del stream_
         gc.collect()
     assert [warning.category for warning in seen] == [ResourceWarning]
-    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), 2)
-    async with asyncio.timeout(2):
+    await streams.clock.advance(0.25)
+    await asyncio.wait_for(streams.faulty.connections[0].ended.wait(), SOON)
+    async with asyncio.timeout(SOON):
         while streams.llm.active_streams():
             await asyncio.sleep(0)
 
@@ -126,11 +128,11 @@ async def test_F81_a_dropped_stream_is_reclaimed(streams: Streams) -> None:
 async def test_F86_coming_back_after_the_deadline(streams: Streams) -> None:
     """The error comes out of the stream, never into what the consumer was doing."""
     streams.faulty.will(broken(streams.dialect, "stall"))
-    async with streams.llm.stream("hi", model="route", max_tokens=10, timeout=0.3) as events:
+    async with streams.llm.stream("hi", model="route", max_tokens=10, timeout=30) as events:
         got = ""
         while got != BEGUN:
             got += (await anext(events)).text
-        await asyncio.sleep(0.5)
+        await streams.clock.advance(31)
         with pytest.raises(ProviderError) as caught:
             await anext(events)
     assert caught.value.code == "deadline_exceeded"
@@ -159,7 +161,7 @@ async def test_F80_leaving_stops_a_local_model(how: str) -> None:
                     await events.response()
                 assert caught.value.code == "stream_cancelled"
         provider: Any = llm._holder.current.providers["local"]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(SOON):
             while provider._models["tiny"]._worker.calls:
                 await asyncio.sleep(0.005)
         assert (await llm.generate("What does the retry layer do?", temperature=0)).content
