@@ -22,7 +22,7 @@ class Host:
         self.told: list[dict[str, Any]] = []
         self.logged = ""
 
-    async def tells(self, kind: str, within: float = 60.0) -> dict[str, Any]:
+    async def tells(self, kind: str, within: float = 200.0) -> dict[str, Any]:
         """Read on to the next line of that *kind*."""
         async with asyncio.timeout(within):
             while line := await self.process.stdout.readline():
@@ -31,7 +31,7 @@ class Host:
                     return self.told[-1]
         raise AssertionError(f"the host ended without {kind!r}:\n{(await self.process.stderr.read()).decode()}")
 
-    async def ended(self, within: float = 60.0) -> int:
+    async def ended(self, within: float = 200.0) -> int:
         """Wait for its end; return the exit code, negative for a signal."""
         _, logged = await asyncio.wait_for(self.process.communicate(), within)
         self.logged = logged.decode()
