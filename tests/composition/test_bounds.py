@@ -132,7 +132,6 @@ async def test_S63_a_configured_model_keeps_its_breaker_and_its_target() -> None
         assert runtime.known_target(kept.ref) is kept
 
 
-@pytest.mark.timeout(120)
 async def test_S63_five_hundred_edits_with_new_names_leave_no_more_than_one() -> None:
     """Providers, keys and aliases come and go while calls run; old configurations are gone, and so are their names."""
     async with serving("alpha", "beta") as world:
@@ -162,7 +161,7 @@ async def test_S63_five_hundred_edits_with_new_names_leave_no_more_than_one() ->
             async with world.service.stream(f"stream {number}") as events:
                 await anext(events)
             await asyncio.gather(*running)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while len(world.holder.live) > 1 or len(world.holder.current.state.memory.shadows):
                 await asyncio.sleep(0.01)
         assert set(world.holder.current.state._upstreams) == {"alpha", "beta", "p499"}

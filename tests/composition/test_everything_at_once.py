@@ -38,7 +38,6 @@ async def an_object(running: World) -> None:
 
 
 @pytest.mark.leakcheck
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("fault", ["slow", "breaks", "fails_twice"])
 @pytest.mark.parametrize("call", [whole, streamed, an_object])
 async def test_F124_F125_a_call_with_everything_on_leaves_nothing_wherever_it_is_cancelled(
@@ -87,7 +86,7 @@ async def test_followers_of_a_call_go_on_without_whoever_began_it() -> None:
         for gate in gates:
             gate.open()
         await clock.settle()
-        assert (await asyncio.wait_for(calls[2], 5)).content == "There you are."
+        assert (await asyncio.wait_for(calls[2], 30)).content == "There you are."
         assert calls[0].cancelled()
         await at_rest(running)
         assert left_behind(running) == []
@@ -122,7 +121,7 @@ async def test_F127_stopping_ends_whoever_waits_follows_hedges_copies_or_recover
         state = running.holder.current.state
         assert sum(state.upstream(name).limits.queue.length for name in running.scripts) > 50
         await asyncio.wait_for(running.container.stop(), 20)
-        said = await asyncio.wait_for(asyncio.gather(*calls), 5)
+        said = await asyncio.wait_for(asyncio.gather(*calls), 30)
         assert len(said) == 200
         assert {"the call was cut" in text or "cut" in text or "stopping" in text for text in said} == {True}, set(said)
         assert {script.active for script in running.scripts.values()} == {0}
@@ -139,7 +138,7 @@ async def test_F161_neither_a_jump_of_the_wall_clock_nor_a_far_future_stops_a_ca
             asked = asyncio.create_task(ask(running, mode, "all", f"hi number {number}"))
             await asyncio.sleep(0)
             clock._wall += timedelta(hours=hours)
-            await asyncio.wait_for(asked, 5)
+            await asyncio.wait_for(asked, 30)
             await at_rest(running)
             assert left_behind(running) == []
         rows = await running.container.get(UsageLedger).rows()

@@ -55,7 +55,6 @@ async def one(running: World, alias: str, number: int, rng: random.Random) -> No
 
 
 @pytest.mark.leakcheck
-@pytest.mark.timeout(100)
 @pytest.mark.parametrize("seed", range(4))
 async def test_after_a_storm_of_mixed_calls_nothing_is_left_and_every_request_has_its_row(seed: int) -> None:
     """Whatever ends them, calls raise our own errors only, and all that they had taken is given back."""

@@ -23,7 +23,7 @@ async def broken_rules(
         under_test = provider(server)
         given = {"provider": under_test, "upstream": server, "canary": canary}
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 await check(**{key: given[key] for key in inspect.signature(check).parameters})
         except Exception as error:
             broken[name] = str(error)

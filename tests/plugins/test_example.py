@@ -44,7 +44,7 @@ def run(*command: object, cwd: Path, path: tuple[Path, ...] = ()) -> str:
     """What a command prints, which must succeed; it sees the packages in *path* and no network."""
     env = {"PATH": "/usr/bin:/bin", "HOME": str(cwd), "PYTHONPATH": ":".join(map(str, (*path, ROOT)))}
     done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, *map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=280, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

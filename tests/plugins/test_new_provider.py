@@ -16,7 +16,7 @@ def run(*command: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     """A command in the copy, which imports the copy and nothing else of this project."""
     env = {"PATH": os.environ["PATH"], "HOME": str(cwd), "PYTHONPATH": str(cwd), "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(
-        [sys.executable, *map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=110, check=False
+        [sys.executable, *map(str, command)], cwd=cwd, env=env, capture_output=True, text=True, timeout=280, check=False
     )
 
 

@@ -48,7 +48,7 @@ class Setup:
     def run(self, python: Path | None = None) -> subprocess.CompletedProcess[str]:
         """Run it; what it prints goes to standard error."""
         arguments = [str(python or self.python), str(self.venv), str(self.folder / "lock.txt"), str(self.stamp)]
-        return subprocess.run(["sh", str(SCRIPT), *arguments], check=False, capture_output=True, text=True, timeout=30)
+        return subprocess.run(["sh", str(SCRIPT), *arguments], check=False, capture_output=True, text=True, timeout=200)
 
     def made(self) -> int:
         """How often an environment was made."""

@@ -120,7 +120,7 @@ class Application:
     async def check(self, point: SweepPoint) -> None:
         """Everything that must hold once *point* has been; what ends a moment later gets a moment."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + 3.0
+        until = loop.time() + 30.0
         while (found := self.complaints()) and loop.time() < until:
             await asyncio.sleep(0.005)
         assert not found, f"{point}: {'; '.join(found)}"

@@ -69,7 +69,7 @@ async def test_a_load_is_followed_until_it_is_there(serve, make):
 
 async def test_a_load_that_takes_too_long_is_a_timeout_F141(serve, make):
     """By the limit of the provider; the router goes on, and the next load finds it further along."""
-    server = await serve(RouterModelSpec("slow", load_seconds=1.5))
+    server = await serve(RouterModelSpec("slow", load_seconds=4))
     provider = await make(server.url, load_timeout="300ms")
     with pytest.raises(ProviderError) as caught:
         await provider.load_model("slow")
