@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from core.llm.common.exceptions import UnsupportedFeature
-from core.llm.common.types import PhaseLimits
+from core.llm.common.types import ModelFacts, PhaseLimits
 from core.llm.factory.discovery import builtin_spec
 from core.llm.providers.base.request import ChatRequest, LLMRequest, ParameterPolicy
 from core.llm.testing import provider_services
@@ -131,3 +131,13 @@ def test_an_effort_of_a_configuration_that_is_on_no_scale_breaks_nothing(name: s
     made = request(name, model, {"thinking": "low"})
     made = replace(made, facts=replace(made.facts, quirks={**made.facts.quirks, "effort": ["turbo"]}))
     assert "low" in json.dumps(encoded(name, made))
+
+
+@pytest.mark.parametrize("name", ["openai-chat", "openai-responses", "anthropic", "gemini", "bedrock", "azure"])
+def test_the_day_on_which_a_model_is_shut_down_is_told_everywhere(name: str) -> None:
+    """Whether the packaged facts know it or the YAML."""
+    made = replace(request(name, "m", {}), facts=ModelFacts(quirks={"shut_down": "2027-01-31"}))
+    encoded(name, made)
+    (warning,) = made.warnings
+    assert (warning.code, warning.parameter) == ("deprecated", "model")
+    assert "2027-01-31" in warning.message

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.types import CallWarning
 from core.llm.dialects import anthropic_cache
 from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_history import encode_history, lacks_thinking
@@ -35,9 +34,7 @@ def encode_body(request: ChatRequest, quirks: AnthropicQuirks) -> dict[str, Any]
     marks = CacheMarks(request, quirks.prompt_cache)
     answer = answer_tool(request, quirks)
     body: dict[str, Any] = {"model": request.model} if quirks.body_model else {}
-    ending = request.facts.ending(request.model)
-    if ending is not None:
-        request.warnings.append(CallWarning("deprecated", ending, "model"))
+    request.warn_of_ending()
     body["max_tokens"] = _max_tokens(request)
     system, turns = encode_history(request, quirks, marks)
     if request.stream:

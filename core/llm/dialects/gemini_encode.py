@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from core.llm.common.types import CallWarning
 from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.gemini_contents import encode_contents
 from core.llm.dialects.gemini_json_schema import gemini_json_schema
@@ -39,9 +38,7 @@ def encode_body(request: ChatRequest, safety: Mapping[str, str] | None = None) -
     params = request.params
     contents, system = encode_contents(request)
     body: dict[str, Any] = {"contents": contents}
-    ending = request.facts.ending(request.model)
-    if ending is not None:
-        request.warnings.append(CallWarning("deprecated", ending, "model"))
+    request.warn_of_ending()
     generation = _generation(request)
     if params.tools:
         body["tools"] = [{"functionDeclarations": [_declaration(request, tool) for tool in params.tools]}]

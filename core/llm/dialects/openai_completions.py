@@ -20,7 +20,6 @@ from core.llm.dialects.openai_encode import (
     add_raw_fields,
     encode_sampling,
     encode_schema,
-    warn_of_ending,
 )
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_stream import OpenAIStreamDecoder
@@ -48,7 +47,7 @@ class OpenAICompletionsDialect:
             ProviderError: `invalid_request`, code `unsupported`: the request needs what no prompt can carry.
         """
         refuse_features(request)
-        warn_of_ending(request)
+        request.warn_of_ending()
         params = request.params
         body: dict[str, Any] = {"model": request.model}
         preface = "" if params.response_format is None else self._structured(request, body)

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import UnsupportedFeature
-from core.llm.common.types import CallWarning
 from core.llm.dialects.described_schema import describe_schema, schema_name
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
@@ -34,7 +33,7 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
         "model": request.model,
         "messages": encode_messages(request, quirks, facts.get("system_role", quirks.system_role)),
     }
-    warn_of_ending(request)
+    request.warn_of_ending()
     if request.stream:
         body["stream"] = True
         if quirks.stream_usage:
@@ -61,13 +60,6 @@ def encode_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[str, Any]:
 def encode_bytes(request: ChatRequest, quirks: OpenAIQuirks) -> bytes:
     """As `encode_body`, as bytes."""
     return encode_json(encode_body(request, quirks))
-
-
-def warn_of_ending(request: ChatRequest) -> None:
-    """Report the day on which the model is shut down, where it is known."""
-    ending = request.facts.ending(request.model)
-    if ending is not None:
-        request.warnings.append(CallWarning("deprecated", ending, "model"))
 
 
 def add_raw_fields(request: ChatRequest, body: dict[str, Any], merged: frozenset[str] = frozenset()) -> None:

@@ -10,7 +10,6 @@ from core.llm.dialects.openai_encode import (
     encode_parallel,
     encode_sampling,
     encode_schema,
-    warn_of_ending,
 )
 from core.llm.dialects.openai_quirks import OpenAIQuirks
 from core.llm.dialects.openai_responses_input import encode_input
@@ -35,7 +34,7 @@ def encode_responses_body(request: ChatRequest, quirks: OpenAIQuirks) -> dict[st
     body: dict[str, Any] = {"model": request.model, "input": items}
     if instructions:
         body["instructions"] = instructions
-    warn_of_ending(request)
+    request.warn_of_ending()
     if request.stream:
         body["stream"] = True
     # The conversation is ours to keep: nothing stays on the server, and reasoning travels encrypted.

@@ -304,6 +304,12 @@ class ChatRequest:
             )
         self.warnings.append(CallWarning(code, message, parameter))
 
+    def warn_of_ending(self) -> None:
+        """Report the day on which the model is shut down, where it is known."""
+        ending = self.facts.ending(self.model)
+        if ending is not None:
+            self.warnings.append(CallWarning("deprecated", ending, "model"))
+
 
 @dataclass(slots=True)
 class EmbeddingRequest:

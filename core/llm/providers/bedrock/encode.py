@@ -31,6 +31,7 @@ def encode_body(request: ChatRequest, config: BedrockConfig) -> dict[str, Any]:
     conversation = Conversation(request)
     if not conversation.messages:
         raise RequestError("the conversation holds nothing to answer: Bedrock wants at least one message with text")
+    request.warn_of_ending()
     body: dict[str, Any] = {"messages": conversation.messages}
     if conversation.system:
         body["system"] = conversation.system
