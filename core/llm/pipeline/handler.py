@@ -176,6 +176,7 @@ class Reply:
         "_tail",
         "collector",
         "embedding",
+        "error",
         "first_output_at",
         "headers",
         "on_break",
@@ -208,6 +209,8 @@ class Reply:
         self.on_break: AttemptDecision = "raise"
         """What follows where it breaks, for the trace."""
         self.outcome: Outcome = "open"
+        self.error: BaseException | None = None
+        """What it has ended with, where that was no answer."""
 
     @property
     def declined(self) -> bool:
@@ -248,7 +251,7 @@ class Reply:
         """Close the provider's iterator, which cuts its connection, and tell the layers. Idempotent."""
         if self.outcome != "open":
             return
-        self.outcome = outcome
+        self.outcome, self.error = outcome, error
         tail, self._tail = self._tail, None
         try:
             if tail is not None:

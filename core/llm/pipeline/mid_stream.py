@@ -107,7 +107,7 @@ class _Mending(AsyncIterator[StreamEvent]):
         whole = outer.response
         if whole is None or not self._recoveries:
             reply.response = whole
-            await reply.end(outer.outcome, self._error)
+            await reply.end(outer.outcome, self._error or outer.error)
             return
         # The layers around the last attempt settle what it made; the caller's answer is that of all attempts together.
         reply.response = own = reply.collector.response()

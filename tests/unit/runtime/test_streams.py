@@ -126,6 +126,24 @@ async def test_a_stream_that_is_ended_from_outside_holds_its_configuration_until
         assert (world.leases(), world.service.active_streams()) == (0, ())
 
 
+@pytest.mark.parametrize("policy", ["error", "restart"])
+async def test_the_trace_of_a_stream_that_is_ended_from_outside_says_so_under_any_policy(policy: str) -> None:
+    """Its attempt was no answer."""
+    models = {"route": {"use": "alpha/m", "fallback": [], "mid_stream": policy}}
+    async with serving(models=models) as world:
+        world.alpha.will_stream("Hello ", Gate(), "you")
+        async with world.service.stream("hi", model="route") as events:
+            await anext(events)
+            await anext(events)
+            assert world.service.cancel_stream(only(world).call_id)
+            with pytest.raises(ProviderError) as caught:
+                await anext(events)
+        await asyncio.sleep(0)
+        assert caught.value.trace is not None
+        (attempt,) = caught.value.trace.attempts
+        assert (attempt.error_type, attempt.code, attempt.decision) == ("cancelled", "stream_cancelled", "raise")
+
+
 async def test_cancelling_twice_or_something_unknown_is_harmless() -> None:
     """The first reason stands."""
     async with serving() as world:
