@@ -21,9 +21,12 @@ async def in_thread(work: Callable[[], Any], name: str) -> Any:
             done.set_exception(error)
 
     def run() -> None:
-        result, failure = None, None
+        result: Any = None
+        failure: Exception | None = None
         try:
             result = work()
+        except StopIteration:  # as of a `next` that found nothing; no future takes it
+            failure = RuntimeError("StopIteration")
         except Exception as error:  # noqa: BLE001 - it is raised where the result is wanted
             failure = error
         with contextlib.suppress(RuntimeError):  # the loop has been closed: nobody waits any more

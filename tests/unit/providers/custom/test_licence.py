@@ -78,6 +78,14 @@ async def test_one_that_does_not_answer_has_not_passed(make_provider, hanging):
         await provider.load_model("tiny")
 
 
+async def test_one_that_looks_for_something_and_finds_nothing_refuses_at_once(monkeypatch):
+    """`next` over no licence raises what no future can hold; nobody waits for the time-out then."""
+    monkeypatch.setattr(own_engines, "passes", lambda request: next(iter(())))
+    gate = CustomGate("llama_cpp", f"{HERE}:passes", 5.0)
+    with pytest.raises(ModelLoadError, match="passes refuses: RuntimeError: StopIteration"):
+        await gate(LoadRequest("local/tiny", ""))
+
+
 async def test_a_crashed_model_is_asked_about_again(make_provider, asked):
     """Its restart is a load."""
     provider = await make_provider({"tiny": {"engine": ECHO, "licence_check": f"{HERE}:passes"}})
