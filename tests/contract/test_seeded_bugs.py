@@ -65,8 +65,8 @@ async def _nothing_left_running():
 class Impatient(ProviderContract):
     """The same rules with a short deadline, for providers that are known to miss it."""
 
-    prompt_deadline = 0.1
-    patience = 0.1
+    prompt_deadline = 0.3
+    patience = 3.0
 
 
 @pytest.mark.parametrize(("kind", "rule", "advice"), CASES, ids=lambda value: getattr(value, "__name__", None))
