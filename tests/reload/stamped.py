@@ -16,7 +16,7 @@ class StampedConfig(ScriptedConfig):
     """What the provider below can be told."""
 
     revision: int = 0
-    breaks: str = Field("", description="`made`: its constructor raises; `start`: its start does.")
+    breaks: str = Field(default="", description="`made`: its constructor raises; `start`: its start does.")
 
 
 class Stamped(ScriptedProvider):
