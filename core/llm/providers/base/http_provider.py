@@ -108,10 +108,7 @@ class HttpProvider(BaseLLMProvider):
 
     def _first_key(self) -> str | None:
         """The key for what no call of a host has caused: the model list, health. `None`: there is none."""
-        for secret in (self.config.api_key, *self.config.api_keys):
-            if secret is not None and (key := secret.get_secret_value()):
-                return str(key)
-        return None
+        return next(iter(self.config.secrets), None)
 
     def http_options(self) -> HttpOptions:
         """What the connection pool is made from; providers whose options are equal share one."""

@@ -92,16 +92,14 @@ class GeminiConfig(ProviderConfig):
     @property
     def has_key(self) -> bool:
         """Whether there is an API key."""
-        return any(key is not None and key.get_secret_value() for key in (self.api_key, *self.api_keys))
+        return bool(self.secrets)
 
     @property
     def url(self) -> str:
         """The address that is used."""
         if self.base_url:
             return self.base_url
-        return (
-            "https://generativelanguage.googleapis.com" if self.vertex is None else vertex_address(self.vertex.location)
-        )
+        return _GEMINI_API if self.vertex is None else vertex_address(self.vertex.location)
 
     @property
     def endpoint(self) -> GeminiEndpoint:
