@@ -6,6 +6,7 @@ many calls need a token, one of them fetches it.
 
 import asyncio
 from collections.abc import Callable
+from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
@@ -99,7 +100,7 @@ class AccessTokens:
     async def _fetch(self) -> AccessToken:
         if self._fetching is None:
             if self._failure is not None and self._clock.monotonic() < self._not_before:
-                raise _copy(self._failure)
+                raise copy(self._failure)
             self._fetching = asyncio.get_running_loop().create_task(self._refresh(), name="access token")
             self._fetching.add_done_callback(self._fetched)
         fetching = self._fetching
@@ -107,7 +108,8 @@ class AccessTokens:
             # The caller may be cancelled; the token is still wanted by the others.
             return await asyncio.shield(fetching)
         except ProviderError as error:
-            failure = _copy(error)
+            # One error raised by many waiters would collect all their tracebacks.
+            failure = copy(error)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if not fetching.cancelled() or (task is not None and task.cancelling()):
@@ -147,10 +149,3 @@ class AccessTokens:
         expiry = issued.expires_at
         lifetime = (expiry - self._clock.now()).total_seconds() if expiry else _LIFETIME
         return AccessToken(issued.value, self._clock.monotonic() + lifetime, issued.quota_project)
-
-
-def _copy(error: ProviderError) -> ProviderError:
-    # One error raised by many waiters would collect all their tracebacks.
-    copy = ProviderError(error.type, error.message)
-    copy.__dict__.update(error.__dict__)
-    return copy

@@ -6,6 +6,7 @@ cancelled when the last one has left, unless somebody asked for it to be kept.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -65,7 +66,8 @@ class SingleFlight(Generic[_T]):
         try:
             result: _T = await asyncio.shield(shared.task)
         except ProviderError as error:
-            raise _copy(error) from None
+            # One error raised by many waiters would collect all their tracebacks.
+            raise copy(error) from None
         except asyncio.CancelledError:
             if shared.task.cancelled() and not cancelled_ourselves():
                 raise ProviderError(
@@ -135,10 +137,3 @@ def cancelled_ourselves() -> bool:
     """Whether the running task itself was asked to stop, and not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _copy(error: ProviderError) -> ProviderError:
-    # One error raised by many waiters would collect all their tracebacks.
-    copy = ProviderError(error.type, error.message)
-    copy.__dict__.update(error.__dict__)
-    return copy
