@@ -29,7 +29,10 @@ class AcmeConfig(ProviderConfig):
 
     needs_key: ClassVar[bool] = True
 
-    base_url: str = Field(default="https://api.acme.example/v1", description="Only for a proxy in front of Acme.")
+    base_url: str = Field(
+        default="https://api.acme.example/v1",
+        description="Only for a proxy in front of Acme.",
+    )
 '''
 OPENAI_PROVIDER = '''"""Acme as a provider: the OpenAI format, and what Acme does differently."""
 
