@@ -26,8 +26,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("copy")
     for part in ("core", "tests/contract", "tests/architecture", "docs/examples", "scripts"):
         shutil.copytree(ROOT / part, folder / part, ignore=LEFT_OUT)
-    for file in ("pyproject.toml", "tests/conftest.py", "tests/leaks.py"):
-        shutil.copy(ROOT / file, folder / file)
+    for file in (ROOT / "pyproject.toml", *(ROOT / "tests").glob("*.py")):
+        shutil.copy(file, folder / file.relative_to(ROOT))
     return folder
 
 
