@@ -54,7 +54,7 @@ class MachineHost(ScriptedModelHost):
             for step in range(STEPS):
                 if progress is not None:
                     progress(Progress("reading", step, STEPS))
-                await asyncio.sleep(machine.seconds / STEPS)
+                await asyncio.sleep(machine.seconds / STEPS)  # of which the next one may take less
             if model in machine.broken:
                 self._tell(model, "load", "failed")
                 raise ModelLoadError(f"the model {model} is damaged", model=model)

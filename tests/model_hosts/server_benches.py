@@ -1,10 +1,12 @@
 """The scripted servers of vendors as hosts under test."""
 
 import asyncio
+import contextlib
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, ClassVar
 
+from core.llm.common.clock import SystemClock
 from core.llm.testing import ModelHostBench
 from core.llm.testing.llama_router_server import LlamaRouterServer, RouterModelSpec
 from core.llm.testing.lm_studio_server import LMStudioModelSpec, LMStudioServer
@@ -17,6 +19,18 @@ NAMES = ("a", "b", "c")
 SECRET = "sk-model-host-7f3a9c"
 BROKEN = "the file is damaged"
 TEXT = "one two three"
+
+
+class Hurried(SystemClock):
+    """The clock of a server, whose loads end as soon as they may take less."""
+
+    def __init__(self) -> None:
+        self.changed = asyncio.Event()
+
+    async def sleep(self, seconds: float) -> None:
+        """Until then, or until somebody says otherwise."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.changed.wait(), seconds)
 
 
 class ServerBench(ModelHostBench):
@@ -42,6 +56,9 @@ class ServerBench(ModelHostBench):
     def slow(self, seconds: float) -> None:
         for spec in self.specs():
             spec.load_seconds = seconds
+        # Who sleeps now is woken; who will, is not.
+        self.server.clock.changed.set()
+        self.server.clock.changed = asyncio.Event()
 
     def mend(self) -> None:
         for spec in self.specs():
@@ -68,7 +85,7 @@ class OllamaBench(ServerBench):
 
     def __init__(self) -> None:
         broken = OllamaModelSpec("broken", load_error=f"llama runner process has terminated: {BROKEN}")
-        super().__init__(OllamaServer(*NAMES, broken, api_key=SECRET))
+        super().__init__(OllamaServer(*NAMES, broken, clock=Hurried(), api_key=SECRET))
 
     def specs(self) -> Iterable[OllamaModelSpec]:
         return self.server.store.installed.values()
@@ -101,7 +118,9 @@ class LMStudioBench(OpenAIServerBench):
     type = "lm_studio"
 
     def __init__(self) -> None:
-        super().__init__(LMStudioServer(*NAMES, LMStudioModelSpec("broken", load_error=BROKEN), api_key=SECRET))
+        super().__init__(
+            LMStudioServer(*NAMES, LMStudioModelSpec("broken", load_error=BROKEN), clock=Hurried(), api_key=SECRET)
+        )
 
     def loads(self) -> Sequence[str]:
         loads: Sequence[str] = self.server.state.loads
@@ -114,7 +133,9 @@ class LocalAIBench(OpenAIServerBench):
     type = "localai"
 
     def __init__(self) -> None:
-        super().__init__(LocalAIServer(*NAMES, LocalAIModelSpec("broken", load_error=BROKEN), api_key=SECRET))
+        super().__init__(
+            LocalAIServer(*NAMES, LocalAIModelSpec("broken", load_error=BROKEN), clock=Hurried(), api_key=SECRET)
+        )
 
 
 class LlamaRouterBench(OpenAIServerBench):
@@ -123,4 +144,6 @@ class LlamaRouterBench(OpenAIServerBench):
     type = "llama_server"
 
     def __init__(self) -> None:
-        super().__init__(LlamaRouterServer(*NAMES, RouterModelSpec("broken", load_error=BROKEN), api_key=SECRET))
+        super().__init__(
+            LlamaRouterServer(*NAMES, RouterModelSpec("broken", load_error=BROKEN), clock=Hurried(), api_key=SECRET)
+        )

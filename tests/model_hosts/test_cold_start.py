@@ -44,8 +44,8 @@ async def streamed(host: Served, model: str = "host/a") -> str:
 
 async def test_F147_a_load_that_is_longer_than_the_first_output_may_take_fails_no_call(bench):
     """It is told of, and once the model is there no call asks for more than its answer."""
-    bench.slow(3.5)
-    async with served(bench, first_token="2s") as host:
+    bench.slow(4.5)
+    async with served(bench, first_token="3500ms") as host:
         assert await streamed(host)
         assert ("load", "loading") in {(event.kind, event.state) for event in host.told}
         before = bench.requests()

@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,9 @@ class LlamaBench(ModelHostBench):
         return {name for name, pid in self._logged() if _lives(pid)}
 
     def slow(self, seconds: float) -> None:
-        (self._folder / "slow").write_text(str(seconds))
+        fresh = self._folder / "slow.new"
+        fresh.write_text(str(seconds))
+        fresh.replace(self._folder / "slow")  # a worker may be reading it
 
     def mend(self) -> None:
         shutil.copy(embedded.path(), self._folder / "broken.gguf")
@@ -54,7 +57,8 @@ class LlamaBench(ModelHostBench):
     async def die(self, model: str) -> None:
         for name, pid in self._logged():
             if name == model and _lives(pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may be dying already
+                    os.kill(pid, signal.SIGKILL)
 
     def _logged(self) -> list[tuple[str, int]]:
         try:

@@ -41,18 +41,19 @@ async def test_fifty_lives_of_a_model_leave_no_memory_descriptor_or_process_WK08
             await _life(served)
         gc.collect()
         before, held = psutil.Process().memory_info().rss, Resources.now()
-        pids = [await _life(served) for _ in range(CYCLES)]
+        lived = [await _life(served) for _ in range(CYCLES)]
         await assert_nothing_left(held)
         gc.collect()
         grown = psutil.Process().memory_info().rss - before
-        assert len(set(pids)) == CYCLES
-        assert not any(psutil.pid_exists(pid) for pid in pids)
+        assert len(set(lived)) == CYCLES
+        assert not any(process.is_running() for process in lived)
         assert grown < GROWTH, f"{CYCLES} loads and unloads have cost {grown / 2**20:.1f} MiB"
 
 
-async def _life(served: Served) -> int:
+async def _life(served: Served) -> psutil.Process:
+    """The process in which the model was: known by its start as well, since numbers are given again."""
     status = await served.models.load("local/a")
+    process = psutil.Process(status.pid)
     await served.llm.generate("hi", model="local/a", max_tokens=2)
     await served.models.unload("local/a")
-    assert status.pid is not None
-    return status.pid
+    return process

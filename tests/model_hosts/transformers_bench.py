@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ class TransformersBench(ModelHostBench):
         return {name for name, pid in self._logged() if _lives(pid)}
 
     def slow(self, seconds: float) -> None:
-        (self._folder / "slow").write_text(str(seconds))
+        fresh = self._folder / "slow.new"
+        fresh.write_text(str(seconds))
+        fresh.replace(self._folder / "slow")  # a worker may be reading it
 
     def mend(self) -> None:
         shutil.copy(self._model / "model.safetensors", self._folder / "broken" / "model.safetensors")
@@ -55,7 +58,8 @@ class TransformersBench(ModelHostBench):
     async def die(self, model: str) -> None:
         for name, pid in self._logged():
             if name == model and _lives(pid):
-                os.kill(pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):  # it may be dying already
+                    os.kill(pid, signal.SIGKILL)
 
     def _logged(self) -> list[tuple[str, int]]:
         try:

@@ -8,6 +8,13 @@ from core.llm.providers.llama_cpp.engine import LlamaEngine
 from core.llm.transport.worker_main import serve
 
 
+def linger(slow: Path) -> None:
+    """Wait as many seconds as the file says, and no longer once it says less."""
+    began = time.monotonic()
+    while slow.exists() and time.monotonic() - began < float(slow.read_text()):
+        time.sleep(0.01)
+
+
 class HeldJob:
     """A call whose answer stops after its first piece while there is a file *hold*."""
 
@@ -29,9 +36,7 @@ class WatchedEngine(LlamaEngine):
     def load(self, params, job):
         file = Path(params["path"])
         self._hold = file.with_suffix(".hold")
-        slow = file.parent / "slow"
-        if slow.exists():
-            time.sleep(float(slow.read_text()))
+        linger(file.parent / "slow")
         loaded = super().load(params, job)
         with (file.parent / "loads").open("a") as log:
             log.write(f"{file.stem} {os.getpid()}\n")

@@ -5,12 +5,11 @@ Without it the answers are made up here: what is looked at then is the host's si
 
 import json
 import os
-import time
 from pathlib import Path
 
 from core.llm.providers.transformers.engine import TransformersEngine
 from core.llm.transport.worker_main import serve
-from tests.model_hosts.watched_llama_worker import HeldJob
+from tests.model_hosts.watched_llama_worker import HeldJob, linger
 
 WITHOUT_TORCH = "without_torch"
 """A file of this name in the folder of the models."""
@@ -21,9 +20,7 @@ class WatchedEngine(TransformersEngine):
         folder = Path(params["source"])
         self._hold = folder.with_suffix(".hold")
         self._light = (folder.parent / WITHOUT_TORCH).exists()
-        slow = folder.parent / "slow"
-        if slow.exists():
-            time.sleep(float(slow.read_text()))
+        linger(folder.parent / "slow")
         loaded = {"device": "cpu", "batch": 4} if self._light else super().load(params, job)
         with (folder.parent / "loads").open("a") as log:
             log.write(f"{folder.name} {os.getpid()}\n")

@@ -56,7 +56,7 @@ class ModelHostBench(ABC):
 
     @abstractmethod
     def slow(self, seconds: float) -> None:
-        """Let every load from now on take that long."""
+        """Let every load from now on take that long. One under way may end as soon as this is set to less."""
 
     @abstractmethod
     def mend(self) -> None:

@@ -130,9 +130,10 @@ class RoomChecks(SharingChecks):
 
     async def test_a_preload_in_the_background_does_not_hold_up_the_start(self, bench: ModelHostBench) -> None:
         """It is the default; calls that come meanwhile share its load."""
-        bench.slow(0.7)
+        bench.slow(4.0)
         async with self.serve(bench, preload=[f"{HOST}/a"]) as hosted:
             require(not hosted.ready(), "the start has waited for a preload in the background")
+            bench.slow(0.0)
             await hosted.ask("a")
             require(list(bench.loads()) == ["a"], f"a preload and a call were the loads {list(bench.loads())}")
 

@@ -50,8 +50,8 @@ class SharingChecks(LifeChecks):
 
     async def test_a_slow_load_is_no_slow_answer(self, bench: ModelHostBench) -> None:
         """F147: the limit of the first output counts from the loaded model on, and the load is told of."""
-        bench.slow(3.5)
-        async with self.serve(bench, {HOST: {"timeouts": {"first_token": "2s"}}}) as hosted:
+        bench.slow(4.5)
+        async with self.serve(bench, {HOST: {"timeouts": {"first_token": "3500ms"}}}) as hosted:
             async with hosted.stream("a", **bench.answer) as stream:
                 text = "".join([event.text async for event in stream])
             require(text, "a stream of a model that loads for longer than its first output may take is empty")
@@ -60,13 +60,14 @@ class SharingChecks(LifeChecks):
 
     async def test_different_models_load_side_by_side(self, bench: ModelHostBench) -> None:
         """Where the configuration allows it, one does not wait for the other."""
-        bench.slow(0.5)
+        bench.slow(4.0)
         async with self.serve(bench, max_parallel_loads=2) as hosted:
             loads = [asyncio.ensure_future(hosted.models.load(f"{HOST}/{name}")) for name in "ab"]
             await hosted.until(
                 lambda: {hosted.residence(name).state for name in "ab"} == {"loading"},
                 "two models do not load at the same time although max_parallel_loads is 2",
             )
+            bench.slow(0.0)
             await asyncio.gather(*loads)
             require(hosted.ready() == {"a", "b"}, f"after two loads {hosted.ready()} are ready")
 
@@ -86,32 +87,36 @@ class SharingChecks(LifeChecks):
         """Calls of a ready model go on while another one comes."""
         async with self.serve(bench) as hosted:
             await hosted.ask("a")
-            bench.slow(3.0)
+            bench.slow(4.0)
             load = asyncio.ensure_future(hosted.models.load(f"{HOST}/b"))
             await hosted.until(lambda: hosted.residence("b").state == "loading", "the second model does not load")
             await hosted.ask("a")
             require(not load.done(), "a call of a loaded model waited for the load of another one")
+            bench.slow(0.0)
             await load
 
     async def test_one_of_two_who_wait_may_leave(self, bench: ModelHostBench) -> None:
         """The other one gets its answer from the same load."""
-        bench.slow(0.5)
+        bench.slow(4.0)
         async with self.serve(bench) as hosted:
             stays = asyncio.ensure_future(hosted.ask("a"))
             leaves = asyncio.ensure_future(hosted.ask("a"))
             await hosted.until(lambda: hosted.residence("a").waiting == 2, "two calls do not wait for one load")
             leaves.cancel()
+            bench.slow(0.0)
             require(await stays, "the call that stayed has no answer")
             require(list(bench.loads()) == ["a"], f"loads were {list(bench.loads())}")
             require(leaves.cancelled(), "the cancelled call did not end as cancelled")
 
     async def test_the_last_one_who_leaves_leaves_nothing_half_done(self, bench: ModelHostBench) -> None:
         """A load of our own is called off; one on a shared server may go on. The next call works either way."""
-        bench.slow(0.7)
+        bench.slow(4.0)
         async with self.serve(bench) as hosted:
             only = asyncio.ensure_future(hosted.ask("a"))
             await hosted.until(lambda: hosted.residence("a").state == "loading", "a first call does not load")
             only.cancel()
+            await asyncio.wait((only,))
+            bench.slow(0.0)
             await hosted.until(
                 lambda: hosted.residence("a").state in ({"unloaded"} if bench.owned else {"ready"}),
                 "a load that nobody waits for stays 'loading'",
@@ -177,7 +182,7 @@ class SharingChecks(LifeChecks):
 
     async def test_the_queue_of_a_model_is_bounded(self, bench: ModelHostBench) -> None:
         """Beyond `max_waiting` a call is refused at once, and may go elsewhere."""
-        bench.slow(0.7)
+        bench.slow(4.0)
         async with self.serve(bench, max_waiting=2) as hosted:
             calls = [asyncio.ensure_future(hosted.ask("a")) for _ in range(2)]
             await hosted.until(lambda: hosted.residence("a").waiting == 2, "two calls do not wait for one load")
@@ -189,4 +194,5 @@ class SharingChecks(LifeChecks):
                 raise AssertionError(f"a full queue is ModelQueueFull, not {type(error).__name__}: {error}") from error
             else:
                 raise AssertionError("a third call was let into a queue of two")
+            bench.slow(0.0)
             require(all(await asyncio.gather(*calls)), "those who were in the queue have no answer")
