@@ -26,7 +26,7 @@ def core_llm(config: Path, *arguments: str, **variables: str) -> subprocess.Comp
         text=True,
         cwd=ROOT,
         env=environment(**variables),
-        timeout=60,
+        timeout=100,
         check=False,
     )
 
@@ -89,7 +89,7 @@ class Ollama:
         async def work() -> Any:
             return await action()
 
-        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work(), self._loop).result(60)
 
     def gate(self) -> asyncio.Event:
         """An event of the server's loop; `open` sets it."""

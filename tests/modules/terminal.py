@@ -38,7 +38,7 @@ class Terminal:
     def shown(self) -> str:
         return _STYLE.sub("", self.raw.decode("utf-8", "replace")).replace("\r\n", "\n")
 
-    def see(self, text: str, within: float = 10.0) -> str:
+    def see(self, text: str, within: float = 60.0) -> str:
         """Wait for *text* after what was seen before; return what came up to its end."""
         deadline = time.monotonic() + within
         while (at := self.shown.find(text, self._seen)) < 0:
@@ -56,7 +56,7 @@ class Terminal:
         """Press Ctrl-C."""
         self.type("\x03")
 
-    def ended(self, within: float = 5.0) -> int:
+    def ended(self, within: float = 60.0) -> int:
         """Wait for the end; return the exit code."""
         deadline = time.monotonic() + within
         while self._read(0.05):

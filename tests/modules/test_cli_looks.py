@@ -128,7 +128,9 @@ def test_check_lists_every_mistake_with_its_place_and_exits_2(mixed_config: Path
 def test_wrong_arguments_exit_2_with_the_usage() -> None:
     """A command that is not there, none at all, one without its name, a senseless interval."""
     for arguments in (["lod"], [], ["load"], ["status", "--interval", "nan"]):
-        done = subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+        done = subprocess.run(
+            [*COMMAND, *arguments], capture_output=True, text=True, cwd=ROOT, timeout=100, check=False
+        )
         assert done.returncode == 2, arguments
         assert "usage: core-llm" in done.stderr
 
@@ -136,7 +138,9 @@ def test_wrong_arguments_exit_2_with_the_usage() -> None:
 def test_the_option_of_the_configuration_may_stand_before_or_after(mixed_config: Path) -> None:
     """As people type it."""
     command = [*COMMAND, "--config", str(mixed_config), "check"]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=100, check=False
+    )
     assert f"{mixed_config} can be used" in done.stdout
 
 
@@ -178,7 +182,7 @@ def test_a_reader_that_leaves_ends_it_quietly(mixed_config: Path) -> None:
         with begun(mixed_config, *command) as process:
             assert process.stdout.readline()
             process.stdout.close()
-            assert process.wait(20) == 0, command
+            assert process.wait(60) == 0, command
             assert process.stderr.read() == ""
 
 
@@ -196,7 +200,7 @@ def test_an_output_that_takes_nothing_is_no_traceback(mixed_config: Path, redire
         text=True,
         cwd=ROOT,
         env=environment(),
-        timeout=60,
+        timeout=100,
         check=False,
     )
     assert done.returncode == code
@@ -218,7 +222,7 @@ def test_the_command_is_installed_under_its_name() -> None:
     module, _, function = scripts["core-llm"].partition(":")
     code = f"import sys, {module} as found; sys.exit(found.{function}(['--help']))"
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=100, check=False
     )
     assert done.returncode == 0
     assert all(

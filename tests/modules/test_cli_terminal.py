@@ -55,9 +55,9 @@ def test_the_live_table_follows_what_happens_without_wrapping(mixed_config: Path
         shell.see("MODEL")
         shell.see("unloaded")
         assert core_llm(mixed_config, "load", "ollama/a").returncode == 0
-        shell.see("   loaded", within=20)
+        shell.see("   loaded")
         assert core_llm(mixed_config, "unload", "ollama/a").returncode == 0
-        shell.see("ollama/a         unloaded", within=20)
+        shell.see("ollama/a         unloaded")
         shell.interrupt()
         assert shell.ended() == 0
     shown = shell.raw.decode()
@@ -83,11 +83,11 @@ def test_stay_shows_the_worker_model_in_memory(mixed_config: Path) -> None:
     """With its memory, and how long it has been idle."""
     with terminal("modules.cli", "load", "local/tiny", "--stay", "--config", str(mixed_config)) as shell:
         shell.see("loading local/tiny")
-        shell.see("Ctrl-C ends this and unloads it", within=20)
+        shell.see("Ctrl-C ends this and unloads it")
         row = shell.see("   loaded") + shell.see("\n")
         assert re.search(r"\d+ MB  cpu +0 +\d+ s", row), row
         shell.interrupt()
-        assert shell.ended(within=20) == 0
+        assert shell.ended() == 0
 
 
 def test_a_watch_into_a_pipe_writes_the_table_when_it_has_changed(mixed_config: Path, ollama: Ollama) -> None:

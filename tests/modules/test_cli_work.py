@@ -11,12 +11,20 @@ from core.llm.testing.ollama_script import OllamaDownload, OllamaModelSpec
 from tests.modules.commands import Ollama, begun, core_llm, slow_download
 
 
-def eventually(condition, seconds: float = 20.0) -> None:
+def eventually(condition, seconds: float = 60.0) -> None:
     """Return once *condition* holds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def lives(process: psutil.Process) -> bool:
+    """Whether it has not ended; one may go while it is looked at."""
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_model_of_a_server_stays_in_its_memory(mixed_config: Path, ollama: Ollama) -> None:
@@ -59,9 +67,9 @@ def test_stay_keeps_a_worker_model_until_ctrl_c(mixed_config: Path) -> None:
         workers = psutil.Process(process.pid).children(recursive=True)
         assert workers
         process.send_signal(signal.SIGINT)
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
         assert "Ctrl-C ends this and unloads it" in process.stderr.read()
-        eventually(lambda: not any(worker.is_running() and worker.status() != "zombie" for worker in workers))
+        eventually(lambda: not any(lives(worker) for worker in workers))
 
 
 def test_what_cannot_be_loaded_is_one_clear_line(mixed_config: Path, ollama: Ollama) -> None:
@@ -109,7 +117,7 @@ def test_ctrl_c_stops_a_pull_which_can_be_resumed(mixed_config: Path, ollama: Ol
     with begun(mixed_config, "pull", "ollama/new") as process:
         assert process.stderr.readline().startswith("pulling ollama/new: ")
         process.send_signal(signal.SIGINT)
-        output, told = process.communicate(timeout=20)
+        output, told = process.communicate(timeout=60)
     assert (process.returncode, output) == (130, "")
     assert re.search(r"interrupted at \d\d%: the same command goes on from there", told)
     assert "Traceback" not in told
@@ -135,7 +143,7 @@ def test_ctrl_c_stops_a_load_that_hangs(mixed_config: Path, ollama: Ollama) -> N
     with begun(mixed_config, "load", "ollama/a") as process:
         assert process.stderr.readline().startswith("loading ollama/a: ")
         process.send_signal(signal.SIGINT)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted: ollama/a was not loaded by this command" in told
     assert "Traceback" not in told
@@ -147,6 +155,6 @@ def test_a_termination_ends_it_as_well(mixed_config: Path, ollama: Ollama) -> No
     with begun(mixed_config, "load", "ollama/a") as process:
         process.stderr.readline()
         process.send_signal(signal.SIGTERM)
-        _, told = process.communicate(timeout=20)
+        _, told = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in told
