@@ -38,18 +38,17 @@ def decode_answer(
         raise schema_error("it does not say why the model stopped", billing)
     name = answer_tool(request, quirks)
     parts: list[AnswerPart] = []
+    identifier, calls = text_field(answer, "id"), 0
     for block in content:
-        seed = f"{text_field(answer, 'id')}:{sum(isinstance(part, ToolCall) for part in parts)}"
-        part = _part(block, request, name, seed)
+        part = _part(block, request, name, f"{identifier}:{calls}")
         if part is not None:
             parts.append(part)
+            calls += part.type == "tool_call"
     usage, warning = usage_from_anthropic(answer.get("usage"))
     if warning is not None:
         request.warnings.append(warning)
     answered = any(block.get("type") == "tool_use" and block.get("name") == name for block in content)
-    finish = finish_from_anthropic(
-        raw_finish, has_calls=any(isinstance(part, ToolCall) for part in parts), answered_by_tool=answered
-    )
+    finish = finish_from_anthropic(raw_finish, has_calls=calls > 0, answered_by_tool=answered)
     refused = finish.unified == "refusal"
     return LLMResponse(
         tuple(parts),
