@@ -19,10 +19,7 @@ from typing import Final
 
 from core.llm.common.clock import Clock, TimerHandle
 from core.llm.common.events import EventBus
-from core.llm.common.exceptions import (
-    ModelNotReady,
-    ServiceStopping,
-)
+from core.llm.common.exceptions import ModelNotReady, ServiceStopping
 from core.llm.common.types import ModelRef
 from core.llm.providers.base.provider import ProgressCallback
 from core.llm.providers.config.models.residency import ResidencyOptions
