@@ -1,17 +1,17 @@
 """Identical requests at the same time whose shared call ends badly, or is of no use to all of them."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from core.llm.common.exceptions import LLMError, ModelLoadError, ProviderError, RateLimited
 from core.llm.common.messages import TextPart
-from core.llm.common.trace import AttemptTrace
+from core.llm.common.trace import AttemptTrace, CandidateTrace
 from core.llm.common.types import FinishReason, Usage
 from core.llm.pipeline.handler import Call, Handler, Mode, Reply
 from core.llm.pipeline.single_flight import single_flight
-from core.llm.providers.base.response import LLMResponse, TextDelta
+from core.llm.providers.base.response import LLMResponse, StreamEvent, TextDelta
 from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import ALPHA, Scripted, a_call, an_answer, an_error
 
@@ -162,3 +162,87 @@ async def test_an_answer_that_cannot_be_copied_is_asked_for_again_by_the_others(
     await world.clock.advance(2.0)
     replies = await asyncio.gather(*tasks)
     assert [reply.response and reply.response.content for reply in replies] == ["\ud800", "whole"]
+
+
+@pytest.mark.parametrize("error", [None, an_error("network_error", code="body_cut")], ids=["left", "broken"])
+async def test_a_shared_stream_that_nobody_reads_any_more_or_that_breaks_is_closed(error: ProviderError | None) -> None:
+    """Its connection is not kept, and its layers are told how it ended."""
+    ended: list[tuple[str, BaseException | None]] = []
+    broken = asyncio.Event()
+
+    async def rest() -> AsyncIterator[StreamEvent]:
+        yield TextDelta("begun")
+        await broken.wait()
+        assert error is not None
+        raise error
+
+    def a_stream(call: Call) -> Reply:
+        reply = Reply(call, tail=rest())
+        reply.on_end(lambda it, why: ended.append((it.outcome, why)))
+        return reply
+
+    world = Shared(a_stream)
+    task = await world.begun(world.call("stream"))
+    await world.clock.advance(2.0)
+    reply = await task
+    assert await reply.next() == TextDelta("begun")
+    if error is None:
+        await reply.end("abandoned")
+    else:
+        broken.set()
+        with pytest.raises(ProviderError):
+            await reply.next()
+    await world.clock.settle()
+    ((outcome, why),) = ended
+    assert outcome == ("cancelled" if error is None else "failed")
+    assert isinstance(why, asyncio.CancelledError if error is None else ProviderError)
+    await reply.end("failed", error)
+
+
+async def test_a_shared_call_that_is_cut_while_it_runs_ends_for_those_who_wait() -> None:
+    """With an error: an answer that is none would be worse."""
+    world = Shared("never")
+    waiting = await world.begun(world.call())
+    (shared,) = [task for task in asyncio.all_tasks() if task.get_name().startswith("core.llm:flight")]
+    shared.cancel()
+    with pytest.raises(ProviderError, match="was cut"):
+        await waiting
+
+
+async def test_who_pays_has_the_whole_story_of_the_shared_call() -> None:
+    """Which candidates there were and why, and who has answered: the ledger and the trace are read by it."""
+
+    def routed(call: Call) -> Reply:
+        call.trace.how, call.target = "the alias fast", ALPHA
+        call.attempt = call.trace.attempts[-1]
+        call.trace.notes.append("a note")
+        call.trace.candidates.append(CandidateTrace(ALPHA, "answered"))
+        return Reply(call, response=an_answer())
+
+    world = Shared(routed)
+    call = world.call()
+    task = await world.begun(call)
+    await world.clock.advance(2.0)
+    await task
+    assert (call.trace.how, call.target, call.trace.notes) == ("the alias fast", ALPHA, ["a note"])
+    assert call.trace.candidates == [CandidateTrace(ALPHA, "answered")]
+    assert [call.attempt] == call.trace.attempts
+
+
+async def test_the_attempt_of_a_shared_call_that_everybody_has_left_is_said_to_be_given_up() -> None:
+    """Whoever left last has its trace, and it may have been billed."""
+    world = Shared("never")
+
+    async def held(call: Call) -> Reply:
+        call.attempt = AttemptTrace(1, ALPHA, 0.0)
+        call.trace.attempts.append(call.attempt)
+        await asyncio.get_running_loop().create_future()
+        raise AssertionError
+
+    world.inner.outcomes = [held]
+    call = world.call()
+    task = await world.begun(call)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [attempt.decision for attempt in call.trace.attempts] == ["cancelled"]
