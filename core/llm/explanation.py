@@ -79,8 +79,11 @@ def _look(runtime: "Runtime", call: Call, ref: ModelRef, asked: LLMRequest) -> _
     if place.reason is not None or not ref.model:
         return place
     target = place.target = runtime.known_target(ref)
-    call.request = place.request = prepared(asked, target, call).request
-    place.reason = _never_sent(runtime, call, target)
+    try:
+        call.request = place.request = prepared(asked, target, call).request
+        place.reason = _never_sent(runtime, call, target)
+    except ProviderError as error:
+        place.reason = str(error)  # a defect of the provider, which leads a call to the next one
     if place.reason is None:
         place.rest = runtime.resting(ref, call.clock.monotonic())
         if place.rest is not None:

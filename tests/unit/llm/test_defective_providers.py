@@ -124,6 +124,20 @@ async def test_a_defect_that_shows_before_anything_is_sent_leads_on_too(
         assert held(world) == [0] * 5
 
 
+@pytest.mark.parametrize("method", ["facts", "check"])
+async def test_a_defect_that_shows_before_anything_is_sent_is_foretold(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`explain` names it, and who is asked in its place."""
+    models = {"chain": ["alpha/m", "beta/m"]}
+    async with serving("alpha", "beta", models=models, parameter_policy="error") as world:
+        monkeypatch.setattr(world.provider("alpha"), method, raises)
+        first, second = world.service.explain("hi", model="chain").candidates
+        assert (first.verdict, second.verdict) == ("skipped", "first")
+        assert "raised ValueError" in first.reason
+        assert "sk-0123456789abcdef" not in first.reason
+
+
 @pytest.mark.parametrize(
     "alias", [{"strategy": "cost"}, {"where": {"min_context_window": 1000}}], ids=["strategy", "where"]
 )
