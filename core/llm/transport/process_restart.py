@@ -4,6 +4,8 @@ import random
 from collections import deque
 from dataclasses import dataclass
 
+from core.llm.common.waits import doubled
+
 
 @dataclass(frozen=True, slots=True)
 class RestartPolicy:
@@ -45,7 +47,7 @@ class RestartLog:
     def refused(self, now: float) -> None:
         """It could not be made ready: it has to wait, but does not count as a crash."""
         self._ready_at = None
-        delay = min(self._policy.first_delay * 2**self._streak, self._policy.max_delay)
+        delay = doubled(self._policy.first_delay, self._streak, self._policy.max_delay)
         self._streak += 1
         self._not_before = now + delay * (1 - self._rng.random() / 2)
 

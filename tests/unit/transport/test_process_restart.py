@@ -27,6 +27,13 @@ def test_the_wait_doubles_from_half_a_second_to_thirty_WK02(log):
     assert waits == [0.5, 1, 2, 4, 8, 16, 30, 30]
 
 
+def test_a_worker_that_never_becomes_ready_waits_thirty_seconds_for_ever_WK02(log):
+    """A day of refused starts changes nothing."""
+    for number in range(3000):
+        log.refused(now=number * 30.0)
+    assert log.wait(2999 * 30.0) == 30
+
+
 def test_jitter_shortens_a_wait_by_at_most_half():
     """Workers that crashed together do not come back together."""
     rng = random.Random(1)
