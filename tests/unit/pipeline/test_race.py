@@ -1,7 +1,10 @@
 """Two attempts at the same time: whatever ends the race, nothing stays behind."""
 
 import asyncio
+from contextlib import suppress
 from decimal import Decimal
+
+import pytest
 
 from core.llm.common.trace import AttemptTrace, CandidateTrace
 from core.llm.common.types import ModelRef
@@ -110,3 +113,79 @@ async def test_S67_the_second_counts_against_the_limit_of_the_call_also_where_it
     await settled()
     assert not tasks
     assert call.spent == Decimal("0.5")
+
+
+async def for_ever(_: Call, __: CandidateTrace) -> Reply | None:
+    """An attempt that nobody answers."""
+    await asyncio.get_running_loop().create_future()
+    return None
+
+
+@pytest.mark.parametrize("beside", [False, True])
+async def test_a_caller_who_cancels_the_call_ends_it(beside: bool) -> None:
+    """The cancellation is his, and goes on to whoever waits for the call; nothing is left under way."""
+    tasks: set[asyncio.Task[None]] = set()
+    race = Race(a_call(), for_ever, tasks)
+    running = asyncio.create_task(race.run(FIRST))
+    await settled()
+    if beside:
+        race.begin(SECOND)
+        await settled()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await running
+    await race.stop(caught.value)
+    await settled()
+    assert not tasks
+
+
+async def test_a_caller_who_cancels_in_the_moment_in_which_the_second_wins_is_obeyed_all_the_same() -> None:
+    """The first is cut by a cancellation too; that must not swallow his."""
+    replies: list[Reply] = []
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        if entry is FIRST:
+            return await for_ever(branch, entry)
+        running.cancel()
+        replies.append(Reply(branch, response=an_answer()))
+        return replies[0]
+
+    race = Race(a_call(), attempt, set())
+    running = asyncio.create_task(race.run(FIRST))
+    await settled()
+    race.begin(SECOND)
+    with pytest.raises(asyncio.CancelledError) as caught:
+        await running
+    await race.stop(caught.value)
+    assert replies[0].outcome == "cancelled"
+
+
+async def test_an_answer_that_comes_although_its_attempt_was_cut_is_ended() -> None:
+    """Its connection and its slot are given back; nobody is there any more who would do it."""
+    replies: list[Reply] = []
+
+    async def attempt(branch: Call, entry: CandidateTrace) -> Reply | None:
+        with suppress(asyncio.CancelledError):
+            await for_ever(branch, entry)
+        replies.append(Reply(branch, response=an_answer()))
+        return replies[0]
+
+    race = Race(a_call(), attempt, set())
+    race.begin(SECOND)
+    await settled()
+    race.cut("the call ended first")
+    await settled()
+    assert [reply.outcome for reply in replies] == ["cancelled"]
+    assert race.winner is None
+
+
+async def test_who_is_cut_twice_is_cancelled_once() -> None:
+    """A second cancellation would hit what the attempt does to clean up."""
+    race = Race(a_call(), for_ever, set())
+    second = race.begin(SECOND)
+    await settled()
+    race.cut("the first was faster")
+    race.cut("the call ended first")
+    assert second.task is not None
+    assert second.task.cancelling() == 1
+    await settled()
