@@ -1,6 +1,7 @@
 """One row for each request that was sent, closed exactly once, with what it used."""
 
 import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,10 +13,20 @@ from core.llm.common.trace import AttemptTrace
 from core.llm.common.types import FinishReason, PartialOutput, Usage
 from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.ledger import ledger
-from core.llm.providers.base.response import StreamFinish, StreamStart, TextDelta, ToolCallReady, UsageReport
+from core.llm.providers.base.response import (
+    EmbeddingResponse,
+    StreamFinish,
+    StreamStart,
+    TextDelta,
+    ToolCallReady,
+    UsageReport,
+)
 from core.llm.providers.config.models.provider import ModelOptions
+from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.routing.token_calibration import TokenCalibration
+from core.llm.state.holds import Hold, Scope
 from core.llm.state.rows import AttemptRow
+from core.llm.testing import FakeClock
 from tests.unit.pipeline.support import ALPHA, Scripted, a_call, a_target, an_answer, an_error
 
 PRICED = {"m": ModelOptions(price={"input": "2", "output": "10"})}
@@ -194,3 +205,73 @@ async def test_a_durable_row_holds_the_estimate_of_its_prompt_from_the_start():
     assert row.usage.input > 4
     assert row.nanos == row.usage.input * 2 * 1000
     await reply.end("answered")
+
+
+async def test_a_row_says_how_long_its_attempt_took():
+    """From the beginning of the attempt, not of the call, to the end of its answer."""
+    clock = FakeClock()
+    desk = Desk(Scripted(lambda call: Reply(call, response=an_answer())))
+    call = attempted(clock=clock)
+    await clock.advance(10.0)
+    call.attempt.started = 9.0
+    async with await desk.handler(call):
+        await clock.advance(2.0)
+    assert (await desk.only_row()).duration == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(("requested", "alias"), [("fast", "fast"), ("", None)])
+async def test_a_row_names_what_was_asked_for(requested, alias):
+    """A bill by alias is made of it; nothing asked for is nothing named."""
+    desk = Desk(Scripted())
+    call = attempted()
+    call.trace.requested = requested
+    async with await desk.handler(call):
+        pass
+    assert (await desk.only_row()).alias == alias
+
+
+@pytest.mark.parametrize("alias", ["smart", ""])
+async def test_F155_a_row_is_booked_at_the_moment_and_for_the_alias_of_what_was_held_for_it(alias):
+    """Midnight may lie between the two: what one window held another one must not be charged."""
+    desk = Desk(Scripted())
+    config = LLMServiceConfig.model_validate({"providers": {"alpha": {}}, "costs": {"daily_limit": 10}})
+    call = attempted()
+    desk.book.limit(config, call.clock, call.events)
+    purse = desk.book.purse
+    held = Hold("c1-1", Scope(*ALPHA, alias), call.clock.now() - timedelta(hours=1), 10**9)
+    purse.take(purse.touching(ALPHA), held)
+    async with await desk.handler(call):
+        pass
+    row = await desk.only_row()
+    assert (row.started, row.alias) == (held.started, alias or None)
+    assert purse.hold_of("c1-1") is None
+
+
+async def test_a_row_tells_a_hedge_or_a_retry_from_a_first_attempt():
+    """By its number and its role: two rows of one call are two requests."""
+    desk = Desk(Scripted())
+    call = attempted()
+    call.attempt.number, call.attempt.role = 3, "hedge"
+    async with await desk.handler(call):
+        pass
+    row = await desk.only_row()
+    assert (row.attempt_id, row.number, row.role) == ("c1-3", 3, "hedge")
+
+
+async def test_vectors_are_booked_with_what_the_provider_counted():
+    """Not with our own count of the texts."""
+    vectors = EmbeddingResponse(((0.5,),), "m", "alpha", Usage(1000))
+    desk = Desk(Scripted(lambda call: Reply(call, embedding=vectors)))
+    async with await desk.handler(attempted(mode="embed", inputs=("one",))):
+        pass
+    row = await desk.only_row()
+    assert (row.state, row.usage) == ("settled", Usage(1000))
+
+
+async def test_an_answer_whose_tokens_nobody_reported_is_booked_as_an_estimate():
+    """A bill can tell what was counted from what was guessed."""
+    answer = an_answer(usage=Usage(30, output=7, estimated=True))
+    desk = Desk(Scripted(lambda call: Reply(call, response=answer)))
+    async with await desk.handler(attempted()):
+        pass
+    assert (await desk.only_row()).state == "estimated"
