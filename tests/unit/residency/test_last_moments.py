@@ -1,5 +1,7 @@
 """What happens to a model as the service stops, as it is let go, where it never fits, and where it keeps crashing."""
 
+import asyncio
+
 import pytest
 
 from core.llm.common.exceptions import ModelNotReady, ModelTooLarge
@@ -60,3 +62,28 @@ async def test_a_call_does_not_wait_long_for_a_model_that_keeps_crashing():
     with pytest.raises(ModelNotReady, match=r"local/a has crashed and is started again in \d\.\d s") as caught:
         await house.keeper.acquire(house["a"])
     assert caught.value.model == "local/a"
+
+
+async def test_who_leaves_as_a_load_ends_takes_nobody_along():
+    """The others get their lease, their error, or the news that it is loaded."""
+    house = House()
+    calls = [house.begin("a"), house.begin("a")]
+    loads = [asyncio.ensure_future(house.keeper.load(house["a"])) for _ in range(2)]
+    await house.after(0.5)
+    calls[0].cancel()
+    loads[0].cancel()
+    house["a"].settle("ready")
+    house["a"].grant()
+    house["a"].announce()
+    await calls[1]
+    await loads[1]
+    assert house["a"].leases == 1
+
+    calls = [house.begin("b"), house.begin("b")]
+    loads = [asyncio.ensure_future(house.keeper.load(house["b"])) for _ in range(2)]
+    await house.after(0.5)
+    calls[0].cancel()
+    loads[0].cancel()
+    house["b"].fail(load_error("the file is damaged"))
+    told = await asyncio.gather(calls[1], loads[1], return_exceptions=True)
+    assert [str(error) for error in told] == ["the file is damaged"] * 2
