@@ -1,11 +1,40 @@
 """What can be configured for models of this machine, whichever engine runs them, and for servers that load models."""
 
-from typing import ClassVar
+import re
+from collections.abc import Callable, Mapping
+from typing import Annotated, ClassVar, Final, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from core.llm.common.units import Duration, Size
+from core.llm.providers.config.models.frozen import Also
 from core.llm.providers.config.models.provider import ProviderConfig, TimeoutOptions
+
+Quantization = Literal["none", "4bit", "8bit"]
+
+PATH: Final = Also("text", "text")
+"""Says of a model that its path alone may stand in its place; `by_name` makes it a model."""
+_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
+
+
+def by_name(model: Callable[[str], Mapping[str, str]]) -> BeforeValidator:
+    """For models by name: what is only a text becomes the *model* of it."""
+
+    def whole(value: object) -> object:
+        if isinstance(value, Mapping):
+            return {name: model(entry) if isinstance(entry, str) else entry for name, entry in value.items()}
+        return value
+
+    return BeforeValidator(whole)
+
+
+def _is_a_device(value: str) -> str:
+    if not _DEVICE.fullmatch(value):
+        raise ValueError(f"unknown device {value!r}: use auto, cpu, cuda, cuda:N or mps")
+    return value
+
+
+Device = Annotated[str, AfterValidator(_is_a_device)]
 
 
 class WorkerTimeouts(TimeoutOptions):

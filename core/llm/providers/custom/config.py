@@ -5,19 +5,16 @@ from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models.frozen import Also
 from core.llm.providers.config.models.provider import ModelOptions
 from core.llm.providers.custom.derived import IMPORT_PATH, check_entry, engine_of
-from core.llm.providers.local_config import LocalConfig
+from core.llm.providers.local_config import PATH, Device, LocalConfig, Quantization, by_name
 
-Quantization = Literal["none", "4bit", "8bit"]
 Isolation = Literal["process", "none"]
 
-_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 _SHORT: Final = (
     "model_path", "engine", "device", "quantization", "cache_dir", "isolation", "licence_check", "prompt_format",
@@ -40,7 +37,7 @@ class CustomModelOptions(ModelOptions):
         description="llama_cpp, transformers, or your own class as `package.module:Class`. Unset: by what `model_path` "
         "names, a .gguf file for llama_cpp and a directory for transformers.",
     )
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1 …, mps.")
+    device: Device = Field(default="auto", description="auto, cpu, cuda, cuda:1 …, mps.")
     quantization: Quantization = Field(default="none", description="When loading; a GGUF file is what it is already.")
     cache_dir: str | None = Field(
         default=None, description="Where the engine may keep files; for transformers the hub's cache."
@@ -68,13 +65,6 @@ class CustomModelOptions(ModelOptions):
         "class wants.",
     )
 
-    @field_validator("device")
-    @classmethod
-    def _is_a_device(cls, value: str) -> str:
-        if not _DEVICE.fullmatch(value):
-            raise ValueError(f"unknown device {value!r}: use auto, cpu, cuda, cuda:N or mps")
-        return value
-
     @field_validator("licence_check")
     @classmethod
     def _is_an_import_path(cls, value: str | None) -> str | None:
@@ -99,13 +89,8 @@ class CustomModelOptions(ModelOptions):
         return self
 
 
-_PATH: Final = Also("text", "text")
-
-
-def _by_name(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: {"model_path": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
-    return value
+def _at_path(text: str) -> Mapping[str, str]:
+    return {"model_path": text}
 
 
 class CustomConfig(LocalConfig):
@@ -114,7 +99,7 @@ class CustomConfig(LocalConfig):
     The fields of a model may stand here as well where there is only one; it is called after its file then.
     """
 
-    models: Annotated[Mapping[str, Annotated[CustomModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[CustomModelOptions, PATH]], by_name(_at_path)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `mine: model.gguf`, or a mapping with `model_path` and options.",
     )

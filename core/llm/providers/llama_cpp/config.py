@@ -1,7 +1,7 @@
 """What can be configured for models that run on this machine."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -9,7 +9,7 @@ from core.llm.common.units import Duration, Size
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
 from core.llm.providers.config.models.frozen import Also, Frozen
 from core.llm.providers.config.models.provider import ModelOptions
-from core.llm.providers.local_config import LocalConfig
+from core.llm.providers.local_config import PATH, LocalConfig, by_name
 
 EMBEDDED = "embedded"
 """The `path` that means the model which ships with this library."""
@@ -85,19 +85,14 @@ class LlamaCppModelOptions(ModelOptions):
         return self
 
 
-_PATH: Final = Also("text", "text")
-
-
-def _by_name(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: {"path": entry} if isinstance(entry, str) else entry for name, entry in value.items()}
-    return value
+def _at_path(text: str) -> Mapping[str, str]:
+    return {"path": text}
 
 
 class LlamaCppConfig(LocalConfig):
     """GGUF models, each in a process of its own, loaded with the first call or by `load_model`."""
 
-    models: Annotated[Mapping[str, Annotated[LlamaCppModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[LlamaCppModelOptions, PATH]], by_name(_at_path)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `tiny: embedded`, or a mapping with `path` and options.",
     )

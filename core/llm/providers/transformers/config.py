@@ -4,20 +4,17 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from core.llm.common.units import Duration
 from core.llm.providers.base.prompt_format import ConfiguredPromptFormat
-from core.llm.providers.config.models.frozen import Also
 from core.llm.providers.config.models.provider import ModelOptions
-from core.llm.providers.local_config import LocalConfig
+from core.llm.providers.local_config import PATH, Device, LocalConfig, Quantization, by_name
 
 Dtype = Literal["auto", "float32", "float16", "bfloat16"]
-Quantization = Literal["none", "4bit", "8bit"]
 Schemas = Literal["auto", "enforced", "described"]
 
 HUB_ID: Final = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
-_DEVICE: Final = re.compile(r"auto|cpu|mps|cuda(:\d{1,2})?")
 _REVISION: Final = re.compile(r"[A-Za-z0-9][\w./-]{0,199}")
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}")
 
@@ -49,7 +46,7 @@ class TransformersModelOptions(ModelOptions):
         default=False,
         description="Load .bin weights where there are no .safetensors; they are read without running code.",
     )
-    device: str = Field(
+    device: Device = Field(
         default="auto", description="auto (the first GPU, else the processor), cpu, cuda, cuda:1 …, mps."
     )
     dtype: Dtype = Field(
@@ -76,13 +73,6 @@ class TransformersModelOptions(ModelOptions):
         "llama3, mistral, gemma, alpaca, plain) or a format of your own; no tools then.",
     )
     embeddings: bool = Field(default=True, description="Whether the model may be used for embeddings as well.")
-
-    @field_validator("device")
-    @classmethod
-    def _is_a_device(cls, value: str) -> str:
-        if not _DEVICE.fullmatch(value):
-            raise ValueError(f"unknown device {value!r}: use auto, cpu, cuda, cuda:N or mps")
-        return value
 
     @field_validator("hub_id")
     @classmethod
@@ -119,15 +109,6 @@ class TransformersModelOptions(ModelOptions):
         return self
 
 
-_PATH: Final = Also("text", "text")
-
-
-def _by_name(value: object) -> object:
-    if isinstance(value, Mapping):
-        return {name: _where(entry) if isinstance(entry, str) else entry for name, entry in value.items()}
-    return value
-
-
 def _where(text: str) -> Mapping[str, str]:
     """A hub id has exactly one slash and no sign of a path; `./owner/name` is always a path."""
     return {"hub_id": text} if HUB_ID.fullmatch(text) else {"path": text}
@@ -136,7 +117,7 @@ def _where(text: str) -> Mapping[str, str]:
 class TransformersConfig(LocalConfig):
     """Hugging Face models, each in a process of its own, loaded with the first call or by `load_model`."""
 
-    models: Annotated[Mapping[str, Annotated[TransformersModelOptions, _PATH]], BeforeValidator(_by_name)] = Field(
+    models: Annotated[Mapping[str, Annotated[TransformersModelOptions, PATH]], by_name(_where)] = Field(
         default_factory=dict,
         description="Models by a name of your choice: `small: ./models/small`, `small: owner/name`, or a mapping.",
     )

@@ -13,9 +13,10 @@ from core.llm.common.exceptions import LLMError, ModelLoadError
 from core.llm.common.types import PhaseLimits
 from core.llm.providers.base.provider import ModelStatus, Progress, ProviderServices
 from core.llm.providers.base.throttle import Throttle
+from core.llm.providers.local_config import Quantization
 from core.llm.providers.local_files import FileState, ModelFileError, file_state
 from core.llm.providers.local_models import WorkerModel
-from core.llm.providers.transformers.config import Dtype, Quantization
+from core.llm.providers.transformers.config import Dtype
 from core.llm.providers.transformers.model_folder import (
     FolderOptions,
     ModelFolder,

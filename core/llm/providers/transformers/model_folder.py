@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from pydantic_core import from_json
 
+from core.llm.providers.local_config import Quantization
 from core.llm.providers.local_files import FileState, ModelFileError, ModelRoots, file_state, weight_files
-from core.llm.providers.transformers.config import Dtype, Quantization
+from core.llm.providers.transformers.config import Dtype
 from core.llm.providers.transformers.safetensors_header import floats_and_bytes
 
 _MAX_JSON: Final = 32 * 2**20
