@@ -28,11 +28,13 @@ def test_a_pull_has_a_bar_with_rate_and_time_left(mixed_config: Path, ollama: Ol
 
 def test_a_load_counts_the_seconds(mixed_config: Path, ollama: Ollama) -> None:
     """Where the server tells no steps."""
-    ollama.server.store.installed["a:latest"].load_seconds = 1.5
+    ollama.server.store.installed["a:latest"].load_seconds = 4.0
     with terminal("modules.cli", "load", "ollama/a", "--config", str(mixed_config)) as shell:
-        shell.see("loading ollama/a  1 s")
-        shell.see("ollama/a is loaded: 1.5")
+        shell.see("ollama/a is loaded: ")
+        assert float(shell.see(" s").removesuffix(" s")) >= 4.0
         assert shell.ended() == 0
+        # Not each of them, where the machine stood still for a second.
+        assert re.search("loading ollama/a  [1-9] s", shell.shown)
 
 
 def test_ctrl_c_leaves_the_terminal_in_order(mixed_config: Path, ollama: Ollama) -> None:
