@@ -11,6 +11,7 @@ from core.llm.providers.config.models.service import LLMServiceConfig
 from core.llm.providers.config.tree import dotted
 
 _SECRET_WORDS: Final = ("key", "token", "secret", "password", "credential", "authorization", "cookie")
+_NAMED_BY_USERS: Final = ("providers", "models")
 _NEEDS_RESTART: Final = (
     ("state",),
     ("audit",),
@@ -61,7 +62,8 @@ def compare(old: LLMServiceConfig | None, new: LLMServiceConfig) -> ConfigDiff:
     )
 
 
-def _compare(old: Any, new: Any, path: Steps) -> Iterator[tuple[Steps, str]]:
+def _compare(old: Any, new: Any, path: Steps, *, ours: bool = True) -> Iterator[tuple[Steps, str]]:
+    """The lines of what differs at *path*, whose last step is a name of *ours* or of the user's."""
     if isinstance(old, BaseModel) and isinstance(new, BaseModel):
         if type(old) is not type(new):
             yield path, f"{_kind(old)} → {_kind(new)}"
@@ -75,19 +77,26 @@ def _compare(old: Any, new: Any, path: Steps) -> Iterator[tuple[Steps, str]]:
             elif key not in old:
                 yield (*path, key), "added"
             else:
-                yield from _compare(old[key], new[key], (*path, key))
+                yield from _compare(old[key], new[key], (*path, key), ours=False)
     elif old != new:
-        yield path, _change(old, new, path)
+        yield path, _change(old, new, path, ours=ours)
 
 
 def _kind(config: BaseModel) -> str:
     return str(getattr(config, "type", "") or type(config).__name__)
 
 
-def _change(old: Any, new: Any, path: Steps) -> str:
-    if _secret(old) or _secret(new) or any(word in str(path[-1]).lower() for word in _SECRET_WORDS):
+def _change(old: Any, new: Any, path: Steps, *, ours: bool) -> str:
+    counted = ours and all(isinstance(value, int | float | None) for value in (old, new))
+    if _secret(old) or _secret(new) or (_names_a_secret(path) and not counted):
         return "changed" if old and new else ("set" if new else "removed")
     return f"{show(old)} → {show(new)}"
+
+
+def _names_a_secret(path: Steps) -> bool:
+    """Whether a step says so; what providers, models and aliases are called says nothing."""
+    said = [str(step).lower() for before, step in zip(("", *path), path, strict=False) if before not in _NAMED_BY_USERS]
+    return any(word in step for word in _SECRET_WORDS for step in said)
 
 
 def _secret(value: Any) -> bool:

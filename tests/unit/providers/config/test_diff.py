@@ -4,6 +4,7 @@ from pydantic import SecretStr
 
 from core.llm.providers.config.diff import compare
 from core.llm.providers.config.models.aliases import AliasOptions
+from core.llm.providers.config.models.limits import RateLimitOptions
 from core.llm.providers.config.models.provider import ProviderConfig
 from core.llm.providers.config.models.service import LLMServiceConfig
 from tests.unit.providers.config.fake_types import HostedConfig, ServerConfig
@@ -44,6 +45,29 @@ def test_secrets_show_as_changed_wherever_they_stand() -> None:
         "providers.p.headers.X: changed",
         "providers.p.extra.auth_token: changed",
     )
+
+
+def test_what_lies_below_a_secret_name_is_a_secret() -> None:
+    """Numbers too, where the name is no field of ours."""
+    old = ProviderConfig(extra={"credentials": {"pass": "one", "pin": [1]}, "token": 1})
+    new = ProviderConfig(extra={"credentials": {"pass": "two", "pin": [2]}, "token": 2})
+    diff = compare(config(providers={"p": old}), config(providers={"p": new}))
+    assert diff.changes == (
+        "providers.p.extra.credentials.pass: changed",
+        "providers.p.extra.credentials.pin: changed",
+        "providers.p.extra.token: changed",
+    )
+
+
+def test_numbers_of_tokens_and_names_of_the_user_are_no_secrets() -> None:
+    """A limit that was edited shows both values, at a provider of any name."""
+    old = ServerConfig(options={"x": "a"}, rate_limits=RateLimitOptions(tokens_per_minute=100))
+    new = ServerConfig(options={"x": "b"}, rate_limits=RateLimitOptions(tokens_per_minute=200))
+    diff = compare(config(providers={"monkey": old}), config(providers={"monkey": new}))
+    assert set(diff.changes) == {
+        "providers.monkey.options.x: a → b",
+        "providers.monkey.rate_limits.tokens_per_minute: 100 → 200",
+    }
 
 
 def test_an_unchanged_provider_is_no_change() -> None:
