@@ -176,6 +176,19 @@ async def test_a_pause_in_the_output_is_limited_WK04(worker):
     await idle(worker)
 
 
+async def test_what_came_while_the_loop_stood_still_was_no_pause_of_the_worker(worker):
+    """A debugger in the host: the worker had gone on all the while."""
+    stream = await worker.stream("count", {"to": 14, "pause": 0.2}, limits(idle=2.0))
+    seen = []
+    async for item in stream:
+        stream.output_seen()
+        seen.append(item)
+        if item == 0:
+            # Runs next, before the loop looks at anything: the limit has begun to count, and its moment passes.
+            asyncio.get_running_loop().call_soon(time.sleep, 2.2)
+    assert seen == list(range(14))
+
+
 async def test_the_readers_own_pause_is_not_held_against_the_worker(make_worker):
     """Only time spent waiting for the worker counts."""
     clock = FakeClock()

@@ -29,6 +29,8 @@ EARLY: Final = 0.002
 LINGER: Final = 0.02
 """Seconds a finished stream may take to end its body, so that its connection can be used again."""
 
+_SILENCES: Final = frozenset({"first_token_timeout", "idle_timeout", "progress_timeout"})
+
 
 class Connected(Protocol):
     """A connection, as far as it can be cut."""
@@ -244,14 +246,27 @@ class Attempt:
 
     def ring(self) -> None:
         """Something may be due: end the attempt, or look again later."""
+        code = self._overdue()
+        if code in _SILENCES:
+            # Where the loop stood still, what came in time has only now been read, and whoever waits for it has not run.
+            asyncio.get_running_loop().call_soon(self._ring_again)
+        elif code is not None:
+            self.fail(code)
+
+    def _ring_again(self) -> None:
+        code = self._overdue()
+        if code is not None:
+            self.fail(code)
+
+    def _overdue(self) -> str | None:
+        """What has taken too long; `None` where nothing has yet, and the next look is arranged for."""
         if self.phase is Phase.DONE:
-            return
+            return None
         now = self._clock.monotonic()
         when, code = self._due(now)
         self.due_at = NEVER if when <= now else when
         self._live.changed(self)
-        if when <= now:
-            self.fail(code)
+        return code if when <= now else None
 
     def _due(self, now: float) -> tuple[float, str]:
         """When to look next, and what it means if that moment has come."""

@@ -153,7 +153,10 @@ class WorkerCall:
             return
         now = self._site.clock.monotonic()
         due, code, message = self._next_limit(now)
-        if now >= due:
+        if now >= due and self._waiter is not None and self._waiter.done():
+            # The loop stood still: what came in time has only now been read, and whoever waits for it has not run.
+            self._timer = asyncio.get_running_loop().call_soon(self._watch_limits)
+        elif now >= due:
             self._timer = None
             self._error = lambda: ProviderError(
                 "timeout", message, code=code, billing="estimated" if self._output_seen else "none"
