@@ -171,6 +171,9 @@ class PartialOutput:
     thinking: str = ""
     tool_calls: tuple[Any, ...] = ()
     usage: Usage | None = None
+    refusal: str = ""
+    unfinished_calls: str = ""
+    """Names and arguments of tool calls that were never complete, run together: they are paid for and never run."""
 
 
 @dataclass(slots=True)

@@ -32,7 +32,9 @@ def usage_of_broken(
     """What an attempt of *call* has used that ended after *output*, or before there was any."""
     if output is None:
         return prompt_of(call, model, calibration)
-    written = tokens_of_answer(output.text + output.thinking, output.tool_calls)
+    written = tokens_of_answer(
+        output.text + output.thinking + output.refusal + output.unfinished_calls, output.tool_calls
+    )
     seen = output.usage
     if seen is not None and not seen.estimated and seen.input_total:
         # The provider had already said what the prompt was; of the answer it counted only the beginning.

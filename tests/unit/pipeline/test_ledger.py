@@ -15,9 +15,11 @@ from core.llm.pipeline.handler import Call, Handler, Reply
 from core.llm.pipeline.ledger import ledger
 from core.llm.providers.base.response import (
     EmbeddingResponse,
+    RefusalDelta,
     StreamFinish,
     StreamStart,
     TextDelta,
+    ToolCallDelta,
     ToolCallReady,
     UsageReport,
 )
@@ -134,6 +136,23 @@ async def test_a_stream_that_is_left_after_a_tool_call_is_booked_with_it():
     for _ in range(3):
         await reply.next()
     await reply.end("abandoned")
+    row = await desk.only_row()
+    assert row.usage.input == 50
+    assert 200 <= row.usage.output < 300
+
+
+@pytest.mark.parametrize("event", [ToolCallDelta(0, "t1", "write_file", "word " * 200), RefusalDelta("word " * 200)])
+async def test_a_stream_that_breaks_in_a_tool_call_or_a_refusal_is_booked_with_it(event):
+    """F80: what was generated is paid for, whole or not; the error has it too."""
+    desk = Desk(streaming(StreamStart(), UsageReport(Usage(50, output=1)), event, error=an_error("network_error")))
+    reply = await desk.handler(attempted(mode="stream"))
+    with pytest.raises(type(an_error())) as caught:
+        async with reply:
+            while await reply.next() is not None:
+                pass
+    partial = caught.value.partial
+    assert "word " * 200 in partial.refusal + partial.unfinished_calls
+    assert partial.tool_calls == ()
     row = await desk.only_row()
     assert row.usage.input == 50
     assert 200 <= row.usage.output < 300

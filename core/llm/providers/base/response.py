@@ -207,12 +207,12 @@ class ResponseCollector:
     """Adds the events of one stream up to the answer they amount to."""
 
     __slots__ = (
-        "_calls",
         "_kind",
         "_parts",
         "_pieces",
         "_redacted",
         "_signature",
+        "_unfinished",
         "finish",
         "refusal",
         "start",
@@ -225,7 +225,7 @@ class ResponseCollector:
         self._kind = ""
         self._signature: str | None = None
         self._redacted: str | None = None
-        self._calls: dict[int, ToolCall] = {}
+        self._unfinished: dict[int, list[str]] = {}
         self.start: StreamStart | None = None
         self.usage: Usage | None = None
         self.finish: FinishReason | None = None
@@ -243,10 +243,12 @@ class ResponseCollector:
             self._pieces.append(event.thinking)
             self._signature = event.signature or self._signature
             self._redacted = event.redacted or self._redacted
+        elif isinstance(event, ToolCallDelta):
+            self._unfinished.setdefault(event.index, []).append(event.name + event.arguments)
         elif isinstance(event, ToolCallReady):
             self._flush("")
             self._parts.append(event.call)
-            self._calls.pop(event.index, None)
+            self._unfinished.pop(event.index, None)
         elif isinstance(event, UsageReport):
             self.usage = event.usage
         elif isinstance(event, StreamFinish):
@@ -257,7 +259,7 @@ class ResponseCollector:
             self.start = event
         elif isinstance(event, StreamReset):
             self.__init__()  # type: ignore[misc]  # as new: whoever holds the collector keeps it
-        elif not isinstance(event, ToolCallDelta):
+        else:
             raise TypeError("this is no event of a stream")
 
     def _begins_another(self, event: ThinkingDelta) -> bool:
@@ -302,6 +304,8 @@ class ResponseCollector:
             thinking="".join([part.text for part in parts if isinstance(part, ThinkingPart)]),
             tool_calls=tuple([part for part in parts if isinstance(part, ToolCall)]),
             usage=self.usage,
+            refusal=self.refusal,
+            unfinished_calls="".join([piece for pieces in self._unfinished.values() for piece in pieces]),
         )
 
     def response(self) -> LLMResponse:
