@@ -248,7 +248,7 @@ class Attempt:
         """Something may be due: end the attempt, or look again later."""
         code = self._overdue()
         if code in _SILENCES:
-            # Where the loop stood still, what came in time has only now been read; whoever waits for it has not run yet.
+            # Where the loop stood still, what came in time has only now been read; who waits for it has not run yet.
             asyncio.get_running_loop().call_soon(self._ring_again)
         elif code is not None:
             self.fail(code)
