@@ -92,7 +92,8 @@ class ProviderStateChanged(Event):
     subject: str
     state: str
     reason: str
-    until: float | None = None
+    next_try: float | None = None
+    """Seconds until it is tried again, where that is known."""
 
 
 @dataclass(frozen=True, slots=True)

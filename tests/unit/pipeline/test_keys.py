@@ -188,7 +188,7 @@ async def test_a_rest_is_one_event_that_says_whose_for_how_long_and_why() -> Non
         rig.pool.note(rig.states.of("k1").at("m"), an_error("rate_limit", retry_after=seconds))
     (event,) = rig.seen.of(ProviderStateChanged)
     key = rig.states.of("k1").id
-    assert (event.subject, event.state, event.until) == (f"alpha/m (key {key})", "gated", 30.0)
+    assert (event.subject, event.state, event.next_try) == (f"alpha/m (key {key})", "gated", 30.0)
     assert event.reason == "the provider asked to wait (rate_limit)"
     rig.pool.note(rig.states.of("k1").at("m"), an_error("quota_exceeded"))
     assert rig.seen.last(ProviderStateChanged).subject == f"alpha (key {key})"
