@@ -35,7 +35,7 @@ class KeyState:
         "since",
     )
 
-    def __init__(self, identity: str, states: "KeyStates | None" = None) -> None:
+    def __init__(self, identity: str, states: "KeyStates") -> None:
         self.id = identity
         self._states = states
         self.resting_until = 0.0
@@ -75,8 +75,7 @@ class KeyState:
             return False
         self.resting_until, self.since = until, since
         self.reason, self.kind, self.refused = reason, kind, refused
-        if self._states is not None and until > self._states.latest:
-            self._states.latest = until
+        self._states.latest = max(self._states.latest, until)
         for one in self._models.values():
             one.follow(self)
         return True
@@ -84,8 +83,7 @@ class KeyState:
     def try_out(self, now: float) -> None:
         """Rest for everybody but the one attempt that finds out whether it is accepted again; `tried` ends that."""
         self.resting_until = self._trial = now + TRIAL
-        if self._states is not None and self._trial > self._states.latest:
-            self._states.latest = self._trial
+        self._states.latest = max(self._states.latest, self._trial)
 
     def tried(self, now: float) -> None:
         """That attempt has come to something; what it was told is for others to note."""

@@ -1,6 +1,5 @@
 """What an attempt has used of which the provider has said nothing, or only half: our count, and said to be one."""
 
-import asyncio
 from collections.abc import Iterable
 
 from core.llm.common.exceptions import LLMError, ProviderError
@@ -47,9 +46,7 @@ def billing_of(error: BaseException) -> Billing:
     """Whether an attempt that ended with *error* may have to be paid for."""
     if isinstance(error, ProviderError):
         return error.billing
-    if isinstance(error, asyncio.CancelledError) or not isinstance(error, LLMError):
-        return "ambiguous"
-    return "none"
+    return "none" if isinstance(error, LLMError) else "ambiguous"
 
 
 def usage_of_failed(call: Call, model: str, calibration: TokenCalibration | None, error: BaseException) -> Usage:
