@@ -12,7 +12,7 @@ from aiohttp.abc import AbstractResolver
 from core.llm.common.exceptions import ProviderError
 from core.llm.testing import FakeClock
 from core.llm.testing.wire_server import WireServer
-from core.llm.testing.wire_steps import End, Fin, Head, Rst, Send, Stall, WaitFor, answer, script, stream
+from core.llm.testing.wire_steps import Announce, End, Fin, Head, Rst, Send, Stall, WaitFor, answer, script, stream
 from core.llm.transport.http import HttpTransport
 from core.llm.transport.http_options import HttpOptions
 from tests.unit.transport.conftest import POST, STREAM, limits
@@ -170,10 +170,12 @@ async def test_a_body_that_stops_being_http_is_a_protocol_error_at_once(server, 
 async def test_bytes_nobody_asked_for_never_become_an_answer(server, transport, pause):
     """A second answer that was smuggled behind the first is not taken for the answer to the next call."""
     smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"
-    first = answer(b"good")
-    server.will(first.then(*([Stall(pause)] if pause else []), Send(smuggled, raw=True)), answer(b"good"))
+    first, sent = answer(b"good"), asyncio.Event()
+    late = [Stall(pause)] if pause else []
+    server.will(first.then(*late, Send(smuggled, raw=True), Announce(sent)), answer(b"good"))
     assert await call(transport) == b"good"
-    await server.connections[0].ended.wait()
+    await sent.wait()
+    await FakeClock().settle()  # turns of the loop, in which they are read
     assert await call(transport) == b"good"
     assert len(server.connections) == 2
 
