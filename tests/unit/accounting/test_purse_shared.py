@@ -39,7 +39,7 @@ class Side(Till):
         await self.purse.take_shared(store, budgets, hold, guard or nullcontext())
 
     async def pay(self, amount: int) -> None:
-        """One attempt at alpha that costs what it held."""
+        """One attempt at alpha that costs what it held; it is in the file for all to see."""
         hold = self.hold(amount)
         await self.share(hold)
         row = AttemptRow(hold.attempt_id, self.name, self.number, *ALPHA, hold.started)
@@ -47,6 +47,7 @@ class Side(Till):
         assert written is not None
         await written
         self.settle(row, amount)
+        await self.standing()  # the store works in order
 
 
 @pytest.fixture
