@@ -133,16 +133,8 @@ async def test_hr_12_reloads_asked_for_during_one_share_the_next(rig: Rig) -> No
 async def test_a_cancelled_caller_does_not_leave_a_reload_half_done(rig: Rig) -> None:
     """The reload is not the caller's own."""
     await rig.manager.load()
-    running, go = asyncio.Event(), asyncio.Event()
-
-    async def slow(_: ConfigChange) -> None:
-        running.set()
-        await go.wait()
-
-    rig.manager.set_applier(slow)
-    rig.path.write_text(GOOD.replace("10s", "1s"))
-    caller = asyncio.create_task(rig.manager.reload())
-    await running.wait()
+    go = asyncio.Event()
+    caller = await rig.reloading(go)
     caller.cancel()
     with pytest.raises(asyncio.CancelledError):
         await caller
@@ -154,16 +146,7 @@ async def test_a_cancelled_caller_does_not_leave_a_reload_half_done(rig: Rig) ->
 async def test_stop_ends_a_running_reload(rig: Rig) -> None:
     """Whoever waits for it hears why."""
     await rig.manager.start()
-    running = asyncio.Event()
-
-    async def for_ever(_: ConfigChange) -> None:
-        running.set()
-        await asyncio.Event().wait()
-
-    rig.manager.set_applier(for_ever)
-    rig.path.write_text(GOOD.replace("10s", "1s"))
-    caller = asyncio.create_task(rig.manager.reload())
-    await running.wait()
+    caller = await rig.reloading(asyncio.Event())
     await rig.manager.stop()
     with pytest.raises(ServiceStopping):
         await caller
@@ -173,16 +156,7 @@ async def test_stop_ends_a_running_reload(rig: Rig) -> None:
 async def test_a_reload_that_the_stop_cut_off_in_the_queue_is_no_hindrance_later(rig: Rig) -> None:
     """It never had its turn; those who ask after the next start get one of their own."""
     await rig.manager.start()
-    running = asyncio.Event()
-
-    async def for_ever(_: ConfigChange) -> None:
-        running.set()
-        await asyncio.Event().wait()
-
-    rig.manager.set_applier(for_ever)
-    rig.path.write_text(GOOD.replace("10s", "1s"))
-    callers = [asyncio.create_task(rig.manager.reload())]
-    await running.wait()
+    callers = [await rig.reloading(asyncio.Event())]
     callers.append(asyncio.create_task(rig.manager.reload()))
     await asyncio.sleep(0)
     await rig.manager.stop()
