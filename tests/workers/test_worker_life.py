@@ -56,11 +56,8 @@ async def test_one_of_several_waiters_may_leave(make_worker, tmp_path):
     assert len(log.read_text().split()) == 1
 
 
-async def test_when_the_last_waiter_leaves_the_start_is_called_off(make_worker, tmp_path):
-    """The loader does not go on to its end, and the next call starts afresh."""
-    log = tmp_path / "loads"
-    go = tmp_path / "go"
-    worker = make_worker(load={"log": str(log), "until": str(go)})
+async def left_while_loading(worker, log):
+    """The process of a worker whose only caller has left while it loads; it says in *log* that it does."""
     waiter = asyncio.create_task(worker.start())
     while not log.exists():
         await asyncio.sleep(0.005)
@@ -68,6 +65,15 @@ async def test_when_the_last_waiter_leaves_the_start_is_called_off(make_worker, 
     waiter.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiter
+    return loader
+
+
+async def test_when_the_last_waiter_leaves_the_start_is_called_off(make_worker, tmp_path):
+    """The loader does not go on to its end, and the next call starts afresh."""
+    log = tmp_path / "loads"
+    go = tmp_path / "go"
+    worker = make_worker(load={"log": str(log), "until": str(go)})
+    loader = await left_while_loading(worker, log)
     again = asyncio.create_task(worker.request("echo", {}))
     await gone(loader)
     go.touch()
@@ -79,13 +85,7 @@ async def test_a_loader_that_blocks_the_interpreter_is_called_off_as_well(make_w
     """Nothing in the worker can run that would end it."""
     log = tmp_path / "loads"
     worker = make_worker(load={"log": str(log), "seconds": 60, "hold_lock": True})
-    waiter = asyncio.create_task(worker.start())
-    while not log.exists():
-        await asyncio.sleep(0.005)
-    loader = psutil.Process(int(log.read_text()))
-    waiter.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waiter
+    loader = await left_while_loading(worker, log)
     await gone(loader)
 
 
