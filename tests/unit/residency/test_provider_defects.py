@@ -55,11 +55,11 @@ async def test_a_server_that_cannot_be_asked_is_asked_again() -> None:
     house = House(owned=False, options={"reconcile_interval": "5s"})
     await house.loaded("a")
     asked: list[str] = []
-    answer, house.host.model_status = house.host.model_status, broken(asked)  # type: ignore[method-assign]
+    answer, house.host.model_status = house.host.model_status, broken(asked)  # type: ignore[method-assign]  # the fault
     await house.after(5.0)
     assert asked == ["a"]
 
-    house.host.model_status = answer  # type: ignore[method-assign]
+    house.host.model_status = answer  # type: ignore[method-assign]  # it is over
     house.host.memory.clear()
     await house.after(10.0)
     assert house["a"].phase == "absent"
