@@ -10,7 +10,7 @@ from typing import Any
 from core.llm.dialects.anthropic_cache import CacheMarks
 from core.llm.dialects.anthropic_quirks import AnthropicQuirks
 from core.llm.dialects.anthropic_schema import claude_schema
-from core.llm.dialects.described_schema import describe_schema, schema_name
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.providers.base.request import ChatRequest, NamedTool, ResponseFormat, ToolDefinition
 
 
@@ -21,7 +21,7 @@ def answer_tool(request: ChatRequest, quirks: AnthropicQuirks) -> str | None:
         return None
     if _native_schema(request, quirks, wanted) is not None:
         return None
-    name = schema_name(wanted, 60)
+    name = wanted.plain_name(60)
     taken = {tool.name for tool in request.params.tools or ()}
     while name in taken:
         name += "_"

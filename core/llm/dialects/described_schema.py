@@ -1,18 +1,9 @@
-"""The shape of an answer for models that cannot be held to it: its name, and in words."""
+"""The shape of an answer in words, for models that cannot be held to it."""
 
-import re
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from core.llm.dialects.json import encode_json
-from core.llm.providers.base.request import ResponseFormat
-
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
-
-
-def schema_name(wanted: ResponseFormat, longest: int = 64) -> str:
-    """The name of *wanted* in letters that every provider takes."""
-    return _NOT_A_NAME.sub("_", wanted.name)[:longest] or "answer"
 
 
 def describe_schema(schema: Mapping[str, Any] | None) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from core.llm.common.exceptions import UnsupportedFeature
-from core.llm.dialects.described_schema import describe_schema, schema_name
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.grammar_schema import grammar_schema
 from core.llm.dialects.json import encode_json
 from core.llm.dialects.left_out import report_choice
@@ -216,7 +216,7 @@ def encode_schema(
     if weakened:
         said = f"{request.provider} does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
         request.warn("other", "response_format", said)
-    return {"name": schema_name(wanted), "schema": sent, "strict": strict}
+    return {"name": wanted.plain_name(), "schema": sent, "strict": strict}
 
 
 def _describe(schema: Mapping[str, Any] | None, body: dict[str, Any]) -> None:

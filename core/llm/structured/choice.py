@@ -1,9 +1,8 @@
 """How one model is asked for an object: natively, as the arguments of a tool, or in words. Pure."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic_core import to_json
 
@@ -14,8 +13,6 @@ from core.llm.providers.base.request import LLMRequest, NamedTool, ResponseForma
 from core.llm.structured.form import in_an_object, is_object
 
 Way = Literal["native", "tool", "prompt"]
-
-_NOT_A_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +93,7 @@ def _can_be_forced(request: LLMRequest, wanted: ResponseFormat, facts: ModelFact
 
 
 def _with_tool(request: LLMRequest, wanted: ResponseFormat) -> tuple[LLMRequest, str]:
-    name = _NOT_A_NAME.sub("_", wanted.name)[:60] or "answer"
+    name = wanted.plain_name(60)
     tools = request.tools or ()
     taken = {tool.name for tool in tools}
     while name in taken:

@@ -1,5 +1,6 @@
 """What a caller asks for (`LLMRequest`), and what a provider is handed (`ChatRequest`, `EmbeddingRequest`)."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -10,6 +11,8 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidat
 from core.llm.common.exceptions import UnsupportedFeature
 from core.llm.common.messages import Message, message_from
 from core.llm.common.types import CallWarning, ModelFacts, PhaseLimits, ThinkingLevel
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,10 @@ class ResponseFormat:
     model: type[BaseModel] | None = None
     """The pydantic model the schema was made from; answers are validated against it."""
     mode: AnswerMode = "auto"
+
+    def plain_name(self, longest: int = 64) -> str:
+        """Its name in letters that every provider takes."""
+        return _NOT_IN_NAMES.sub("_", self.name)[:longest] or "answer"
 
 
 MessagesInput = str | Message | Mapping[str, Any] | Sequence[Message | Mapping[str, Any]]

@@ -3,7 +3,7 @@
 from typing import Any
 
 from core.llm.common.messages import ToolCall, ToolResultPart
-from core.llm.dialects.described_schema import describe_schema, schema_name
+from core.llm.dialects.described_schema import describe_schema
 from core.llm.dialects.json import encode_json
 from core.llm.providers.base.request import ChatRequest
 from core.llm.providers.bedrock.schema import closed_schema
@@ -20,7 +20,7 @@ def encode_structured(request: ChatRequest, body: dict[str, Any]) -> None:
         if weakened:
             said = f"Bedrock does not enforce {', '.join(sorted(weakened))} in a schema: checked in the answer"
             request.warn("other", "response_format", said)
-        definition = {"name": schema_name(wanted), "schema": encode_json(native).decode()}
+        definition = {"name": wanted.plain_name(), "schema": encode_json(native).decode()}
         text_format = {"type": "json_schema", "structure": {"jsonSchema": definition}}
         body.setdefault("outputConfig", {})["textFormat"] = text_format
     elif (tool := answer_tool(request)) is not None:
@@ -49,7 +49,7 @@ def answer_tool(request: ChatRequest) -> str | None:
         return None
     if any(isinstance(part, ToolCall | ToolResultPart) for message in request.messages for part in message.parts):
         return None
-    return None if any(message.role == "tool" for message in request.messages) else schema_name(wanted)
+    return None if any(message.role == "tool" for message in request.messages) else wanted.plain_name()
 
 
 def _native(request: ChatRequest, weakened: set[str] | None = None) -> dict[str, Any] | None:
